@@ -1,0 +1,46 @@
+/**
+ * A step as data: a flat list of rows, one token of one sequence at one position each, grouped by sequence.
+ *
+ * Prefill and decode are the same thing here: a decode is a group of one row. No GPU, no text, no time.
+ */
+
+declare const blockIdBrand: unique symbol
+/** A KV block of the pool, 0 … blockCount − 1. */
+export type BlockId = number & { readonly [blockIdBrand]: true }
+
+/** How to choose the token after a sequence's last row. A pure function of (logits, these fields). */
+export interface SamplerRow {
+  /** 0 is greedy: the highest logit, the lowest id among equals. */
+  readonly temperature: number
+  /** Keep the k highest logits; 0 keeps all. */
+  readonly topK: number
+  /** Keep the smallest set of most likely tokens whose probability reaches this; 1 keeps all. */
+  readonly topP: number
+  /** Keep tokens at least this fraction as likely as the likeliest; 0 keeps all. */
+  readonly minP: number
+  /** Two u32 words of the request's seed. Randomness depends on (seed, index) alone, never on generator state. */
+  readonly seed: readonly [number, number]
+  /** Index of the token to choose, counted from the first token of the answer. */
+  readonly index: number
+}
+
+/** Consecutive rows of one sequence: `tokenIds[i]` stands at position `start + i`. */
+export interface SequenceRows {
+  readonly tokenIds: readonly number[]
+  readonly start: number
+  /** The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1. */
+  readonly blocks: readonly BlockId[]
+  /** Set when the last row's logits choose the next token; null in mid-prefill. */
+  readonly sampler: SamplerRow | null
+}
+
+export interface Batch {
+  readonly sequences: readonly SequenceRows[]
+  /** Read back what a step normally leaves on the GPU. For verification only: slow. */
+  readonly capture?: { readonly logits: boolean; readonly experts: boolean }
+}
+
+/** Rows of a step. */
+export function rowCount(batch: Batch): number {
+  return batch.sequences.reduce((count, sequence) => count + sequence.tokenIds.length, 0)
+}
