@@ -1,0 +1,99 @@
+/**
+ * A job: one request a tenant made, from admission to its one end.
+ *
+ * The record lives in Redis as a hash of strings and only the scripts in `contract/lua/` change it. This file knows its
+ * shape and its states; not who changes them or why.
+ */
+import { z } from 'zod'
+import type { JobId } from './ids.ts'
+
+export const endStatuses = ['completed', 'incomplete', 'failed', 'expired', 'cancelled'] as const
+export type EndStatus = (typeof endStatuses)[number]
+export const jobStatuses = ['accepted', 'queued', 'running', ...endStatuses] as const
+/** accepted → queued → running (→ running, epoch + 1) → one of the ends; terminal is final. */
+export type JobStatus = (typeof jobStatuses)[number]
+
+export function isEnd(status: JobStatus): status is EndStatus {
+  return endStatuses.some((end) => end === status)
+}
+
+/** Think or Non-Think, after every spelling of it was normalised. */
+export interface Thinking {
+  readonly think: boolean
+  readonly effort: 'none' | 'minimal' | 'low' | 'medium' | 'high' | null
+  /** Upper bound of reasoning tokens; null is none. */
+  readonly budget: number | null
+}
+
+const chatMessage = z.discriminatedUnion('role', [
+  z.object({ role: z.literal('system'), content: z.string() }),
+  z.object({ role: z.literal('user'), content: z.string() }),
+  z.object({ role: z.literal('assistant'), content: z.string(), reasoning_content: z.string().optional() }),
+])
+/** A message as the chat template takes it. */
+export type ChatMessage = z.infer<typeof chatMessage>
+
+const nullableNumber = z.number().nullable()
+const jobRequest = z.object({
+  messages: z.array(chatMessage),
+  thinking: z.object({
+    think: z.boolean(),
+    effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).nullable(),
+    budget: nullableNumber,
+  }),
+  maxTokens: nullableNumber,
+  temperature: nullableNumber,
+  topP: nullableNumber,
+  topK: nullableNumber,
+  minP: nullableNumber,
+  stop: z.array(z.string()),
+})
+/** What the worker needs to answer: validated and normalised by the edge; null = the model's default. */
+export type JobRequest = z.infer<typeof jobRequest>
+
+/** A job record as the worker and the janitor see it. */
+export interface JobRecord {
+  readonly id: JobId
+  readonly status: JobStatus
+  readonly tenantId: string
+  readonly model: string
+  readonly lane: number
+  readonly priority: number
+  readonly seed: bigint
+  readonly epoch: number
+  /** Entries in the token log. */
+  readonly entryCount: number
+  readonly admittedAtMs: number
+  readonly isCancelled: boolean
+  readonly request: JobRequest
+}
+
+export function encodeJobRequest(request: JobRequest): string {
+  return JSON.stringify(request)
+}
+
+export function decodeJobRequest(json: string): JobRequest {
+  return jobRequest.parse(JSON.parse(json))
+}
+
+const decimal = z.string().regex(/^-?\d+$/)
+const integer = decimal.transform(Number)
+const recordFields = z.object({
+  status: z.enum(jobStatuses),
+  tenantId: z.string(),
+  model: z.string(),
+  lane: integer,
+  priority: integer,
+  seed: decimal.transform(BigInt),
+  epoch: integer,
+  entryCount: integer,
+  admittedAtMs: integer,
+  cancel: z.enum(['0', '1']),
+  request: z.string(),
+})
+
+/** @throws ZodError when the hash is not a record of ours. */
+export function decodeJobRecord(id: JobId, hash: Readonly<Record<string, string>>): JobRecord {
+  const { cancel, request, ...fields } = recordFields.parse(hash)
+  return { id, ...fields, isCancelled: cancel === '1', request: decodeJobRequest(request) }
+}

@@ -1,0 +1,71 @@
+/**
+ * Every number that crosses a process, in one place, with the relations that must hold between them.
+ *
+ * It knows no behaviour: who obeys a limit imports it from here. Units stand last in the name.
+ */
+import { invariant } from './invariant.ts'
+
+/** BullMQ lock on a running job. Lost after this long without renewal: another worker may take the job over. */
+export const lockMs = 5_000
+export const lockRenewMs = 1_500
+/** The janitor's stalled check, for every queue. Two passes find a dead worker's job. */
+export const stalledCheckMs = 1_000
+/** Takeovers after which BullMQ gives a job up: it has then killed `stalledCountMax + 1` workers. */
+export const stalledCountMax = 3
+/** A job taken over this often runs alone in its worker, so that its neighbours do not die with it again. */
+export const suspectStalledCount = 2
+export const workerRestartMs = 2_000
+/** From a worker's death to the next token of its jobs. */
+export const takeoverBudgetMs = 10_000
+
+export const heartbeatMs = 1_000
+export const heartbeatTtlMs = 5_000
+
+export const bodyBytesMax = 4 * 1024 * 1024
+export const messagesMax = 2_048
+export const stopStringsMax = 4
+export const stopStringBytesMax = 256
+export const modelIdBytesMax = 256
+export const idempotencyKeyCharsMax = 255
+
+/** Jobs admitted and not yet ended, in the whole cell; beyond it requests are shed. */
+export const openJobsMax = 10_000
+/** A job that has not ended after this long is expired by the janitor. */
+export const jobAgeMaxMs = 15 * 60_000
+/** An admitted job whose `Queue.add` was lost is added again after this long. */
+export const requeueAfterMs = 2_000
+/** How long an ended job's record and token log can still be read. */
+export const recordTtlMs = 60 * 60_000
+export const idempotencyTtlMs = 24 * 60 * 60_000
+/** Usage and outbox rows kept in their streams until drained; a safety bound on memory, not a retention policy. */
+export const undrainedRowsMax = 1_000_000
+
+/** Status and headers go out at the first log event, or after this long. */
+export const headersAfterMs = 5_000
+/** Keep-alive comments while a request waits or prefills: a client that left is only seen at a failed write. */
+export const keepAliveWaitingMs = 2_000
+export const keepAliveMs = 15_000
+/** A foreground stream with an Idempotency-Key runs on this long without its client. */
+export const disconnectGraceMs = 30_000
+
+/** Token positions in a KV block. */
+export const blockTokens = 32
+/** Claimed jobs a worker holds, in units of its slots. */
+export const windowPerSlot = 2
+/** BullMQ's highest priority value; 0 would jump the queue. */
+export const priorityMax = 2 ** 21 - 1
+/** Service, in tokens, that makes one step of BullMQ priority. */
+export const tokensPerPriority = 64
+/** Another lane's head is taken before the own lane's when it is older by more than this. */
+export const laneSlackMs = 250
+
+invariant(lockRenewMs * 3 <= lockMs, 'a lock survives two lost renewals')
+invariant(
+  lockMs + 2 * stalledCheckMs + workerRestartMs <= takeoverBudgetMs,
+  'a dead worker is found and replaced within the takeover budget',
+)
+invariant(heartbeatMs * 3 <= heartbeatTtlMs, 'a heartbeat survives two lost writes')
+invariant(suspectStalledCount <= stalledCountMax, 'a suspect job still gets a run of its own')
+invariant(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'waits are ordered')
+invariant(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
+invariant(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')
