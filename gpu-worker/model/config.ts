@@ -1,0 +1,278 @@
+/**
+ * The shape of a model, out of config.json: every field that changes a result, checked against the others.
+ *
+ * Two classes, `AXK1ForCausalLM` and `DeepseekV3ForCausalLM`, and two spellings of RoPE (`rope_scaling` + `rope_theta`,
+ * `rope_parameters`). A field that is not known here is refused, not ignored. It does not know tensors or files.
+ */
+import { z } from 'zod'
+import { CheckpointError, quote } from './checkpoint-error.ts'
+import { parseRope, type Rope } from './rope-config.ts'
+
+export interface ModelConfig {
+  readonly architecture: 'axk1' | 'deepseek-v3'
+  readonly vocabSize: number
+  readonly hiddenSize: number
+  /** Width of the dense layers' MLP. */
+  readonly intermediateSize: number
+  /** Width of one expert; shared experts are `sharedExpertCount` of it side by side. */
+  readonly moeIntermediateSize: number
+  readonly layerCount: number
+  /** Layers 0 … denseLayerCount − 1 have a dense MLP, the others experts. */
+  readonly denseLayerCount: number
+  readonly headCount: number
+  readonly routedExpertCount: number
+  readonly sharedExpertCount: number
+  readonly expertsPerToken: number
+  /** Experts e with the same ⌊e · groupCount / routedExpertCount⌋ form a group. */
+  readonly groupCount: number
+  readonly groupsPerToken: number
+  readonly routedScalingFactor: number
+  /** Whether the chosen experts' weights are divided by their sum. */
+  readonly normTopkProb: boolean
+  /** Null: queries come straight from `q_proj`. */
+  readonly qLoraRank: number | null
+  readonly kvLoraRank: number
+  readonly qkNopeHeadDim: number
+  readonly qkRopeHeadDim: number
+  readonly vHeadDim: number
+  readonly rmsNormEps: number
+  readonly contextTokensMax: number
+  readonly rope: Rope
+  readonly tieWordEmbeddings: boolean
+  readonly bosTokenId: number | null
+  readonly eosTokenIds: readonly number[]
+  /** RMSNorm after the MLP of every expert layer (the A.X K1 class); on disk for dense layers too, ignored there. */
+  readonly postMlpNorm: boolean
+}
+
+const ARCHITECTURES = {
+  AXK1ForCausalLM: { architecture: 'axk1', modelTypes: ['axk1', 'AXK1'] },
+  DeepseekV3ForCausalLM: { architecture: 'deepseek-v3', modelTypes: ['deepseek_v3'] },
+} as const
+
+/** Keeps every product of two dimensions a safe integer, and every buffer size computed from them exact. */
+const DIMENSION_MAX = 1 << 24
+const LAYERS_MAX = 1024
+
+const size = z.int().min(1).max(DIMENSION_MAX)
+const tokenId = z.int().min(0).max(DIMENSION_MAX)
+const harmless = z.unknown().optional()
+
+/** All fields we know. What is `harmless` cannot change a logit; what is `only(x)` may be there with that value alone. */
+const fields = z.strictObject({
+  architectures: z.array(z.string()).length(1),
+  model_type: z.string().optional(),
+  vocab_size: size,
+  hidden_size: size,
+  intermediate_size: size,
+  moe_intermediate_size: size,
+  num_hidden_layers: z.int().min(1).max(LAYERS_MAX),
+  first_k_dense_replace: z.int().min(0).max(LAYERS_MAX),
+  num_attention_heads: size,
+  num_key_value_heads: size.optional(),
+  n_routed_experts: size,
+  n_shared_experts: z.int().min(1).max(DIMENSION_MAX),
+  num_experts_per_tok: size,
+  n_group: size,
+  topk_group: size,
+  routed_scaling_factor: z.number().positive(),
+  norm_topk_prob: z.boolean(),
+  q_lora_rank: size.nullable(),
+  kv_lora_rank: size,
+  qk_nope_head_dim: size,
+  qk_rope_head_dim: size,
+  qk_head_dim: size.optional(),
+  head_dim: size.optional(),
+  v_head_dim: size,
+  rms_norm_eps: z.number().positive().max(1),
+  max_position_embeddings: size,
+  tie_word_embeddings: z.boolean().default(false),
+  bos_token_id: tokenId.nullish(),
+  eos_token_id: z.union([tokenId, z.array(tokenId).max(64)]).nullish(),
+  rope_interleave: z.boolean().default(true),
+  // Read by parseRope.
+  rope_theta: z.number().optional(),
+  rope_scaling: z.unknown().optional(),
+  rope_parameters: z.unknown().optional(),
+
+  quantization_config: only(null),
+  compression_config: only(null),
+  hidden_act: only('silu'),
+  attention_bias: only(false),
+  mlp_bias: only(false),
+  moe_layer_freq: only(1),
+  scoring_func: only('sigmoid'),
+  topk_method: only('noaux_tc'),
+  sliding_window: only(null),
+  partial_rotary_factor: only(1),
+
+  _attn_implementation: harmless,
+  _attn_implementation_autoset: harmless,
+  _name_or_path: harmless,
+  attention_dropout: harmless,
+  auto_map: harmless,
+  aux_loss_alpha: harmless,
+  dtype: harmless,
+  ep_size: harmless,
+  id2label: harmless,
+  initializer_range: harmless,
+  label2id: harmless,
+  num_nextn_predict_layers: harmless,
+  output_attentions: harmless,
+  output_hidden_states: harmless,
+  output_router_logits: harmless,
+  pad_token_id: harmless,
+  pretraining_tp: harmless,
+  problem_type: harmless,
+  return_dict: harmless,
+  router_aux_loss_coef: harmless,
+  seq_aux: harmless,
+  torch_dtype: harmless,
+  transformers_version: harmless,
+  use_cache: harmless,
+})
+
+/** Throws a CheckpointError for config.json that names the field: unknown, missing, contradictory or not supported. */
+export function parseModelConfig(json: unknown): ModelConfig {
+  const parsed = fields.safeParse(json)
+  if (!parsed.success) throw refuse(parsed.error.issues.map(describeIssue).join('; '))
+  const raw = parsed.data
+  const { architecture } = architectureOf(raw.architectures[0] ?? '', raw.model_type)
+  const eos = raw.eos_token_id ?? []
+  const config: ModelConfig = {
+    architecture,
+    vocabSize: raw.vocab_size,
+    hiddenSize: raw.hidden_size,
+    intermediateSize: raw.intermediate_size,
+    moeIntermediateSize: raw.moe_intermediate_size,
+    layerCount: raw.num_hidden_layers,
+    denseLayerCount: raw.first_k_dense_replace,
+    headCount: raw.num_attention_heads,
+    routedExpertCount: raw.n_routed_experts,
+    sharedExpertCount: raw.n_shared_experts,
+    expertsPerToken: raw.num_experts_per_tok,
+    groupCount: raw.n_group,
+    groupsPerToken: raw.topk_group,
+    routedScalingFactor: raw.routed_scaling_factor,
+    normTopkProb: raw.norm_topk_prob,
+    qLoraRank: raw.q_lora_rank,
+    kvLoraRank: raw.kv_lora_rank,
+    qkNopeHeadDim: raw.qk_nope_head_dim,
+    qkRopeHeadDim: raw.qk_rope_head_dim,
+    vHeadDim: raw.v_head_dim,
+    rmsNormEps: raw.rms_norm_eps,
+    contextTokensMax: raw.max_position_embeddings,
+    rope: parseRope(raw),
+    tieWordEmbeddings: raw.tie_word_embeddings,
+    bosTokenId: raw.bos_token_id ?? null,
+    eosTokenIds: [...new Set(typeof eos === 'number' ? [eos] : eos)],
+    postMlpNorm: architecture === 'axk1',
+  }
+  checkTogether(config, raw)
+  return config
+}
+
+function architectureOf(
+  name: string,
+  modelType: string | undefined,
+): (typeof ARCHITECTURES)['AXK1ForCausalLM' | 'DeepseekV3ForCausalLM'] {
+  if (name !== 'AXK1ForCausalLM' && name !== 'DeepseekV3ForCausalLM') {
+    throw refuse(`architectures: expected ${Object.keys(ARCHITECTURES).join(' or ')}, got ${quote(name)}`)
+  }
+  const known = ARCHITECTURES[name]
+  const { modelTypes } = known
+  if (modelType !== undefined && !modelTypes.some((type) => type === modelType)) {
+    throw refuse(`model_type: expected ${modelTypes.join(' or ')} with ${name}, got ${quote(modelType)}`)
+  }
+  return known
+}
+
+/** What must hold between fields; the redundant ones must say what the others say. */
+function checkTogether(config: ModelConfig, raw: z.infer<typeof fields>): void {
+  const perGroup = config.routedExpertCount / config.groupCount
+  const claims: readonly (readonly [field: string, holds: boolean, expected: string, got: unknown])[] = [
+    [
+      'num_key_value_heads',
+      (raw.num_key_value_heads ?? config.headCount) === config.headCount,
+      `${config.headCount} (num_attention_heads)`,
+      raw.num_key_value_heads,
+    ],
+    [
+      'head_dim',
+      (raw.head_dim ?? config.qkRopeHeadDim) === config.qkRopeHeadDim,
+      `${config.qkRopeHeadDim} (qk_rope_head_dim)`,
+      raw.head_dim,
+    ],
+    [
+      'qk_head_dim',
+      (raw.qk_head_dim ?? config.qkNopeHeadDim + config.qkRopeHeadDim) === config.qkNopeHeadDim + config.qkRopeHeadDim,
+      `${config.qkNopeHeadDim + config.qkRopeHeadDim} (nope + rope)`,
+      raw.qk_head_dim,
+    ],
+    ['qk_rope_head_dim', config.qkRopeHeadDim % 2 === 0, 'an even number', config.qkRopeHeadDim],
+    [
+      'first_k_dense_replace',
+      config.denseLayerCount <= config.layerCount,
+      `at most ${config.layerCount} (num_hidden_layers)`,
+      config.denseLayerCount,
+    ],
+    [
+      'n_group',
+      Number.isInteger(perGroup),
+      `a divisor of ${config.routedExpertCount} (n_routed_experts)`,
+      config.groupCount,
+    ],
+    // A group's score is the sum of its two best experts.
+    [
+      'n_group',
+      perGroup >= 2,
+      `at least two experts in a group of ${config.routedExpertCount} in all`,
+      config.groupCount,
+    ],
+    [
+      'topk_group',
+      config.groupsPerToken <= config.groupCount,
+      `at most ${config.groupCount} (n_group)`,
+      config.groupsPerToken,
+    ],
+    [
+      'num_experts_per_tok',
+      config.expertsPerToken <= perGroup * config.groupsPerToken,
+      `at most ${perGroup * config.groupsPerToken} (experts in the kept groups)`,
+      config.expertsPerToken,
+    ],
+    [
+      'bos_token_id',
+      (config.bosTokenId ?? 0) < config.vocabSize,
+      `below ${config.vocabSize} (vocab_size)`,
+      config.bosTokenId,
+    ],
+    [
+      'eos_token_id',
+      config.eosTokenIds.every((id) => id < config.vocabSize),
+      `below ${config.vocabSize} (vocab_size)`,
+      config.eosTokenIds,
+    ],
+  ]
+  for (const [field, holds, expected, got] of claims) {
+    if (!holds) throw refuse(`${field}: expected ${expected}, got ${quote(got)}`)
+  }
+}
+
+/** A field that would change the result unless it has this value; absent means this value. */
+function only(value: string | number | boolean | null): z.ZodOptional {
+  const isIt = (got: unknown): boolean => got === null || got === value
+  const error = (issue: { readonly input?: unknown }): string =>
+    `not supported yet: ${quote(issue.input)} (only ${value === null ? 'absent' : quote(value)})`
+  return z.unknown().refine(isIt, { error }).optional()
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') return `unknown field ${issue.keys.map(quote).join(', ')}`
+  const field = issue.path.join('.')
+  return field === '' ? issue.message : `${field}: ${issue.message}`
+}
+
+function refuse(problem: string): CheckpointError {
+  return new CheckpointError('config.json', problem)
+}
