@@ -41,7 +41,7 @@ export interface TokenEntry {
   readonly text: string
 }
 
-/** The one terminal entry (I4). `text` flushes what a stop string's partial match held back. */
+/** The one terminal entry (I4). It has no text: what was held back stands in the last token's entry. */
 export interface EndEntry {
   readonly kind: 'end'
   readonly status: EndStatus
