@@ -28,7 +28,10 @@ export interface SamplerRow {
 export interface SequenceRows {
   readonly tokenIds: readonly number[]
   readonly start: number
-  /** The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1. */
+  /**
+   * The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1, and may hold more.
+   * Lent for the step: the engine changes it afterwards.
+   */
   readonly blocks: readonly BlockId[]
   /** Set when the last row's logits choose the next token; null in mid-prefill. */
   readonly sampler: SamplerRow | null

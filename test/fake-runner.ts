@@ -1,0 +1,192 @@
+/**
+ * A Runner without a model, deterministic and suspicious: the token it samples is a pure function of (seed, index),
+ * and it keeps a paged KV that it reads back in full, so that a wrong block table fails the step instead of a sentence.
+ *
+ * It does not know sequences, the engine or time: a step takes as long as the injected `wait` says.
+ * It stands in tests of policy, queue and gateway, never behind `npm start`.
+ */
+import assert from 'node:assert/strict'
+import { type Batch, rowCount, type SequenceRows } from '../gpu-worker/engine/batch.ts'
+import type { Runner, RunnerLimits, Sampled, StepResult } from '../gpu-worker/engine/runner.ts'
+
+export type Seed = readonly [number, number]
+
+export interface FakeRunnerOptions {
+  readonly limits?: Partial<RunnerLimits>
+  /** Token ids to choose from; every id but `stopTokenId` if absent. */
+  readonly vocabulary?: readonly number[]
+  /** What is sampled at the index that `stopIndex` names. */
+  readonly stopTokenId?: number
+  /** Answer index at which a seed's answer stops; null: never. */
+  readonly stopIndex?: (seed: Seed) => number | null
+  /** True where the logits shall hold a NaN. */
+  readonly isNotFinite?: (seed: Seed, index: number) => boolean
+  /** Rejects the step of this number, counted from 0. */
+  readonly rejectAtStep?: number
+  /** Duration of a step, spent in `wait`; both or neither. */
+  readonly stepMs?: (batch: Batch) => number
+  readonly wait?: (ms: number) => Promise<void>
+  /** Told of every step that succeeded, in order. */
+  readonly onStep?: (step: FakeStep) => void
+}
+
+/** A step as it was asked for (a copy), and the `contextHash` that each sampled sequence read; null where unsampled. */
+export interface FakeStep {
+  readonly batch: Batch
+  readonly contexts: readonly (number | null)[]
+}
+
+const defaultLimits: RunnerLimits = {
+  rowsMax: 64,
+  sequencesMax: 16,
+  blockTokens: 32,
+  blockCount: 256,
+  contextTokensMax: 2048,
+  vocabSize: 1024,
+}
+
+const emptyContext = 0x9e3779b9
+const expertCount = 8
+
+/** Identifies a token list by content and order; what a slot remembers of everything before it. */
+export function contextHash(tokenIds: readonly number[]): number {
+  return tokenIds.reduce(mix, emptyContext)
+}
+
+export class FakeRunner implements Runner {
+  readonly limits: RunnerLimits
+  readonly fingerprint = 'fake'
+  readonly #options: FakeRunnerOptions
+  readonly #vocabulary: readonly number[]
+  readonly #stopTokenId: number
+  /** By slot = block · blockTokens + position in block; −1 where nothing was ever written. */
+  readonly #tokens: Int32Array
+  readonly #positions: Int32Array
+  /** Hash of all tokens up to and with this slot's, by slot. */
+  readonly #hashes: Uint32Array
+  #stepCount = 0
+  #isRunning = false
+  #isUnusable = false
+
+  constructor(options: FakeRunnerOptions = {}) {
+    this.#options = options
+    this.limits = { ...defaultLimits, ...options.limits }
+    this.#stopTokenId = options.stopTokenId ?? 0
+    const everyToken = Array.from({ length: this.limits.vocabSize }, (_, tokenId) => tokenId)
+    this.#vocabulary = options.vocabulary ?? everyToken.filter((tokenId) => tokenId !== this.#stopTokenId)
+    assert(this.#vocabulary.length > 0, 'Cannot build a fake Runner: its vocabulary is empty')
+    const slotCount = this.limits.blockCount * this.limits.blockTokens
+    this.#tokens = new Int32Array(slotCount).fill(-1)
+    this.#positions = new Int32Array(slotCount).fill(-1)
+    this.#hashes = new Uint32Array(slotCount)
+  }
+
+  /** The token this Runner samples: what any engine must report at this index. */
+  tokenAt(seed: Seed, index: number): number {
+    if (this.#options.stopIndex?.(seed) === index) return this.#stopTokenId
+    const choice = mix(mix(seed[0], seed[1]), index) % this.#vocabulary.length
+    return this.#vocabulary[choice] ?? this.#stopTokenId
+  }
+
+  async run(batch: Batch): Promise<StepResult> {
+    assert(!this.#isUnusable, 'Cannot run a step: the Runner is closed or a step failed before')
+    assert(!this.#isRunning, 'Cannot run a step: another one is running')
+    this.#isRunning = true
+    try {
+      this.#check(batch)
+      const hashes = batch.sequences.map((rows) => this.#write(rows))
+      const asked = structuredClone(batch)
+      await this.#options.wait?.(this.#options.stepMs?.(batch) ?? 0)
+      assert(this.#stepCount !== this.#options.rejectAtStep, `Injected failure of step ${this.#stepCount}`)
+      this.#stepCount += 1
+      const contexts = asked.sequences.map(({ sampler }, group) => (sampler && hashes[group]?.at(-1)) ?? null)
+      this.#options.onStep?.({ batch: asked, contexts })
+      return { sampled: asked.sequences.map((rows) => this.#sample(rows)), ...this.#capture(asked, hashes.flat()) }
+    } catch (error) {
+      this.#isUnusable = true
+      throw error
+    } finally {
+      this.#isRunning = false
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isUnusable = true
+  }
+
+  #check(batch: Batch): void {
+    const { rowsMax, sequencesMax, contextTokensMax, vocabSize } = this.limits
+    const rows = rowCount(batch)
+    assert(batch.sequences.length > 0, 'Cannot run a step: it is empty')
+    assert(batch.sequences.length <= sequencesMax, `Cannot run ${batch.sequences.length} sequences of ${sequencesMax}`)
+    assert(rows <= rowsMax, `Cannot run ${rows} rows of ${rowsMax}`)
+    for (const { tokenIds, start } of batch.sequences) {
+      assert(tokenIds.length > 0, 'Cannot run a sequence without rows')
+      assert(Number.isInteger(start) && start >= 0, `Cannot start at position ${start}`)
+      assert(start + tokenIds.length <= contextTokensMax, `Cannot run beyond the context of ${contextTokensMax}`)
+      const areTokens = tokenIds.every((tokenId) => Number.isInteger(tokenId) && tokenId >= 0 && tokenId < vocabSize)
+      assert(areTokens, `Cannot run a token outside 0 … ${vocabSize - 1}`)
+    }
+    const written = batch.sequences.flatMap(({ tokenIds, start, blocks }) =>
+      tokenIds.map((_, row) => this.#slot(blocks, start + row)),
+    )
+    assert.equal(new Set(written).size, written.length, 'Two rows of a step write the same KV slot')
+  }
+
+  /** Reads the whole context back, then writes the rows; returns the context hash at every row. */
+  #write({ tokenIds, start, blocks }: SequenceRows): number[] {
+    let hash = emptyContext
+    for (let position = 0; position < start; position += 1) {
+      const slot = this.#slot(blocks, position)
+      assert.equal(this.#positions[slot], position, `KV of position ${position} is not where its block table says`)
+      hash = mix(hash, this.#tokens[slot] ?? -1)
+      assert.equal(this.#hashes[slot], hash, `KV of position ${position} belongs to another context`)
+    }
+    return tokenIds.map((tokenId, row) => {
+      const slot = this.#slot(blocks, start + row)
+      hash = mix(hash, tokenId)
+      this.#tokens[slot] = tokenId
+      this.#positions[slot] = start + row
+      this.#hashes[slot] = hash
+      return hash
+    })
+  }
+
+  #slot(blocks: readonly number[], position: number): number {
+    const { blockTokens, blockCount } = this.limits
+    const block = blocks[Math.floor(position / blockTokens)]
+    assert(block !== undefined, `No KV block for position ${position}: the table has ${blocks.length}`)
+    assert(
+      Number.isInteger(block) && block >= 0 && block < blockCount,
+      `No KV block ${block}: the pool has ${blockCount}`,
+    )
+    return block * blockTokens + (position % blockTokens)
+  }
+
+  #sample({ sampler }: SequenceRows): Sampled | null {
+    if (sampler === null) return null
+    if (this.#options.isNotFinite?.(sampler.seed, sampler.index)) return { kind: 'not-finite' }
+    return { kind: 'token', tokenId: this.tokenAt(sampler.seed, sampler.index) }
+  }
+
+  /** Logits and experts that depend on nothing but the row's context, as a model's do; they choose no token. */
+  #capture({ capture }: Batch, hashes: readonly number[]): Pick<StepResult, 'logits' | 'experts'> {
+    const { vocabSize } = this.limits
+    const logits = () =>
+      Float32Array.from({ length: hashes.length * vocabSize }, (_, cell) => {
+        return mix(hashes[Math.floor(cell / vocabSize)] ?? 0, cell % vocabSize) / 2 ** 32
+      })
+    return {
+      ...(capture?.logits ? { logits: logits() } : {}),
+      ...(capture?.experts ? { experts: Int32Array.from(hashes, (hash) => hash % expertCount) } : {}),
+    }
+  }
+}
+
+/** u32 avalanche of a pair (the finaliser of MurmurHash3, by Austin Appleby). */
+function mix(state: number, value: number): number {
+  let hash = Math.imul(state ^ (value + 0x7f4a7c15), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x27d4eb2f)
+  return (hash ^ (hash >>> 15)) >>> 0
+}
