@@ -1,0 +1,40 @@
+/** `npm run bench -- NAME [--json]`: the one way to every number in the documentation. */
+import { parseArgs } from 'node:util'
+import { printReport, type Report } from './report.ts'
+
+interface Bench {
+  readonly summary: string
+  readonly load: () => Promise<() => Promise<Report>>
+}
+
+const benches: Readonly<Record<string, Bench>> = {
+  serve: {
+    summary: 'tokens/s for 1, 8 and 32 streams and time to first token, through the engine alone and through the API',
+    load: async () => (await import('./serve.ts')).serve,
+  },
+}
+
+const usage = `Usage: npm run bench -- NAME [--json]
+
+${Object.entries(benches)
+  .map(([name, bench]) => `  ${name.padEnd(10)} ${bench.summary}`)
+  .join('\n')}
+
+  --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
+Exit code 1 when a figure falls short of its goal, or an output was wrong.`
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  allowPositionals: true,
+})
+const [name] = positionals
+const bench = name === undefined ? undefined : benches[name]
+if (values.help || name === undefined) {
+  console.log(usage)
+} else if (bench === undefined) {
+  console.error(`There is no bench called ${name}.\n\n${usage}`)
+  process.exitCode = 2
+} else {
+  const run = await bench.load()
+  printReport(await run(), values.json)
+}

@@ -1,0 +1,48 @@
+/**
+ * `npm run prove -- NAME [--reduced]`: proofs too long for every change. In full by hand, the dated result in
+ * `docs/log.md`; CI runs the reduced form through the test beside each proof.
+ */
+import { parseArgs } from 'node:util'
+
+interface Proof {
+  readonly summary: string
+  readonly load: () => Promise<(options: { full: boolean }) => Promise<void>>
+}
+
+const proofs: Readonly<Record<string, Proof>> = {
+  simulation: {
+    summary: 'seeded simulations of the scheduler on the fake Runner: invariants I13 and I14, every sequence ends once',
+    load: async () => (await import('./simulation.ts')).simulation,
+  },
+  serving: {
+    summary: 'the whole stack from npm start, the openai SDK, both modes and languages, 16 at once, a killed worker',
+    load: async () => (await import('./serving.ts')).serving,
+  },
+}
+
+const usage = `Usage: npm run prove -- NAME [--reduced]
+
+${Object.entries(proofs)
+  .map(([name, proof]) => `  ${name.padEnd(12)} ${proof.summary}`)
+  .join('\n')}
+
+  --reduced    the short form that CI runs
+Exit code 1 when the proof fails.`
+
+const { values, positionals } = parseArgs({
+  options: { reduced: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  allowPositionals: true,
+})
+const [name] = positionals
+const proof = name === undefined ? undefined : proofs[name]
+if (values.help || name === undefined) {
+  console.log(usage)
+} else if (proof === undefined) {
+  console.error(`There is no proof called ${name}.\n\n${usage}`)
+  process.exitCode = 2
+} else {
+  const prove = await proof.load()
+  const startedMs = performance.now()
+  await prove({ full: !values.reduced })
+  console.log(`${name}: proven in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
+}
