@@ -1,0 +1,87 @@
+/**
+ * Which process a pid means: a pid together with the moment its process started, so that a reused pid is never mistaken
+ * for the process it once named. Runs on Node 20, before anything is installed; knows nothing of Axle.
+ */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+
+/**
+ * `startTime` is opaque: only equality means something. On Linux it is boot id and clock ticks since that boot,
+ * elsewhere what `ps` prints.
+ * @typedef {{ pid: number, startTime: string }} ProcessIdentity
+ */
+
+/**
+ * @param {number} pid
+ * @returns {string | undefined} undefined when no such process runs (a zombie no longer does)
+ */
+export function startTimeOf(pid) {
+  return process.platform === 'linux' ? startTimeOnLinux(pid) : startTimeFromPs(pid)
+}
+
+/**
+ * @param {ProcessIdentity} identity
+ * @returns {boolean}
+ */
+export function isRunning(identity) {
+  return startTimeOf(identity.pid) === identity.startTime
+}
+
+/**
+ * @param {number} pid
+ * @returns {ProcessIdentity | undefined}
+ */
+export function identityOf(pid) {
+  const startTime = startTimeOf(pid)
+  return startTime === undefined ? undefined : { pid, startTime }
+}
+
+/** @returns {ProcessIdentity} */
+export function ownIdentity() {
+  const identity = identityOf(process.pid)
+  if (identity === undefined) throw new Error(`Cannot read the start time of this process (pid ${process.pid})`)
+  return identity
+}
+
+/**
+ * The fields of `/proc/<pid>/stat` after the command name, which may itself hold spaces and parentheses:
+ * state is the first (field 3 of proc(5)), process group the third (5), start time the twentieth (22).
+ * @param {number} pid
+ * @returns {{ state: string, group: number, startTicks: string } | undefined}
+ */
+export function readLinuxStat(pid) {
+  let stat
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  } catch {
+    return undefined // no such process
+  }
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { state: fields[0] ?? '', group: Number(fields[2]), startTicks: fields[19] ?? '' }
+}
+
+/** @param {number} pid */
+function startTimeOnLinux(pid) {
+  const stat = readLinuxStat(pid)
+  if (stat === undefined || stat.state === 'Z' || stat.state === 'X') return undefined
+  return `${bootId()}/${stat.startTicks}`
+}
+
+/** Ticks count from boot, so without the boot's name a process of an earlier boot could look like one of today. */
+function bootId() {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return 'unknown-boot' // some sandboxes hide it: then only the ticks tell
+  }
+}
+
+/** @param {number} pid */
+function startTimeFromPs(pid) {
+  try {
+    const line = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim()
+    return line === '' || line.startsWith('Z') ? undefined : line.replace(/^\S+\s+/, '')
+  } catch {
+    return undefined // ps exits 1 when there is no such process
+  }
+}
