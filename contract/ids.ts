@@ -4,7 +4,7 @@
  * Pure: the caller passes time and randomness in.
  */
 import { encodeTime } from 'ulid'
-import { invariant } from './invariant.ts'
+import assert from 'node:assert/strict'
 
 declare const jobIdBrand: unique symbol
 /** ULID, 26 characters of Crockford base 32: `|- 48 bit ms -||---- 80 random bits ----|`. */
@@ -21,7 +21,7 @@ export type PublicKind = keyof typeof publicPrefixes
 
 /** @param random u8 [16]: one byte a character, of which five bits are used. */
 export function newJobId(nowMs: number, random: Uint8Array): JobId {
-  invariant(random.length === randomChars, 'a job id takes 16 random bytes')
+  assert(random.length === randomChars, 'a job id takes 16 random bytes')
   return (encodeTime(nowMs, timeChars) + Array.from(random, (byte) => alphabet.charAt(byte & 31)).join('')) as JobId
 }
 

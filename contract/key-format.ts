@@ -8,7 +8,7 @@
  * The id may be logged and never authenticates; the secret has 190 bits. Knows no store and no digest.
  */
 import { crc32 } from 'node:zlib'
-import { invariant } from './invariant.ts'
+import assert from 'node:assert/strict'
 
 export type KeyKind = 'live' | 'admin'
 
@@ -36,7 +36,7 @@ export function parseKey(key: string): ParsedKey | null {
   const match = pattern.exec(key)
   if (match === null) return null
   const [, kind, id, check] = match
-  invariant((kind === 'live' || kind === 'admin') && id !== undefined, 'the pattern has three groups')
+  assert((kind === 'live' || kind === 'admin') && id !== undefined, 'the pattern has three groups')
   return check === checksum(key.slice(0, -checkChars - 1)) ? { kind, id } : null
 }
 

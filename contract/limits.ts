@@ -3,7 +3,7 @@
  *
  * It knows no behaviour: who obeys a limit imports it from here. Units stand last in the name.
  */
-import { invariant } from './invariant.ts'
+import assert from 'node:assert/strict'
 
 /** BullMQ lock on a running job. Lost after this long without renewal: another worker may take the job over. */
 export const lockMs = 5_000
@@ -59,13 +59,13 @@ export const tokensPerPriority = 64
 /** Another lane's head is taken before the own lane's when it is older by more than this. */
 export const laneSlackMs = 250
 
-invariant(lockRenewMs * 3 <= lockMs, 'a lock survives two lost renewals')
-invariant(
+assert(lockRenewMs * 3 <= lockMs, 'a lock survives two lost renewals')
+assert(
   lockMs + 2 * stalledCheckMs + workerRestartMs <= takeoverBudgetMs,
   'a dead worker is found and replaced within the takeover budget',
 )
-invariant(heartbeatMs * 3 <= heartbeatTtlMs, 'a heartbeat survives two lost writes')
-invariant(suspectStalledCount <= stalledCountMax, 'a suspect job still gets a run of its own')
-invariant(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'waits are ordered')
-invariant(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
-invariant(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')
+assert(heartbeatMs * 3 <= heartbeatTtlMs, 'a heartbeat survives two lost writes')
+assert(suspectStalledCount <= stalledCountMax, 'a suspect job still gets a run of its own')
+assert(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'waits are ordered')
+assert(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
+assert(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis'
 import type { ErrorFacts } from './errors.ts'
 import { encodeLogEntry, type FinishReason, type LogEntry } from './event.ts'
 import type { JobId } from './ids.ts'
-import { invariant } from './invariant.ts'
+import assert from 'node:assert/strict'
 import { decodeJobRecord, encodeJobRequest, type EndStatus, type JobRecord, type JobRequest } from './job.ts'
 import { channels, keys } from './keys.ts'
 import * as limits from './limits.ts'
@@ -82,7 +82,7 @@ export class JobScripts {
       const methods = redis as unknown as Record<string, Command>
       return (...argumentsOfCommand) => {
         const method = methods[command]
-        invariant(method !== undefined, `ioredis defined ${command}`)
+        assert(method !== undefined, `ioredis defined ${command}`)
         return method.apply(redis, argumentsOfCommand)
       }
     }
@@ -247,7 +247,7 @@ function endKeys(jobId: JobId): string[] {
 function assemble(name: ScriptName, sources: ScriptSources): string {
   return sources.scripts[name].replaceAll(/^--@include (\S+)$/gm, (_line, include: string) => {
     const known = includeNames.find((candidate) => candidate === include)
-    invariant(known !== undefined, `${name}.lua includes a file that exists, not ${include}`)
+    assert(known !== undefined, `${name}.lua includes a file that exists, not ${include}`)
     return sources.includes[known]
   })
 }
