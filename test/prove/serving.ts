@@ -1,0 +1,278 @@
+/**
+ * The whole product, from `npm start`, as its user meets it: the `openai` SDK, both modes, both languages, alone and 16
+ * at once, tokens one by one, a client that leaves, a worker that is killed.
+ *
+ * Greedy answers of one deployment must be equal however they were asked for; those with a frozen answer of the
+ * reference must equal it. The reduced form asks fewer questions, not other ones.
+ */
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import { z } from 'zod'
+import { takeoverBudgetMs } from '../../contract/limits.ts'
+import { type Stack, startStack } from '../fixtures/stack.ts'
+
+const concurrency = 16
+const disconnectBudgetMs = 3_000
+const pollMs = 20
+const longQuestion = 'What is 4821 + 397?'
+
+interface Question {
+  readonly content: string
+  readonly think: boolean
+  /** What transformers answers in float32, where it was frozen. */
+  readonly expected: { readonly reasoning: string | null; readonly content: string } | null
+}
+
+interface Answer {
+  readonly content: string
+  readonly reasoning: string
+  readonly finishReason: string
+  readonly completionTokens: number
+  readonly reasoningTokens: number
+}
+
+/** Fields that open reasoning models add to OpenAI's shape, under both of their names. */
+const reasoningFields = z.object({ reasoning_content: z.string().nullish(), reasoning: z.string().nullish() })
+
+export async function serving(options: { full: boolean }): Promise<void> {
+  const questions = await loadQuestions(options.full)
+  const stack = await startStack()
+  const client = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: stack.apiKey, maxRetries: 0 })
+  try {
+    const alone = await answersAlone(client, stack.model, questions)
+    await answersTogether(client, stack.model, questions, alone)
+    await tokensOneByOne(stack)
+    await clientLeaves(stack)
+    await workerDies(stack, client, options.full ? 5 : 1)
+    assert.equal(await stack.stop(), 0, 'npm start exits 0 after SIGTERM')
+  } catch (error) {
+    console.error(stack.output())
+    throw error
+  } finally {
+    await stack.stop()
+  }
+}
+
+async function answersAlone(client: OpenAI, model: string, questions: readonly Question[]): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (const question of questions) {
+    const whole = await ask(client, model, question)
+    const streamed = await askStreaming(client, model, question)
+    assert.deepEqual(streamed, whole, `Streamed and not are equal: ${question.content}`)
+    if (question.expected !== null) {
+      assert.equal(whole.content, question.expected.content, `Equals the reference: ${question.content}`)
+      assert.equal(whole.reasoning, question.expected.reasoning ?? '', `Thinks like the reference: ${question.content}`)
+    }
+    assert.equal(whole.reasoningTokens > 0, question.think, `Reasoning tokens only when thinking: ${question.content}`)
+    answers.push(whole)
+  }
+  console.log(
+    `  ${answers.length} questions, streamed and not, alone: equal, and equal to the reference where it is frozen`,
+  )
+  return answers
+}
+
+async function answersTogether(
+  client: OpenAI,
+  model: string,
+  questions: readonly Question[],
+  alone: readonly Answer[],
+): Promise<void> {
+  let asked = 0
+  for (let first = 0; first < questions.length; first += concurrency / 2) {
+    const indexes = Array.from({ length: concurrency }, (_, i) => (first + i) % questions.length)
+    const together = await Promise.all(
+      indexes.map((index, i) => {
+        const question = questions[index]
+        assert(question !== undefined)
+        return i % 2 === 0 ? ask(client, model, question) : askStreaming(client, model, question)
+      }),
+    )
+    for (const [i, index] of indexes.entries()) assert.deepEqual(together[i], alone[index], 'I14: equal in any batch')
+    asked += concurrency
+  }
+  console.log(`  ${asked} answers, ${concurrency} at once: each equals the one it gets alone`)
+}
+
+/** Arrival times of the frames that carry text: most tokens must come in a chunk of their own, spread over the answer. */
+async function tokensOneByOne(stack: Stack): Promise<void> {
+  const response = await post(stack, { content: longQuestion, think: true })
+  const startedMs = performance.now()
+  const arrivals: number[] = []
+  let frames = 0
+  for await (const chunk of decode(response)) {
+    const count = chunk.split('"reasoning_content":"').length - 1
+    if (count > 0) arrivals.push(performance.now() - startedMs)
+    frames += count
+  }
+  const spreadMs = (arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0)
+  const totalMs = performance.now() - startedMs
+  assert(frames > 10, `An answer of some length, got ${frames} frames`)
+  assert(arrivals.length > frames / 2, `Tokens come one by one, not ${frames} in ${arrivals.length} pieces`)
+  assert(spreadMs > totalMs / 4, `Tokens are spread over the answer: ${spreadMs} of ${totalMs} ms`)
+  console.log(`  ${frames} reasoning frames in ${arrivals.length} pieces over ${spreadMs.toFixed(0)} ms`)
+}
+
+async function clientLeaves(stack: Stack): Promise<void> {
+  for (const stream of [true, false]) {
+    const abort = new AbortController()
+    const leaving = post(stack, { content: longQuestion, think: true }, { stream, signal: abort.signal })
+    leaving.catch(() => undefined)
+    await until(async () => (await running(stack)) > 0, disconnectBudgetMs, 'the sequence runs')
+    abort.abort()
+    const leftMs = performance.now()
+    await until(async () => (await running(stack)) === 0, disconnectBudgetMs, 'the sequence is dropped')
+    console.log(`  client left (${stream ? 'stream' : 'no stream'}): dropped after ${elapsed(leftMs)}`)
+  }
+}
+
+async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<void> {
+  const question: Question = { content: longQuestion, think: true, expected: null }
+  const whole = await ask(client, stack.model, question)
+  for (let round = 0; round < times; round++) {
+    const stream = await client.chat.completions.create({ ...body(stack.model, question), stream: true })
+    let text = ''
+    let longestWaitMs = 0
+    let lastMs = performance.now()
+    let isKilled = false
+    for await (const chunk of stream) {
+      longestWaitMs = Math.max(longestWaitMs, performance.now() - lastMs)
+      lastMs = performance.now()
+      const delta = chunk.choices[0]?.delta
+      text += reasoningFields.parse(delta ?? {}).reasoning_content ?? delta?.content ?? ''
+      if (!isKilled && text.length > 5 + round * 7) {
+        isKilled = true
+        const [beat] = await stack.heartbeats()
+        assert(beat !== undefined, 'a worker is alive')
+        process.kill(beat.pid, 'SIGKILL')
+      }
+    }
+    assert(isKilled, 'the worker was killed in mid-answer')
+    assert.equal(text, whole.reasoning + whole.content, 'I1, I2, I3: nothing lost, repeated or changed')
+    assert(longestWaitMs <= takeoverBudgetMs, `goes on within ${takeoverBudgetMs} ms, took ${longestWaitMs}`)
+    console.log(`  worker killed in mid-answer: went on after ${longestWaitMs.toFixed(0)} ms, text unchanged`)
+  }
+}
+
+async function ask(client: OpenAI, model: string, question: Question): Promise<Answer> {
+  const completion = await client.chat.completions.create(body(model, question))
+  const [choice] = completion.choices
+  assert(choice !== undefined)
+  const { reasoning_content: reasoning, reasoning: twin } = reasoningFields.parse(choice.message)
+  assert.equal(reasoning, twin, 'Reasoning comes under both names')
+  return {
+    content: choice.message.content ?? '',
+    reasoning: reasoning ?? '',
+    finishReason: choice.finish_reason,
+    completionTokens: completion.usage?.completion_tokens ?? -1,
+    reasoningTokens: completion.usage?.completion_tokens_details?.reasoning_tokens ?? -1,
+  }
+}
+
+async function askStreaming(client: OpenAI, model: string, question: Question): Promise<Answer> {
+  const stream = await client.chat.completions.create({
+    ...body(model, question),
+    stream: true,
+    stream_options: { include_usage: true },
+  })
+  let [content, reasoning, twin, finishReason] = ['', '', '', '']
+  let usage: OpenAI.CompletionUsage | null | undefined
+  for await (const chunk of stream) {
+    const choice = chunk.choices[0]
+    const fields = reasoningFields.parse(choice?.delta ?? {})
+    content += choice?.delta.content ?? ''
+    reasoning += fields.reasoning_content ?? ''
+    twin += fields.reasoning ?? ''
+    finishReason = choice?.finish_reason ?? finishReason
+    usage = chunk.usage ?? usage
+  }
+  assert.equal(reasoning, twin, 'Reasoning comes under both names')
+  return {
+    content,
+    reasoning,
+    finishReason,
+    completionTokens: usage?.completion_tokens ?? -1,
+    reasoningTokens: usage?.completion_tokens_details?.reasoning_tokens ?? -1,
+  }
+}
+
+function body(model: string, question: Question): OpenAI.ChatCompletionCreateParamsNonStreaming {
+  return {
+    model,
+    messages: [{ role: 'user', content: question.content }],
+    temperature: 0,
+    reasoning_effort: question.think ? 'medium' : 'none',
+  }
+}
+
+/** A request without the SDK, to see the bytes as they come. */
+function post(
+  stack: Stack,
+  question: Omit<Question, 'expected'>,
+  options: { stream: boolean; signal?: AbortSignal } = { stream: true },
+): Promise<Response> {
+  return fetch(`${stack.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ ...body(stack.model, { ...question, expected: null }), stream: options.stream }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  })
+}
+
+async function* decode(response: Response): AsyncGenerator<string> {
+  assert(response.body !== null && response.ok, `HTTP ${response.status}`)
+  const decoder = new TextDecoder()
+  for await (const bytes of response.body) yield decoder.decode(bytes, { stream: true })
+}
+
+async function running(stack: Stack): Promise<number> {
+  const beats = await stack.heartbeats()
+  return beats.reduce((count, beat) => count + beat.running + beat.waiting, 0)
+}
+
+async function until(condition: () => Promise<boolean>, budgetMs: number, claim: string): Promise<void> {
+  const deadlineMs = performance.now() + budgetMs
+  while (!(await condition())) {
+    assert(performance.now() < deadlineMs, `Within ${budgetMs} ms ${claim}`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}
+
+function elapsed(sinceMs: number): string {
+  return `${(performance.now() - sinceMs).toFixed(0)} ms`
+}
+
+const frozenChats = z.array(
+  z.object({
+    messages: z.array(z.object({ role: z.string(), content: z.string() })),
+    tools: z.unknown(),
+    enable_thinking: z.boolean(),
+    completion: z.string(),
+  }),
+)
+
+/** The model's frozen chats of one question without tools, then generated sums in both languages and modes. */
+async function loadQuestions(isFull: boolean): Promise<Question[]> {
+  const path = join(import.meta.dirname, '../../models/axk1-tiny/chats.json')
+  const chats = frozenChats.parse(JSON.parse(await readFile(path, 'utf8')))
+  const frozen = chats.flatMap(({ messages, tools, enable_thinking: think, completion }): Question[] => {
+    const [message] = messages
+    if (messages.length !== 1 || message === undefined || tools !== null) return []
+    return [{ content: message.content, think, expected: split(completion, think) }]
+  })
+  const more = isFull ? 12 : 2
+  const generated = Array.from({ length: more }, (_, i) => [
+    { content: `What is ${137 + 211 * i} + ${48 + 97 * i}?`, think: i % 2 === 0, expected: null },
+    { content: `${23 + i} 곱하기 ${14 + i}은?`, think: i % 2 === 1, expected: null },
+  ])
+  return [...frozen, ...generated.flat()]
+}
+
+function split(completion: string, think: boolean): Question['expected'] {
+  const text = completion.replace(/<\|im_end\|>$/, '')
+  if (!think) return { reasoning: null, content: text }
+  const [reasoning = '', ...rest] = text.split('</think>')
+  return { reasoning: reasoning.replace(/^\n+|\n+$/g, ''), content: rest.join('</think>').replace(/^\n+/, '') }
+}
