@@ -1,0 +1,96 @@
+/** The fake Runner keeps the Runner's contract and is loud about every misuse of its KV. */
+import { describe, expect, it } from 'vitest'
+import type { BlockId, SequenceRows } from '../gpu-worker/engine/batch.ts'
+import { contextHash, FakeRunner, type FakeStep } from './fake-runner.ts'
+import { runnerConformance } from './runner-conformance.ts'
+
+runnerConformance('fake', async () => new FakeRunner({ limits: { blockTokens: 8, blockCount: 20, vocabSize: 64 } }))
+runnerConformance('fake, as small as the suite allows', async () => {
+  return new FakeRunner({
+    limits: { blockTokens: 4, blockCount: 16, contextTokensMax: 16, rowsMax: 5, sequencesMax: 3 },
+  })
+})
+
+const sampler = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [1, 2], index: 0 } as const
+const blocks = (...ids: number[]) => ids.map((id) => id as BlockId)
+
+function answer(runner: FakeRunner, word: number): number[] {
+  return [0, 1, 2, 3].map((index) => runner.tokenAt([word, 0], index))
+}
+
+function rows(tokenIds: readonly number[], start: number, table: readonly BlockId[]): SequenceRows {
+  return { tokenIds, start, blocks: table, sampler }
+}
+
+describe('FakeRunner', () => {
+  const limits = { blockTokens: 2, blockCount: 8, vocabSize: 64 }
+  const prompt = rows([1, 2, 3, 4], 0, blocks(5, 3))
+
+  const misuses: readonly (readonly [string, RegExp, readonly SequenceRows[]])[] = [
+    ['the blocks of a table swapped', /not where its block table says/u, [rows([5], 4, blocks(3, 5, 1))]],
+    ['a block never written', /not where its block table says/u, [rows([5], 4, blocks(5, 6, 1))]],
+    ['a position skipped', /not where its block table says/u, [rows([5], 5, blocks(5, 3, 1))]],
+    [
+      'a block of another context',
+      /belongs to another context/u,
+      [rows([8, 8, 8, 8], 0, blocks(6, 7)), rows([5], 4, blocks(5, 7, 1))],
+    ],
+    [
+      'a block overwritten by another',
+      /belongs to another context/u,
+      [rows([9, 9], 0, blocks(5)), rows([5], 4, blocks(5, 3, 1))],
+    ],
+  ]
+  it.each(misuses)('rejects a read through %s', async (_, message, steps) => {
+    const runner = new FakeRunner({ limits })
+    await runner.run({ sequences: [prompt] })
+    for (const step of steps.slice(0, -1)) await runner.run({ sequences: [step] })
+    await expect(runner.run({ sequences: steps.slice(-1) })).rejects.toThrow(message)
+  })
+
+  it('rejects two sequences that write one slot in one step', async () => {
+    const runner = new FakeRunner({ limits })
+    const sequences = [rows([1], 0, blocks(4)), rows([1], 0, blocks(4))]
+    await expect(runner.run({ sequences })).rejects.toThrow('write the same KV slot')
+  })
+
+  it('samples a pure function of seed and index, with the stop where it was set', async () => {
+    const runner = new FakeRunner({ stopTokenId: 9, stopIndex: ([word]) => (word === 1 ? 2 : null) })
+    const same = new FakeRunner({ stopTokenId: 9 })
+    expect(answer(runner, 2)).toEqual(answer(same, 2))
+    expect(answer(runner, 1)[2]).toBe(9)
+    expect(answer(same, 1)).not.toContain(9)
+    expect(answer(runner, 1)).not.toEqual(answer(runner, 2))
+  })
+
+  it('chooses from the vocabulary it was given', () => {
+    const runner = new FakeRunner({ vocabulary: [40, 41] })
+    const chosen = new Set(Array.from({ length: 50 }, (_, index) => runner.tokenAt([1, 1], index)))
+    expect(chosen).toEqual(new Set([40, 41]))
+  })
+
+  it('fails one sequence where its logits shall not be finite, and the step where it shall be rejected', async () => {
+    const runner = new FakeRunner({ limits, isNotFinite: (_, index) => index === 0, rejectAtStep: 1 })
+    expect((await runner.run({ sequences: [prompt] })).sampled).toEqual([{ kind: 'not-finite' }])
+    await expect(runner.run({ sequences: [prompt] })).rejects.toThrow('Injected failure of step 1')
+    await expect(runner.run({ sequences: [prompt] })).rejects.toThrow('closed or a step failed')
+  })
+
+  it('spends a step in the injected wait, refuses a second step meanwhile, and tells each step once', async () => {
+    const told: FakeStep[] = []
+    const waited: number[] = []
+    const gate = Promise.withResolvers<void>()
+    const wait = (ms: number) => {
+      waited.push(ms)
+      return gate.promise
+    }
+    const runner = new FakeRunner({ limits, stepMs: () => 7, wait, onStep: (step) => told.push(step) })
+    const first = runner.run({ sequences: [prompt] })
+    await expect(runner.run({ sequences: [prompt] })).rejects.toThrow('another one is running')
+    expect(told).toEqual([])
+    gate.resolve()
+    await first
+    expect(waited).toEqual([7])
+    expect(told).toEqual([{ batch: { sequences: [prompt] }, contexts: [contextHash([1, 2, 3, 4])] }])
+  })
+})
