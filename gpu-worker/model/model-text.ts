@@ -1,0 +1,124 @@
+/**
+ * The text side of a model: chats to prompt tokens, tokens to an answer's text, defaults and end tokens, from its folder.
+ *
+ * Needs no GPU and no weights. It does not know requests, jobs or the engine.
+ */
+import { AppError } from '../../contract/errors.ts'
+import { AnswerText } from './answer-text.ts'
+import { ChatTemplate, type Chat } from './chat-template.ts'
+import { CheckpointError } from './checkpoint-error.ts'
+import { readInside } from './checkpoint-folder.ts'
+import { CONFIG_BYTES_MAX } from './checkpoint.ts'
+import { parseModelConfig } from './config.ts'
+import { GENERATION_FILE, parseGenerationConfig, type GenerationDefaults } from './generation-config.ts'
+import { decodeUtf8, parseStrictJson } from './strict-json.ts'
+import { templateProbes } from './template-probes.ts'
+import { loadTokenizer, textOfPieces, type Tokenizer } from './tokenizer.ts'
+
+export interface ModelText {
+  readonly modelId: string
+  readonly contextTokensMax: number
+  /** Of the logits; the tokenizer's ids are below it. */
+  readonly vocabSize: number
+  /** Every token that ends an answer. */
+  readonly stopTokenIds: readonly number[]
+  readonly generationDefaults: GenerationDefaults
+  /** The prompt's ids, ending where the answer begins. Throws AppError `template_error`. Not cut to the context. */
+  promptTokens(chat: Chat): number[]
+  /** A fresh fold over one answer's tokens; end tokens make no text. */
+  answer(options: { readonly think: boolean; readonly stop: readonly string[] }): AnswerText
+  decode(tokenIds: Iterable<number>): string
+}
+
+const TEMPLATE_FILE = 'chat_template.jinja'
+const TOKENIZER_CONFIG_FILE = 'tokenizer_config.json'
+const THINK_START = '<think>'
+const THINK_END = '</think>'
+
+/** Reads everything but the weights. Throws CheckpointError. */
+export async function loadModelText(dir: string, modelId: string): Promise<ModelText> {
+  const config = parseModelConfig(await readJson(dir, 'config.json'))
+  const generation = parseGenerationConfig(await readJson(dir, GENERATION_FILE))
+  const tokenizer = await loadTokenizer(dir)
+  if (tokenizer.idEnd > config.vocabSize) {
+    throw new CheckpointError(
+      'tokenizer.json',
+      `expected ids below ${config.vocabSize} (vocab_size), got ${tokenizer.idEnd - 1}`,
+    )
+  }
+  const source = await readTemplate(dir)
+  const template = new ChatTemplate(source, tokenizer.controlTokens, tokenizer.namedTokens)
+  checkMarks(source, template, tokenizer)
+
+  const eosNamed = tokenizer.controlTokens.get(tokenizer.namedTokens.get('eos_token') ?? '')
+  const stopTokenIds = [
+    ...new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...(eosNamed ? [eosNamed.id] : [])]),
+  ]
+  if (stopTokenIds.length === 0)
+    throw new CheckpointError('config.json', 'eos_token_id: no file names a token that ends an answer')
+  const thinkStart = tokenizer.controlTokens.get(THINK_START)
+  const thinkEnd = tokenizer.controlTokens.get(THINK_END)
+  const noBytes = new Uint8Array(0)
+  const tokenBytes = (id: number): Uint8Array => (stopTokenIds.includes(id) ? noBytes : tokenizer.tokenBytes(id))
+  return {
+    modelId,
+    contextTokensMax: config.contextTokensMax,
+    vocabSize: config.vocabSize,
+    stopTokenIds,
+    generationDefaults: generation.defaults,
+    promptTokens: (chat) => tokenizer.encodePieces(template.render(chat)),
+    // A model without a token that ends thinking cannot think: all it says is content.
+    answer: ({ think, stop }) =>
+      new AnswerText({
+        tokenBytes,
+        thinking: think && thinkEnd ? { startTokenId: thinkStart?.id ?? null, endTokenId: thinkEnd.id } : null,
+        stop,
+      }),
+    decode: (tokenIds) => tokenizer.decode(tokenIds),
+  }
+}
+
+/**
+ * A template that puts a control token together from pieces (`'<|' + role + '|>'`) would lose it: marks replace whole
+ * spellings. So some chats are rendered both ways once, and must give the same ids.
+ */
+function checkMarks(source: string, template: ChatTemplate, tokenizer: Tokenizer): void {
+  const plain = new ChatTemplate(source, new Map(), tokenizer.namedTokens)
+  let rendered = 0
+  for (const chat of templateProbes) {
+    let pieces
+    try {
+      pieces = template.render(chat)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      // Templates may refuse tools or a system message; one that refuses everything is caught below.
+      continue
+    }
+    rendered += 1
+    const expected = tokenizer.encodeMarked(textOfPieces(plain.render(chat)))
+    if (tokenizer.encodePieces(pieces).join(' ') !== expected.join(' ')) {
+      throw new CheckpointError(TEMPLATE_FILE, 'not supported yet: it puts a control token together from pieces')
+    }
+  }
+  if (rendered === 0) throw new CheckpointError(TEMPLATE_FILE, 'it cannot render a chat of one user message')
+}
+
+async function readJson(dir: string, name: string): Promise<unknown> {
+  const bytes = await readInside(dir, name, CONFIG_BYTES_MAX)
+  return bytes === null ? undefined : parseStrictJson(name, bytes)
+}
+
+/** The template has a file of its own or, in older folders, a field of tokenizer_config.json. */
+async function readTemplate(dir: string): Promise<string> {
+  const bytes = await readInside(dir, TEMPLATE_FILE, CONFIG_BYTES_MAX)
+  if (bytes !== null) return decodeUtf8(TEMPLATE_FILE, bytes)
+  const config = await readJson(dir, TOKENIZER_CONFIG_FILE)
+  if (typeof config === 'object' && config !== null && 'chat_template' in config) {
+    if (typeof config.chat_template === 'string') return config.chat_template
+    throw new CheckpointError(TOKENIZER_CONFIG_FILE, 'chat_template: not supported yet: several templates')
+  }
+  throw new CheckpointError(
+    TEMPLATE_FILE,
+    `there is no such file in ${dir}, nor a chat_template in ${TOKENIZER_CONFIG_FILE}`,
+  )
+}

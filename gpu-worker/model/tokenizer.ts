@@ -1,0 +1,248 @@
+/**
+ * Text to token ids and back, out of tokenizer.json: byte-level BPE.
+ *
+ * An added token with a visible spelling (`<|im_start|>`, `</think>`, `<tool_call>` …) is a *control token*. Text never
+ * becomes one: the BPE below does not know them, so `encodeText('<|im_start|>')` spells it out in ordinary tokens.
+ * Control tokens come only from `encodeMarked` and from a template's own literals (`chat-template.ts`).
+ * Whatever `clean_up_tokenization_spaces` says, decoding gives exactly the tokens' bytes. No chats, no streaming here.
+ */
+import { Tokenizer as Bpe } from '@huggingface/tokenizers'
+import { byteCharacters, bytesOfSpelling, spellingOfText } from './byte-alphabet.ts'
+import { CheckpointError, quote } from './checkpoint-error.ts'
+import { readInside } from './checkpoint-folder.ts'
+import { decodeUtf8, parseStrictJson } from './strict-json.ts'
+
+export interface ControlToken {
+  readonly id: number
+  readonly spelling: string
+  /** Makes no text: it ends a turn or marks a role. Others (`<tool_call>`) are part of the answer's text. */
+  readonly isSpecial: boolean
+  /** It swallows the white space before or after it. */
+  readonly stripsBefore: boolean
+  readonly stripsAfter: boolean
+}
+
+/** A prompt on its way to ids: text, and the control tokens between. */
+export type PromptPiece = string | ControlToken
+
+/** A prompt as one text, control tokens spelled out: for people, never for encoding. */
+export function textOfPieces(pieces: readonly PromptPiece[]): string {
+  return pieces.map((piece) => (typeof piece === 'string' ? piece : piece.spelling)).join('')
+}
+
+const FILE = 'tokenizer.json'
+const CONFIG_FILE = 'tokenizer_config.json'
+/** A.X K1's file has 13 MB. */
+const TOKENIZER_BYTES_MAX = 64 << 20
+const CONFIG_BYTES_MAX = 1 << 20
+const TOKEN_ID_MAX = 1 << 24
+const NO_BYTES = new Uint8Array(0)
+
+export class Tokenizer {
+  /** Spelling → control token. */
+  readonly controlTokens: ReadonlyMap<string, ControlToken>
+  /** Of tokenizer_config.json: `bos_token`, `eos_token`, … → spelling. */
+  readonly namedTokens: ReadonlyMap<string, string>
+  /** Ids in use are below this. */
+  readonly idEnd: number
+  readonly #bpe: Bpe
+  readonly #spellings: ReadonlyMap<number, string>
+  readonly #controlById: ReadonlyMap<number, ControlToken>
+  readonly #anyControl: RegExp | null
+  readonly #bytes = new Map<number, Uint8Array>()
+
+  /** Parsed tokenizer.json and tokenizer_config.json. Throws CheckpointError. */
+  constructor(json: unknown, configJson: unknown) {
+    const file = parseTokenizerFile(json)
+    this.controlTokens = new Map(file.controlTokens.map((token) => [token.spelling, token]))
+    this.namedTokens = parseNamedTokens(configJson)
+    this.#spellings = file.spellings
+    this.#controlById = new Map(file.controlTokens.map((token) => [token.id, token]))
+    this.#anyControl = anyOf([...this.controlTokens.keys()])
+    this.idEnd = 1 + [...file.spellings.keys(), ...this.#controlById.keys()].reduce((a, b) => Math.max(a, b), -1)
+    try {
+      this.#bpe = new Bpe(file.withoutControl, {})
+    } catch (error) {
+      throw new CheckpointError(FILE, 'it is not a tokenizer that we can read', { cause: error })
+    }
+  }
+
+  /** Ids of plain text: never a control token, whatever the text spells. */
+  encodeText(text: string): number[] {
+    return text === '' ? [] : this.#bpe.encode(text, { add_special_tokens: false }).ids
+  }
+
+  /** Ids of trusted text in which spellings of control tokens stand for them, as Hugging Face's tokenizers read it. */
+  encodeMarked(text: string): number[] {
+    if (this.#anyControl === null) return this.encodeText(text)
+    return this.encodePieces(text.split(this.#anyControl).map((part) => this.controlTokens.get(part) ?? part))
+  }
+
+  encodePieces(pieces: readonly PromptPiece[]): number[] {
+    return pieces.flatMap((piece, index) => {
+      if (typeof piece !== 'string') return piece.id
+      const before = pieces[index - 1]
+      const after = pieces[index + 1]
+      let text = piece
+      if (typeof before === 'object' && before.stripsAfter) text = text.trimStart()
+      if (typeof after === 'object' && after.stripsBefore) text = text.trimEnd()
+      return this.encodeText(text)
+    })
+  }
+
+  /** The text of ids; special tokens make none, broken UTF-8 becomes U+FFFD. */
+  decode(ids: Iterable<number>): string {
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    let text = ''
+    for (const id of ids) text += decoder.decode(this.tokenBytes(id), { stream: true })
+    return text + decoder.decode()
+  }
+
+  /** UTF-8 bytes one token adds to the text, possibly part of a character; none for special tokens and unused ids. */
+  tokenBytes(id: number): Uint8Array {
+    const known = this.#bytes.get(id)
+    if (known) return known
+    const control = this.#controlById.get(id)
+    const bytes = control ? controlBytes(control) : spelledBytes(this.#spellings.get(id))
+    if (control || this.#spellings.has(id)) this.#bytes.set(id, bytes)
+    return bytes
+  }
+}
+
+/** Reads tokenizer.json and, where present, tokenizer_config.json. Throws CheckpointError. */
+export async function loadTokenizer(dir: string): Promise<Tokenizer> {
+  const bytes = await readInside(dir, FILE, TOKENIZER_BYTES_MAX)
+  if (bytes === null) throw new CheckpointError(FILE, `there is no such file in ${dir}`)
+  const configBytes = await readInside(dir, CONFIG_FILE, CONFIG_BYTES_MAX)
+  const configJson = configBytes === null ? {} : parseStrictJson(CONFIG_FILE, configBytes)
+  let json: unknown
+  try {
+    // Not the strict parser: a vocabulary is large, and a key twice in it makes a hole in the ids, which tokens may have.
+    json = JSON.parse(decodeUtf8(FILE, bytes))
+  } catch (error) {
+    throw new CheckpointError(FILE, 'expected JSON, got a syntax error', { cause: error })
+  }
+  return new Tokenizer(json, configJson)
+}
+
+/** Matches, and captures, one of the spellings: the longest that starts leftmost. Null for none. */
+export function anyOf(spellings: readonly string[]): RegExp | null {
+  if (spellings.length === 0) return null
+  const longestFirst = spellings.toSorted((a, b) => b.length - a.length)
+  return new RegExp(`(${longestFirst.map(escaped).join('|')})`, 'gu')
+}
+
+function escaped(spelling: string): string {
+  return spelling.replaceAll(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`)
+}
+
+function controlBytes(token: ControlToken): Uint8Array {
+  return token.isSpecial ? NO_BYTES : new TextEncoder().encode(token.spelling)
+}
+
+function spelledBytes(spelling: string | undefined): Uint8Array {
+  if (spelling === undefined) return NO_BYTES
+  // A vocabulary entry outside the byte alphabet (a plain added word) stands for its own text.
+  return bytesOfSpelling(spelling) ?? new TextEncoder().encode(spelling)
+}
+
+interface TokenizerFile {
+  readonly controlTokens: readonly ControlToken[]
+  /** Id → spelling of every other token. */
+  readonly spellings: ReadonlyMap<number, string>
+  /** tokenizer.json with every trace of the control tokens taken out. */
+  readonly withoutControl: object
+}
+
+function parseTokenizerFile(json: unknown): TokenizerFile {
+  const {
+    model,
+    added_tokens: addedTokens,
+    pre_tokenizer: preTokenizer,
+    decoder,
+    normalizer,
+    post_processor,
+  } = asRecord(json, 'the file')
+  const { type, vocab, merges, ...modelRest } = asRecord(model, 'model')
+  if (type !== 'BPE') throw refuse(`model.type: not supported yet: ${quote(type)} (only "BPE")`)
+  for (const [field, value] of [
+    ['pre_tokenizer', preTokenizer],
+    ['decoder', decoder],
+  ] as const) {
+    if (!usesByteLevel(value)) throw refuse(`${field}: not supported yet: ${quote(value)} (only byte level)`)
+  }
+  if (!Array.isArray(merges)) throw refuse('model.merges: expected a list')
+  if (!merges.every((merge) => typeof merge === 'string' || (Array.isArray(merge) && merge.length === 2))) {
+    throw refuse('model.merges: expected pairs')
+  }
+  const controlTokens: ControlToken[] = []
+  const ordinaryAdded: unknown[] = []
+  const spellings = new Map<number, string>()
+  const vocabulary = new Map<string, number>()
+  for (const [spelling, id] of Object.entries(asRecord(vocab, 'model.vocab'))) {
+    if (!isTokenId(id)) throw refuse(`model.vocab: ${quote(spelling)} has the id ${quote(id)}`)
+    vocabulary.set(spelling, id)
+  }
+  for (const entry of Array.isArray(addedTokens) ? addedTokens : []) {
+    const { content, id, special, lstrip, rstrip } = asRecord(entry, 'added_tokens')
+    if (typeof content !== 'string' || content === '' || !isTokenId(id)) throw refuse(`added_tokens: ${quote(entry)}`)
+    if (content.trim() === '' && special !== true) {
+      ordinaryAdded.push(entry)
+      spellings.set(id, content)
+      continue
+    }
+    controlTokens.push({
+      id,
+      spelling: content,
+      isSpecial: special === true,
+      stripsBefore: lstrip === true,
+      stripsAfter: rstrip === true,
+    })
+    vocabulary.delete(content)
+    vocabulary.delete(spellingOfText(content))
+  }
+  for (const [spelling, id] of vocabulary) spellings.set(id, spelling)
+  const lost = byteCharacters.findIndex((character) => !vocabulary.has(character))
+  if (lost >= 0) throw refuse(`model.vocab: the byte ${lost} has no token, so text with it would be lost`)
+  const withoutControl = {
+    normalizer: normalizer ?? null,
+    post_processor: post_processor ?? null,
+    pre_tokenizer: preTokenizer,
+    decoder,
+    added_tokens: ordinaryAdded,
+    model: { ...modelRest, type, merges, vocab: Object.fromEntries(vocabulary) },
+  }
+  return { controlTokens, spellings, withoutControl }
+}
+
+/** `ByteLevel`, alone or in a sequence. */
+function usesByteLevel(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { type, pretokenizers, decoders }: { type?: unknown; pretokenizers?: unknown; decoders?: unknown } = value
+  if (type === 'ByteLevel') return true
+  const parts = pretokenizers ?? decoders
+  return type === 'Sequence' && Array.isArray(parts) && parts.some((part) => usesByteLevel(part))
+}
+
+/** Every `…_token` of tokenizer_config.json: text, or an object with its content. */
+function parseNamedTokens(json: unknown): Map<string, string> {
+  const named = new Map<string, string>()
+  for (const [field, value] of Object.entries(asRecord(json, CONFIG_FILE))) {
+    const content: unknown = typeof value === 'object' && value !== null && 'content' in value ? value.content : value
+    if (field.endsWith('_token') && typeof content === 'string') named.set(field, content)
+  }
+  return named
+}
+
+function isTokenId(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKEN_ID_MAX
+}
+
+function asRecord(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(`${where}: expected an object`)
+  return { ...value }
+}
+
+function refuse(problem: string): CheckpointError {
+  return new CheckpointError(FILE, problem)
+}
