@@ -1,0 +1,267 @@
+/** The policy alone, step by step: budgets, block edges, order, preemption, isolation. No Runner, no engine. */
+import { describe, expect, it } from 'vitest'
+import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
+import { positionsMax, type Scheduled, Scheduler } from '../../gpu-worker/engine/scheduler.ts'
+import { Sequence, type SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
+
+const roomy: RunnerLimits = {
+  rowsMax: 8,
+  sequencesMax: 4,
+  blockTokens: 4,
+  blockCount: 100,
+  contextTokensMax: 100,
+  vocabSize: 64,
+}
+
+/** A scheduler and what an engine around it would do: every step's rows are computed, every sampled token is 1. */
+function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
+  const limits = { ...roomy, ...changes }
+  const scheduler = new Scheduler(limits, prefillRowsMax)
+  let arrivalCount = 0
+
+  function add(promptCount: number, request: Partial<SequenceRequest> = {}): Sequence {
+    const id = String.fromCodePoint('a'.charCodeAt(0) + arrivalCount)
+    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] } as const
+    const promptTokenIds = Array.from({ length: promptCount }, () => 1)
+    const whole = { id, promptTokenIds, sampling, stopTokenIds: [], answerTokensMax: 100, ...request }
+    const sequence = new Sequence(whole, arrivalCount, positionsMax(limits))
+    arrivalCount += 1
+    scheduler.add(sequence)
+    return sequence
+  }
+
+  /** Plans and executes a step; returns its rows as `id:rowCount`. */
+  function step(): string[] {
+    const plan = scheduler.schedule()
+    for (const scheduled of plan) execute(scheduled)
+    scheduler.checkIntegrity()
+    return plan.map(({ sequence, rowCount }) => `${sequence.id}:${rowCount}`)
+  }
+
+  return { scheduler, add, step }
+}
+
+function execute({ sequence, running, rowCount }: Scheduled): void {
+  running.computedCount += rowCount
+  if (running.computedCount === sequence.tokenIds.length) sequence.tokenIds.push(1)
+}
+
+function blockCountOf({ state }: Sequence): number {
+  return state.kind === 'running' ? state.blocks.length : 0
+}
+
+/** Three sequences of two blocks each fill the pool; the next edge needs a block more. */
+function fullPolicy() {
+  const all = policy({ blockCount: 6, blockTokens: 2 })
+  const sequences = [all.add(2), all.add(2), all.add(2)] as const
+  for (let count = 0; count < 3; count += 1) all.step()
+  return { ...all, sequences }
+}
+
+describe('Scheduler.schedule()', () => {
+  const chunkings: readonly (readonly [number, number, number, readonly string[]])[] = [
+    [1, 64, 8, ['a:1', 'a:1']],
+    [7, 64, 8, ['a:7', 'a:1']],
+    [8, 64, 8, ['a:8', 'a:1']],
+    [9, 64, 8, ['a:8', 'a:1', 'a:1']],
+    [10, 64, 8, ['a:8', 'a:2', 'a:1']],
+    [5, 5, 8, ['a:5', 'a:1']],
+    [6, 5, 8, ['a:5', 'a:1', 'a:1']],
+    [3, 1, 8, ['a:1', 'a:1', 'a:1', 'a:1']],
+    [2, 64, 1, ['a:1', 'a:1', 'a:1']],
+  ]
+  it.each(chunkings)('cuts a prompt of %i into chunks of at most %i and steps of at most %i rows', (...row) => {
+    const [promptCount, prefillRowsMax, rowsMax, expected] = row
+    const { add, step } = policy({ rowsMax }, prefillRowsMax)
+    add(promptCount)
+    expect(expected.map(() => step().join())).toEqual(expected)
+  })
+
+  it('is empty without sequences', () => {
+    expect(policy().step()).toEqual([])
+  })
+
+  it('runs every decode before the one prefill chunk, which gets the rows that are left', () => {
+    const { add, step } = policy()
+    add(2)
+    add(2)
+    add(20)
+    add(1)
+    expect(step()).toEqual(['a:2'])
+    expect(step()).toEqual(['a:1', 'b:2'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:2'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:1', 'd:1'])
+  })
+
+  const caps: readonly (readonly [number, number, number])[] = [
+    [3, 8, 3],
+    [4, 8, 4],
+    [4, 3, 3],
+    [4, 1, 1],
+  ]
+  it.each(caps)('with sequencesMax %i and rowsMax %i it runs %i at once', (sequencesMax, rowsMax, expected) => {
+    const { scheduler, add, step } = policy({ sequencesMax, rowsMax })
+    for (let count = 0; count < 6; count += 1) add(1)
+    for (let count = 0; count < 8; count += 1) step()
+    expect(scheduler.runningCount).toBe(expected)
+  })
+
+  const admissions: readonly (readonly [number, number])[] = [
+    [1, 1],
+    [3, 1],
+    [4, 2],
+    [7, 2],
+    [8, 3],
+  ]
+  it.each(admissions)(
+    'admits a prompt of %i when %i blocks of 4 are free, not with one fewer',
+    (promptCount, needed) => {
+      for (const freeCount of [needed, needed - 1]) {
+        const { add, step } = policy({ blockCount: 1 + freeCount })
+        add(2)
+        step()
+        const sequence = add(promptCount)
+        step()
+        expect(blockCountOf(sequence), `${freeCount} free`).toBe(freeCount === needed ? needed : 0)
+      }
+    },
+  )
+
+  it('a decode takes a new block exactly when its row crosses the edge', () => {
+    const { add, step } = policy()
+    const sequence = add(2)
+    const counts = Array.from({ length: 7 }, () => {
+      step()
+      return [sequence.tokenIds.length - 1, blockCountOf(sequence)]
+    })
+    expect(counts).toEqual([
+      [2, 1],
+      [3, 1],
+      [4, 1],
+      [5, 2],
+      [6, 2],
+      [7, 2],
+      [8, 2],
+    ])
+  })
+
+  it('a sequence that does not fit yet is not overtaken by one that would', () => {
+    const { add, step } = policy({ blockCount: 4 })
+    add(5)
+    const large = add(8)
+    const small = add(1)
+    step()
+    step()
+    expect([large.state.kind, small.state.kind]).toEqual(['waiting', 'waiting'])
+  })
+})
+
+describe('Scheduler preemption', () => {
+  it('takes the newest first, which keeps its tokens and loses its blocks', () => {
+    const { scheduler, step, sequences } = fullPolicy()
+    const [, , newest] = sequences
+    expect(scheduler.blocks.freeCount).toBe(0)
+    expect(step()).toEqual(['a:1', 'b:1'])
+    expect(newest.state).toEqual({ kind: 'waiting' })
+    expect(newest.tokenIds).toHaveLength(3)
+    expect(scheduler.preemptionCount).toBe(1)
+  })
+
+  it('recomputes from position 0 once there is room, and then samples the next index', () => {
+    const { scheduler, step, sequences } = fullPolicy()
+    const [oldest, middle, newest] = sequences
+    step()
+    scheduler.end(oldest, 'stop')
+    scheduler.end(middle, 'stop')
+    expect(step()).toEqual(['c:3'])
+    expect(newest.answerCount).toBe(2)
+  })
+
+  it('takes a sequence in mid-prefill like any other', () => {
+    const { add, step } = policy({ blockCount: 6, blockTokens: 2 }, 1)
+    add(2)
+    const prefilling = add(6)
+    expect(step()).toEqual(['a:1'])
+    expect(step()).toEqual(['a:1', 'b:1'])
+    expect(step()).toEqual(['a:1', 'b:1'])
+    expect(step()).toEqual(['a:1', 'b:1'])
+    expect(prefilling.state).toMatchObject({ kind: 'running', computedCount: 3 })
+    expect(step()).toEqual(['a:1'])
+    expect(prefilling.state).toEqual({ kind: 'waiting' })
+  })
+
+  it('takes the one that needs a block when it is the newest itself', () => {
+    const { scheduler, add, step } = policy({ blockCount: 4, blockTokens: 2 })
+    add(4)
+    const newest = add(1)
+    step()
+    step()
+    step()
+    expect(scheduler.blocks.freeCount).toBe(0)
+    expect(step()).toEqual(['a:1'])
+    expect(newest.state.kind).toBe('waiting')
+  })
+
+  it('never takes the oldest: it grows to the whole pool', () => {
+    const { scheduler, add, step } = policy({ blockCount: 6, blockTokens: 2 })
+    const oldest = add(2)
+    add(2)
+    add(2)
+    for (let count = 0; count < 10; count += 1) {
+      step()
+      expect(oldest.state.kind).toBe('running')
+    }
+    expect(oldest.tokenIds).toHaveLength(12)
+    expect(scheduler.preemptionCount).toBeGreaterThan(1)
+  })
+})
+
+describe('Scheduler isolation', () => {
+  it('an isolated sequence starts when nothing else runs, and nothing starts beside it', () => {
+    const { scheduler, add, step } = policy()
+    const before = add(1)
+    const isolated = add(9, { isolated: true })
+    const behind = add(1)
+    expect(step()).toEqual(['a:1'])
+    expect(step()).toEqual(['a:1'])
+    scheduler.end(before, 'stop')
+    expect(step()).toEqual(['b:8'])
+    expect(step()).toEqual(['b:1'])
+    expect(step()).toEqual(['b:1'])
+    expect(behind.state.kind).toBe('waiting')
+    scheduler.end(isolated, 'stop')
+    expect(step()).toEqual(['c:1'])
+  })
+})
+
+describe('Scheduler.end()', () => {
+  it('takes a sequence out of any state and leaves no block behind', () => {
+    const { scheduler, add, step } = policy()
+    const decoding = add(2)
+    const prefilling = add(20)
+    const waiting = add(2)
+    step()
+    step()
+    expect([decoding.pendingCount, prefilling.pendingCount, waiting.pendingCount]).toEqual([1, 13, 2])
+    for (const sequence of [decoding, prefilling, waiting]) {
+      scheduler.end(sequence, 'cancelled')
+      scheduler.checkIntegrity()
+      expect(sequence.state).toEqual({ kind: 'ended', reason: 'cancelled' })
+    }
+    expect(scheduler.blocks.freeCount).toBe(roomy.blockCount)
+    expect(step()).toEqual([])
+  })
+})
+
+describe('positionsMax()', () => {
+  it.each([
+    [9, 2, 4, 8],
+    [8, 2, 4, 8],
+    [7, 2, 4, 7],
+  ])('of a context of %i and %i blocks of %i is %i', (contextTokensMax, blockCount, blockTokens, expected) => {
+    expect(positionsMax({ ...roomy, contextTokensMax, blockCount, blockTokens })).toBe(expected)
+  })
+})
