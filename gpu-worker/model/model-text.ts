@@ -13,6 +13,7 @@ import { parseModelConfig } from './config.ts'
 import { GENERATION_FILE, parseGenerationConfig, type GenerationDefaults } from './generation-config.ts'
 import { decodeUtf8, parseStrictJson } from './strict-json.ts'
 import { templateProbes } from './template-probes.ts'
+import { TOKENIZER_CONFIG_FILE, TOKENIZER_FILE } from './tokenizer-file.ts'
 import { loadTokenizer, textOfPieces, type Tokenizer } from './tokenizer.ts'
 
 export interface ModelText {
@@ -23,7 +24,10 @@ export interface ModelText {
   /** Every token that ends an answer. */
   readonly stopTokenIds: readonly number[]
   readonly generationDefaults: GenerationDefaults
-  /** The prompt's ids, ending where the answer begins. Throws AppError `template_error`. Not cut to the context. */
+  /**
+   * The prompt's ids, ending where the answer begins. Throws AppError `template_error`; and `context_length_exceeded`
+   * before any encoding where the text cannot fit. What it returns may still be too long: the caller compares.
+   */
   promptTokens(chat: Chat): number[]
   /** A fresh fold over one answer's tokens; end tokens make no text. */
   answer(options: { readonly think: boolean; readonly stop: readonly string[] }): AnswerText
@@ -31,7 +35,6 @@ export interface ModelText {
 }
 
 const TEMPLATE_FILE = 'chat_template.jinja'
-const TOKENIZER_CONFIG_FILE = 'tokenizer_config.json'
 const THINK_START = '<think>'
 const THINK_END = '</think>'
 
@@ -42,7 +45,7 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
   const tokenizer = await loadTokenizer(dir)
   if (tokenizer.idEnd > config.vocabSize) {
     throw new CheckpointError(
-      'tokenizer.json',
+      TOKENIZER_FILE,
       `expected ids below ${config.vocabSize} (vocab_size), got ${tokenizer.idEnd - 1}`,
     )
   }
@@ -66,7 +69,12 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     vocabSize: config.vocabSize,
     stopTokenIds,
     generationDefaults: generation.defaults,
-    promptTokens: (chat) => tokenizer.encodePieces(template.render(chat)),
+    promptTokens: (chat) => {
+      const pieces = template.render(chat)
+      const least = tokenizer.tokenCountMin(pieces)
+      if (least > config.contextTokensMax) throw tooLong(least, config.contextTokensMax)
+      return tokenizer.encodePieces(pieces)
+    },
     // A model without a token that ends thinking cannot think: all it says is content.
     answer: ({ think, stop }) =>
       new AnswerText({
@@ -76,6 +84,11 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
       }),
     decode: (tokenIds) => tokenizer.decode(tokenIds),
   }
+}
+
+function tooLong(tokensMin: number, contextTokensMax: number): AppError {
+  const message = `This model's context is ${contextTokensMax} tokens, the messages have at least ${tokensMin}`
+  return new AppError('context_length_exceeded', message, { param: 'messages' })
 }
 
 /**

@@ -7,20 +7,19 @@
  * Whatever `clean_up_tokenization_spaces` says, decoding gives exactly the tokens' bytes. No chats, no streaming here.
  */
 import { Tokenizer as Bpe } from '@huggingface/tokenizers'
-import { byteCharacters, bytesOfSpelling, spellingOfText } from './byte-alphabet.ts'
-import { CheckpointError, quote } from './checkpoint-error.ts'
+import { bytesOfSpelling } from './byte-alphabet.ts'
+import { CheckpointError } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
 import { decodeUtf8, parseStrictJson } from './strict-json.ts'
+import {
+  parseNamedTokens,
+  parseTokenizerFile,
+  TOKENIZER_CONFIG_FILE,
+  TOKENIZER_FILE,
+  type ControlToken,
+} from './tokenizer-file.ts'
 
-export interface ControlToken {
-  readonly id: number
-  readonly spelling: string
-  /** Makes no text: it ends a turn or marks a role. Others (`<tool_call>`) are part of the answer's text. */
-  readonly isSpecial: boolean
-  /** It swallows the white space before or after it. */
-  readonly stripsBefore: boolean
-  readonly stripsAfter: boolean
-}
+export type { ControlToken } from './tokenizer-file.ts'
 
 /** A prompt on its way to ids: text, and the control tokens between. */
 export type PromptPiece = string | ControlToken
@@ -30,12 +29,9 @@ export function textOfPieces(pieces: readonly PromptPiece[]): string {
   return pieces.map((piece) => (typeof piece === 'string' ? piece : piece.spelling)).join('')
 }
 
-const FILE = 'tokenizer.json'
-const CONFIG_FILE = 'tokenizer_config.json'
 /** A.X K1's file has 13 MB. */
 const TOKENIZER_BYTES_MAX = 64 << 20
 const CONFIG_BYTES_MAX = 1 << 20
-const TOKEN_ID_MAX = 1 << 24
 const NO_BYTES = new Uint8Array(0)
 
 export class Tokenizer {
@@ -45,6 +41,8 @@ export class Tokenizer {
   readonly namedTokens: ReadonlyMap<string, string>
   /** Ids in use are below this. */
   readonly idEnd: number
+  /** No token of text has more UTF-8 bytes; infinite where a normalizer changes the text first. */
+  readonly #textBytesPerTokenMax: number
   readonly #bpe: Bpe
   readonly #spellings: ReadonlyMap<number, string>
   readonly #controlById: ReadonlyMap<number, ControlToken>
@@ -60,10 +58,11 @@ export class Tokenizer {
     this.#controlById = new Map(file.controlTokens.map((token) => [token.id, token]))
     this.#anyControl = anyOf([...this.controlTokens.keys()])
     this.idEnd = 1 + [...file.spellings.keys(), ...this.#controlById.keys()].reduce((a, b) => Math.max(a, b), -1)
+    this.#textBytesPerTokenMax = file.textBytesPerTokenMax
     try {
       this.#bpe = new Bpe(file.withoutControl, {})
     } catch (error) {
-      throw new CheckpointError(FILE, 'it is not a tokenizer that we can read', { cause: error })
+      throw new CheckpointError(TOKENIZER_FILE, 'it is not a tokenizer that we can read', { cause: error })
     }
   }
 
@@ -90,6 +89,14 @@ export class Tokenizer {
     })
   }
 
+  /** A lower bound of `encodePieces(pieces).length`, without encoding: a prompt far too long is refused at once. */
+  tokenCountMin(pieces: readonly PromptPiece[]): number {
+    const counts = pieces.map((piece) =>
+      typeof piece === 'string' ? Math.ceil(Buffer.byteLength(piece.trim()) / this.#textBytesPerTokenMax) : 1,
+    )
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
   /** The text of ids; special tokens make none, broken UTF-8 becomes U+FFFD. */
   decode(ids: Iterable<number>): string {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -111,16 +118,16 @@ export class Tokenizer {
 
 /** Reads tokenizer.json and, where present, tokenizer_config.json. Throws CheckpointError. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
-  const bytes = await readInside(dir, FILE, TOKENIZER_BYTES_MAX)
-  if (bytes === null) throw new CheckpointError(FILE, `there is no such file in ${dir}`)
-  const configBytes = await readInside(dir, CONFIG_FILE, CONFIG_BYTES_MAX)
-  const configJson = configBytes === null ? {} : parseStrictJson(CONFIG_FILE, configBytes)
+  const bytes = await readInside(dir, TOKENIZER_FILE, TOKENIZER_BYTES_MAX)
+  if (bytes === null) throw new CheckpointError(TOKENIZER_FILE, `there is no such file in ${dir}`)
+  const configBytes = await readInside(dir, TOKENIZER_CONFIG_FILE, CONFIG_BYTES_MAX)
+  const configJson = configBytes === null ? {} : parseStrictJson(TOKENIZER_CONFIG_FILE, configBytes)
   let json: unknown
   try {
     // Not the strict parser: a vocabulary is large, and a key twice in it makes a hole in the ids, which tokens may have.
-    json = JSON.parse(decodeUtf8(FILE, bytes))
+    json = JSON.parse(decodeUtf8(TOKENIZER_FILE, bytes))
   } catch (error) {
-    throw new CheckpointError(FILE, 'expected JSON, got a syntax error', { cause: error })
+    throw new CheckpointError(TOKENIZER_FILE, 'expected JSON, got a syntax error', { cause: error })
   }
   return new Tokenizer(json, configJson)
 }
@@ -144,105 +151,4 @@ function spelledBytes(spelling: string | undefined): Uint8Array {
   if (spelling === undefined) return NO_BYTES
   // A vocabulary entry outside the byte alphabet (a plain added word) stands for its own text.
   return bytesOfSpelling(spelling) ?? new TextEncoder().encode(spelling)
-}
-
-interface TokenizerFile {
-  readonly controlTokens: readonly ControlToken[]
-  /** Id → spelling of every other token. */
-  readonly spellings: ReadonlyMap<number, string>
-  /** tokenizer.json with every trace of the control tokens taken out. */
-  readonly withoutControl: object
-}
-
-function parseTokenizerFile(json: unknown): TokenizerFile {
-  const {
-    model,
-    added_tokens: addedTokens,
-    pre_tokenizer: preTokenizer,
-    decoder,
-    normalizer,
-    post_processor,
-  } = asRecord(json, 'the file')
-  const { type, vocab, merges, ...modelRest } = asRecord(model, 'model')
-  if (type !== 'BPE') throw refuse(`model.type: not supported yet: ${quote(type)} (only "BPE")`)
-  for (const [field, value] of [
-    ['pre_tokenizer', preTokenizer],
-    ['decoder', decoder],
-  ] as const) {
-    if (!usesByteLevel(value)) throw refuse(`${field}: not supported yet: ${quote(value)} (only byte level)`)
-  }
-  if (!Array.isArray(merges)) throw refuse('model.merges: expected a list')
-  if (!merges.every((merge) => typeof merge === 'string' || (Array.isArray(merge) && merge.length === 2))) {
-    throw refuse('model.merges: expected pairs')
-  }
-  const controlTokens: ControlToken[] = []
-  const ordinaryAdded: unknown[] = []
-  const spellings = new Map<number, string>()
-  const vocabulary = new Map<string, number>()
-  for (const [spelling, id] of Object.entries(asRecord(vocab, 'model.vocab'))) {
-    if (!isTokenId(id)) throw refuse(`model.vocab: ${quote(spelling)} has the id ${quote(id)}`)
-    vocabulary.set(spelling, id)
-  }
-  for (const entry of Array.isArray(addedTokens) ? addedTokens : []) {
-    const { content, id, special, lstrip, rstrip } = asRecord(entry, 'added_tokens')
-    if (typeof content !== 'string' || content === '' || !isTokenId(id)) throw refuse(`added_tokens: ${quote(entry)}`)
-    if (content.trim() === '' && special !== true) {
-      ordinaryAdded.push(entry)
-      spellings.set(id, content)
-      continue
-    }
-    controlTokens.push({
-      id,
-      spelling: content,
-      isSpecial: special === true,
-      stripsBefore: lstrip === true,
-      stripsAfter: rstrip === true,
-    })
-    vocabulary.delete(content)
-    vocabulary.delete(spellingOfText(content))
-  }
-  for (const [spelling, id] of vocabulary) spellings.set(id, spelling)
-  const lost = byteCharacters.findIndex((character) => !vocabulary.has(character))
-  if (lost >= 0) throw refuse(`model.vocab: the byte ${lost} has no token, so text with it would be lost`)
-  const withoutControl = {
-    normalizer: normalizer ?? null,
-    post_processor: post_processor ?? null,
-    pre_tokenizer: preTokenizer,
-    decoder,
-    added_tokens: ordinaryAdded,
-    model: { ...modelRest, type, merges, vocab: Object.fromEntries(vocabulary) },
-  }
-  return { controlTokens, spellings, withoutControl }
-}
-
-/** `ByteLevel`, alone or in a sequence. */
-function usesByteLevel(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  const { type, pretokenizers, decoders }: { type?: unknown; pretokenizers?: unknown; decoders?: unknown } = value
-  if (type === 'ByteLevel') return true
-  const parts = pretokenizers ?? decoders
-  return type === 'Sequence' && Array.isArray(parts) && parts.some((part) => usesByteLevel(part))
-}
-
-/** Every `…_token` of tokenizer_config.json: text, or an object with its content. */
-function parseNamedTokens(json: unknown): Map<string, string> {
-  const named = new Map<string, string>()
-  for (const [field, value] of Object.entries(asRecord(json, CONFIG_FILE))) {
-    const content: unknown = typeof value === 'object' && value !== null && 'content' in value ? value.content : value
-    if (field.endsWith('_token') && typeof content === 'string') named.set(field, content)
-  }
-  return named
-}
-
-function isTokenId(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKEN_ID_MAX
-}
-
-function asRecord(value: unknown, where: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(`${where}: expected an object`)
-  return { ...value }
-}
-
-function refuse(problem: string): CheckpointError {
-  return new CheckpointError(FILE, problem)
 }
