@@ -110,7 +110,10 @@ export class Engine {
     this.#requestEnd(id, 'stop')
   }
 
-  /** One step; returns what happened in it, in order. Rejects with StepFailed when the Runner does. */
+  /**
+   * One step; returns what happened in it, in order. Rejects with StepFailed when the Runner does; any other rejection
+   * is a broken invariant. After either, hand the jobs back and build anew.
+   */
   async step(): Promise<readonly EngineEvent[]> {
     assert(!this.#isStepping, 'Cannot step: a step is running')
     if (this.#failure !== null) throw this.#failure
