@@ -9,11 +9,10 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { areDependenciesInstalled, installDependencies } from './dependencies.js'
 import { fetchNode, findNode } from './node-binary.js'
-import { takeLock } from './pid-lock.js'
+import { waitForLock } from './pid-lock.js'
 
 const root = resolve(fileURLToPath(import.meta.url), '..', '..')
 const lockPath = join(root, '.node', 'install.lock')
-const lockPollMs = 200
 /** Longer than any install; a lock held longer means something hangs. */
 const lockDeadlineMs = 15 * 60_000
 const parentPollMs = 500
@@ -32,7 +31,10 @@ try {
 async function prepare() {
   const ready = findNode(root)
   if (ready !== undefined && areDependenciesInstalled(root)) return ready
-  const release = await lock()
+  const release = await waitForLock(lockPath, {
+    deadlineMs: lockDeadlineMs,
+    onWait: (pid) => process.stderr.write(`  · waiting for process ${pid}, which is installing in this checkout\n`),
+  })
   try {
     // Whoever held the lock before us may have done it all: look again.
     const node = findNode(root) ?? (await timed('Node 24 (npm install)', () => fetchNode(root)))
@@ -40,22 +42,6 @@ async function prepare() {
     return node
   } finally {
     release()
-  }
-}
-
-/** @returns {Promise<() => void>} resolves when no other bootstrap of this checkout is installing */
-async function lock() {
-  const deadline = Date.now() + lockDeadlineMs
-  for (let hasSaidSo = false; ;) {
-    const attempt = takeLock(lockPath)
-    if (attempt.kind === 'taken') return attempt.release
-    const { pid } = attempt.holder
-    if (Date.now() > deadline) {
-      throw new Error(`Process ${pid} has been installing for too long. End it, then run this again.`)
-    }
-    if (!hasSaidSo) process.stderr.write(`  · waiting for process ${pid}, which is installing in this checkout\n`)
-    hasSaidSo = true
-    await new Promise((next) => setTimeout(next, lockPollMs))
   }
 }
 

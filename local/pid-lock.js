@@ -7,25 +7,26 @@ import { dirname } from 'node:path'
 import { isRunning, ownIdentity } from './process-identity.js'
 
 /** @typedef {import('./process-identity.js').ProcessIdentity} ProcessIdentity */
-/** @typedef {ProcessIdentity & { owners: ProcessIdentity[] }} LockHolder  `owners` are processes the holder works for */
-/** @typedef {{ kind: 'taken', release: () => void } | { kind: 'held', holder: LockHolder }} LockAttempt */
+/** @typedef {ProcessIdentity & { isEnding: boolean }} LockHolder */
+/** @typedef {{ release: () => void, announceEnd: () => void }} Lock  `announceEnd` tells takers that waiting is worth it */
+/** @typedef {{ kind: 'taken', lock: Lock } | { kind: 'held', holder: LockHolder }} LockAttempt */
 
 /** A taker can lose the race for a stale lock to another taker a few times, not forever. */
 const attemptsMax = 100
 
 /**
  * @param {string} path
- * @param {ProcessIdentity[]} [owners]
  * @returns {LockAttempt}
  */
-export function takeLock(path, owners = []) {
+export function takeLock(path) {
   mkdirSync(dirname(path), { recursive: true })
-  const own = { ...ownIdentity(), owners }
+  const own = { ...ownIdentity(), isEnding: false }
   const draft = `${path}.${process.pid}`
   writeFileSync(draft, JSON.stringify(own), { mode: 0o600 })
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      if (link(draft, path)) return { kind: 'taken', release: () => release(path, own) }
+      if (link(draft, path))
+        return { kind: 'taken', lock: { release: () => release(path, own), announceEnd: () => announceEnd(path, own) } }
       const holder = readHolder(path)
       if (holder !== undefined && isRunning(holder)) return { kind: 'held', holder }
       removeStale(path, draft)
@@ -34,6 +35,27 @@ export function takeLock(path, owners = []) {
     rmSync(draft, { force: true })
   }
   throw new Error(`Cannot take the lock ${path}: it changed hands ${attemptsMax} times meanwhile`)
+}
+
+const pollMs = 200
+
+/**
+ * Takes the lock as soon as whoever holds it lets go or dies.
+ * @param {string} path
+ * @param {{ deadlineMs: number, onWait: (holderPid: number) => void }} options `onWait` is called once, if at all
+ * @returns {Promise<() => void>} releases it; rejects after the deadline
+ */
+export async function waitForLock(path, { deadlineMs, onWait }) {
+  const giveUpAt = performance.now() + deadlineMs
+  for (let hasWaited = false; ; hasWaited = true) {
+    const attempt = takeLock(path)
+    if (attempt.kind === 'taken') return attempt.lock.release
+    const { pid } = attempt.holder
+    if (!hasWaited) onWait(pid)
+    if (performance.now() > giveUpAt)
+      throw new Error(`Process ${pid} has held ${path} for too long. End it, then retry.`)
+    await new Promise((next) => setTimeout(next, pollMs))
+  }
 }
 
 /**
@@ -58,7 +80,9 @@ function link(draft, path) {
 export function readHolder(path) {
   try {
     const holder = JSON.parse(readFileSync(path, 'utf8'))
-    return typeof holder.pid === 'number' && typeof holder.startTime === 'string' && Array.isArray(holder.owners)
+    return typeof holder.pid === 'number' &&
+      typeof holder.startTime === 'string' &&
+      typeof holder.isEnding === 'boolean'
       ? holder
       : undefined
   } catch {
@@ -85,9 +109,28 @@ function removeStale(path, draft) {
 
 /**
  * @param {string} path
- * @param {ProcessIdentity} own
+ * @param {LockHolder} own
+ */
+function announceEnd(path, own) {
+  if (!isHeldBy(path, own)) return
+  const draft = `${path}.${process.pid}`
+  writeFileSync(draft, JSON.stringify({ ...own, isEnding: true }), { mode: 0o600 })
+  renameSync(draft, path)
+}
+
+/**
+ * @param {string} path
+ * @param {LockHolder} own
  */
 function release(path, own) {
+  if (isHeldBy(path, own)) rmSync(path, { force: true })
+}
+
+/**
+ * @param {string} path
+ * @param {LockHolder} own
+ */
+function isHeldBy(path, own) {
   const holder = readHolder(path)
-  if (holder?.pid === own.pid && holder.startTime === own.startTime) rmSync(path, { force: true })
+  return holder?.pid === own.pid && holder.startTime === own.startTime
 }

@@ -1,0 +1,91 @@
+/**
+ * Everything a person can set for `npm start`, read from the environment once and checked. It knows what a valid value
+ * looks like, not whether a port is free or a checkpoint loads.
+ */
+import { resolve } from 'node:path'
+import { Failure } from './failure.ts'
+
+export interface Settings {
+  readonly port: number
+  /** Absolute. */
+  readonly dataDir: string
+  /** Absolute folder of a checkpoint. */
+  readonly modelDir: string
+  readonly gpuWorkers: number
+  readonly lanes: number
+  readonly brokerShards: number
+  /** Sequences one GPU worker runs at once; undefined leaves it to the worker. */
+  readonly slots: number | undefined
+  /** undefined: the launcher brings its own Redis. */
+  readonly redisUrl: string | undefined
+}
+
+export const repositoryRoot = resolve(import.meta.dirname, '..')
+
+export const settingsHelp = `npm start — serve A.X K1, or a checkpoint of its shape, on this machine
+
+Environment:
+  AXLE_PORT           port of the API on 127.0.0.1 (8787)
+  AXLE_DATA_DIR       where keys, Redis data, D1, logs and ready.json live (.axle)
+  AXLE_MODEL          folder of the checkpoint to serve (models/axk1-tiny)
+  AXLE_GPU_WORKERS    number of GPU worker processes (1)
+  AXLE_SLOTS          sequences one GPU worker runs at once (the worker's own default)
+  AXLE_LANES          queues that requests are spread over (2)
+  AXLE_BROKER_SHARDS  Broker Durable Objects, each with one Redis connection (1)
+  REDIS_URL           use this Redis (redis:// or rediss://) in place of a private one in the data directory
+
+Stop with Ctrl-C or SIGTERM. Two copies run side by side with another AXLE_PORT and AXLE_DATA_DIR.
+Logs of every process: <data directory>/logs/.`
+
+/** @throws Failure naming the variable, what it may be and what it was. */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  // npm runs scripts in the repository root and remembers where the person stood; relative paths mean that place.
+  const startedIn = environment['INIT_CWD'] ?? process.cwd()
+  const folder = (name: string, fallback: string): string => {
+    const value = text(environment, name)
+    return value === undefined ? resolve(repositoryRoot, fallback) : resolve(startedIn, value)
+  }
+  requireLocal(text(environment, 'AXLE_ENV'))
+  return {
+    port: integer(environment, 'AXLE_PORT', 1, 65_535) ?? 8787,
+    dataDir: folder('AXLE_DATA_DIR', '.axle'),
+    modelDir: folder('AXLE_MODEL', 'models/axk1-tiny'),
+    gpuWorkers: integer(environment, 'AXLE_GPU_WORKERS', 1, 64) ?? 1,
+    lanes: integer(environment, 'AXLE_LANES', 1, 1024) ?? 2,
+    brokerShards: integer(environment, 'AXLE_BROKER_SHARDS', 1, 256) ?? 1,
+    slots: integer(environment, 'AXLE_SLOTS', 1, 4096),
+    redisUrl: redisUrl(text(environment, 'REDIS_URL')),
+  }
+}
+
+function text(environment: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = environment[name]?.trim()
+  return value === '' ? undefined : value
+}
+
+function integer(environment: NodeJS.ProcessEnv, name: string, min: number, max: number): number | undefined {
+  const value = text(environment, name)
+  if (value === undefined) return undefined
+  const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
+  if (number >= min && number <= max) return number
+  throw new Failure(`${name} must be a whole number from ${min} to ${max}, got '${value}'`, `Change or unset ${name}.`)
+}
+
+function requireLocal(value: string | undefined): void {
+  if (value === undefined || value === 'local') return
+  throw new Failure(
+    `npm start runs the local mode only, but AXLE_ENV is '${value}'`,
+    'Unset AXLE_ENV. It makes its own keys and keeps them in the data directory: not for production.',
+  )
+}
+
+/** The value may hold a password, so the message never repeats it. */
+function redisUrl(value: string | undefined): string | undefined {
+  if (value === undefined) return undefined
+  const protocol = URL.canParse(value) ? new URL(value).protocol : ''
+  if (protocol === 'redis:' || protocol === 'rediss:') return value
+  throw new Failure(
+    'REDIS_URL is not a Redis URL',
+    'Give it as redis://[user:password@]host:port[/database], or unset it to use a private Redis.',
+  )
+}
