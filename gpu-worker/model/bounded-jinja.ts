@@ -5,8 +5,8 @@
  */
 import { Environment, Interpreter, Template } from '@huggingface/jinja'
 
-const STEPS_MAX = 2_000_000
-const RENDER_MS_MAX = 2_000
+const STEPS_MAX = 1_000_000
+const RENDER_MS_MAX = 1_000
 const OUTPUT_CHARACTERS_MAX = 16 << 20
 const RANGE_MAX = 100_000
 
