@@ -87,7 +87,9 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
 }
 
 function tooLong(tokensMin: number, contextTokensMax: number): AppError {
-  const message = `This model's context is ${contextTokensMax} tokens, the messages have at least ${tokensMin}`
+  const message =
+    `This model's maximum context length is ${contextTokensMax} tokens. However, your messages resulted in at least ` +
+    `${tokensMin} tokens. Please reduce the length of the messages.`
   return new AppError('context_length_exceeded', message, { param: 'messages' })
 }
 

@@ -1,3 +1,4 @@
+/** The streaming text of an answer against the whole text decoded at once, for any tokens and any stop strings. */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AnswerText, type TextDelta } from '../../gpu-worker/model/answer-text.ts'

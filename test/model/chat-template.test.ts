@@ -1,3 +1,4 @@
+/** Where control tokens may come from, and that a template ends, whatever clients send. */
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { AppError } from '../../contract/errors.ts'

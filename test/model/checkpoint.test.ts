@@ -1,3 +1,4 @@
+/** Checkpoint folders: what opens, what is refused and why, and what the digest tells apart. */
 import { cp, mkdir, mkdtemp, open, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

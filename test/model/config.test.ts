@@ -1,3 +1,4 @@
+/** config.json in both spellings and both classes, and every way to get it wrong. */
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

@@ -1,3 +1,4 @@
+/** generation_config.json: defaults, end tokens, and what is refused. */
 import { describe, expect, it } from 'vitest'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { parseGenerationConfig } from '../../gpu-worker/model/generation-config.ts'

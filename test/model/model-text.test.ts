@@ -1,3 +1,4 @@
+/** The whole text side of axk1-tiny against what transformers rendered, tokenised and generated. */
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

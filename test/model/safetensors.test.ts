@@ -1,3 +1,4 @@
+/** The safetensors format: round trips, and a corpus of broken and hostile files. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

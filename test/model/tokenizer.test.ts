@@ -1,3 +1,4 @@
+/** Text to ids and back on axk1-tiny's own tokenizer.json, and on broken ones. */
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
