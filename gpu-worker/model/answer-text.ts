@@ -76,15 +76,15 @@ export class AnswerText {
       if (text === '') return this.#delta('')
       this.#isAtStart = false
     }
-    const pending = this.#held + text
-    return this.#delta(this.#channel === 'reasoning' ? this.#withoutNewlines(pending) : this.#upToStop(pending))
+    return this.#delta(this.#channel === 'reasoning' ? this.#withoutNewlines(text) : this.#upToStop(this.#held + text))
   }
 
-  #withoutNewlines(pending: string): string {
-    let end = pending.length
-    while (pending[end - 1] === '\n') end -= 1
-    this.#held = pending.slice(end)
-    return pending.slice(0, end)
+  #withoutNewlines(text: string): string {
+    let end = text.length
+    while (text[end - 1] === '\n') end -= 1
+    const emitted = end === 0 ? '' : this.#held + text.slice(0, end)
+    this.#held = end === 0 ? this.#held + text : text.slice(end)
+    return emitted
   }
 
   /** The stop string that is complete first ends the answer, however the tokens cut the text. */

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import { CheckpointError, quote } from './checkpoint-error.ts'
+import { describeProblems, harmless, only } from './config-fields.ts'
 import { parseRope, type Rope } from './rope-config.ts'
 
 export interface ModelConfig {
@@ -56,7 +57,6 @@ const LAYERS_MAX = 1024
 
 const size = z.int().min(1).max(DIMENSION_MAX)
 const tokenId = z.int().min(0).max(DIMENSION_MAX)
-const harmless = z.unknown().optional()
 
 /** All fields we know. What is `harmless` cannot change a logit; what is `only(x)` may be there with that value alone. */
 const fields = z.strictObject({
@@ -135,7 +135,7 @@ const fields = z.strictObject({
 /** Throws a CheckpointError for config.json that names the field: unknown, missing, contradictory or not supported. */
 export function parseModelConfig(json: unknown): ModelConfig {
   const parsed = fields.safeParse(json)
-  if (!parsed.success) throw refuse(parsed.error.issues.map(describeIssue).join('; '))
+  if (!parsed.success) throw refuse(describeProblems(parsed.error))
   const raw = parsed.data
   const { architecture } = architectureOf(raw.architectures[0] ?? '', raw.model_type)
   const eos = raw.eos_token_id ?? []
@@ -257,20 +257,6 @@ function checkTogether(config: ModelConfig, raw: z.infer<typeof fields>): void {
   for (const [field, holds, expected, got] of claims) {
     if (!holds) throw refuse(`${field}: expected ${expected}, got ${quote(got)}`)
   }
-}
-
-/** A field that would change the result unless it has this value; absent means this value. */
-function only(value: string | number | boolean | null): z.ZodOptional {
-  const isIt = (got: unknown): boolean => got === null || got === value
-  const error = (issue: { readonly input?: unknown }): string =>
-    `not supported yet: ${quote(issue.input)} (only ${value === null ? 'absent' : quote(value)})`
-  return z.unknown().refine(isIt, { error }).optional()
-}
-
-function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return `unknown field ${issue.keys.map(quote).join(', ')}`
-  const field = issue.path.join('.')
-  return field === '' ? issue.message : `${field}: ${issue.message}`
 }
 
 function refuse(problem: string): CheckpointError {

@@ -4,7 +4,8 @@
  * A field that would change the output and that the sampler does not know is refused. It does not know requests.
  */
 import { z } from 'zod'
-import { CheckpointError, quote } from './checkpoint-error.ts'
+import { CheckpointError } from './checkpoint-error.ts'
+import { describeProblems, harmless, only } from './config-fields.ts'
 
 export interface GenerationDefaults {
   /** 0 is greedy. */
@@ -23,14 +24,6 @@ export interface GenerationConfig {
 export const GENERATION_FILE = 'generation_config.json'
 
 const tokenId = z.int().min(0)
-const harmless = z.unknown().optional()
-const neutral = (value: number | boolean): z.ZodOptional =>
-  z
-    .unknown()
-    .refine((got) => got === null || got === value, {
-      error: (issue) => `not supported yet: ${quote(issue.input)} (only ${quote(value)})`,
-    })
-    .optional()
 
 const fields = z.strictObject({
   // The reference samples only where do_sample is true; its default is false, but most files leave it out and mean true.
@@ -41,17 +34,17 @@ const fields = z.strictObject({
   min_p: z.number().min(0).max(1).nullish(),
   eos_token_id: z.union([tokenId, z.array(tokenId).max(64)]).nullish(),
 
-  typical_p: neutral(1),
-  epsilon_cutoff: neutral(0),
-  eta_cutoff: neutral(0),
-  repetition_penalty: neutral(1),
-  encoder_repetition_penalty: neutral(1),
-  length_penalty: neutral(1),
-  no_repeat_ngram_size: neutral(0),
-  num_beams: neutral(1),
-  num_beam_groups: neutral(1),
-  diversity_penalty: neutral(0),
-  renormalize_logits: neutral(false),
+  typical_p: only(1),
+  epsilon_cutoff: only(0),
+  eta_cutoff: only(0),
+  repetition_penalty: only(1),
+  encoder_repetition_penalty: only(1),
+  length_penalty: only(1),
+  no_repeat_ngram_size: only(0),
+  num_beams: only(1),
+  num_beam_groups: only(1),
+  diversity_penalty: only(0),
+  renormalize_logits: only(false),
 
   _from_model_config: harmless,
   bos_token_id: harmless,
@@ -65,14 +58,7 @@ const fields = z.strictObject({
 /** `undefined` stands for no file: plain sampling. Throws CheckpointError naming the field. */
 export function parseGenerationConfig(json: unknown = {}): GenerationConfig {
   const parsed = fields.safeParse(json)
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map((issue) =>
-      issue.code === 'unrecognized_keys'
-        ? `unknown field ${issue.keys.map(quote).join(', ')}`
-        : `${issue.path.join('.')}: ${issue.message}`,
-    )
-    throw new CheckpointError(GENERATION_FILE, issues.join('; '))
-  }
+  if (!parsed.success) throw new CheckpointError(GENERATION_FILE, describeProblems(parsed.error))
   const raw = parsed.data
   const eos = raw.eos_token_id ?? []
   return {

@@ -8,6 +8,7 @@
  */
 import { z } from 'zod'
 import { CheckpointError, quote } from './checkpoint-error.ts'
+import { describeProblems } from './config-fields.ts'
 
 export interface Rope {
   readonly theta: number
@@ -80,14 +81,7 @@ export function parseRope(raw: {
 function parseOne(field: string, value: unknown, outerTheta: number | undefined, interleaved: boolean): Rope {
   const named = withOneTypeName(field, value)
   const parsed = (named['rope_type'] === 'default' ? plain : yarn).safeParse(named)
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map((issue) =>
-      issue.code === 'unrecognized_keys'
-        ? `unknown field ${issue.keys.map(quote).join(', ')}`
-        : `${issue.path.join('.')}: ${issue.message}`,
-    )
-    throw refuse(`${field}: ${issues.join('; ')}`)
-  }
+  if (!parsed.success) throw refuse(`${field}: ${describeProblems(parsed.error)}`)
   const rope = parsed.data
   const theta = rope.rope_theta ?? outerTheta
   if (theta === undefined) throw refuse('rope_theta: missing')
