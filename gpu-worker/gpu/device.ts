@@ -1,0 +1,158 @@
+/**
+ * Opens a GPU through Dawn and turns its silent failures into loud ones.
+ *
+ * Knows nothing of shaders or models. Reads no environment: toggles and deadlines are arguments.
+ */
+import { create, globals } from 'webgpu'
+import { GpuError } from './gpu-error.ts'
+
+Object.assign(globalThis, globals)
+
+/**
+ * Objects from `create()`, for the life of the process: Dawn's async runner keeps a raw pointer to them, so a collected
+ * one is a crash at the next tick.
+ */
+const instances = new Map<string, GPU>()
+
+export interface DeviceOptions {
+  /** Dawn toggles to enable at instance, adapter and device. None by default: validation and robustness stay on. */
+  readonly toggles?: readonly string[]
+  /** 'vulkan', 'metal', 'd3d12', …; Dawn's choice when absent. */
+  readonly backend?: string
+  /** Part of the adapter's name; the first that fits. */
+  readonly adapterName?: string
+  /** Longest wait for one answer of the GPU. */
+  readonly deadlineMs?: number
+}
+
+/** What a log line or a fingerprint needs to say about the device. */
+export interface AdapterFacts {
+  readonly vendor: string
+  readonly architecture: string
+  readonly device: string
+  /** Name and driver version, as the driver gives them. */
+  readonly description: string
+  readonly backend: string
+  readonly toggles: readonly string[]
+}
+
+/** Generous: a software Vulkan driver compiles slowly on a busy machine. */
+const DEFAULT_DEADLINE_MS = 60_000
+
+export class Gpu {
+  readonly device: GPUDevice
+  readonly adapter: AdapterFacts
+  readonly deadlineMs: number
+  #failure: GpuError | null = null
+  #isClosing = false
+  readonly #failed: Promise<never>
+  #fail: (error: GpuError) => void = () => {}
+
+  constructor(device: GPUDevice, adapter: AdapterFacts, deadlineMs: number) {
+    this.device = device
+    this.adapter = adapter
+    this.deadlineMs = deadlineMs
+    this.#failed = new Promise((_, reject) => {
+      this.#fail = (error): void => {
+        this.#failure ??= error
+        reject(this.#failure)
+      }
+    })
+    // Whoever waits sees it through `wait`, whoever comes later through `check`.
+    this.#failed.catch(() => {})
+    device.addEventListener('uncapturederror', (event) => {
+      this.#fail(new GpuError('uncaptured', `The GPU refused a command: ${event.error.message}`))
+    })
+    void device.lost.then((info) => {
+      if (!this.#isClosing) this.#fail(new GpuError('device-lost', `The GPU device was lost: ${info.message}`))
+    })
+  }
+
+  get limits(): GPUSupportedLimits {
+    return this.device.limits
+  }
+
+  /** Throws the first failure the device reported, if any. */
+  check(): void {
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  /** Awaits an answer of the GPU, no longer than the deadline and no longer than the device lives. */
+  async wait<T>(answer: Promise<T>, what: string): Promise<T> {
+    this.check()
+    let timer: NodeJS.Timeout | undefined
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new GpuError('deadline', `The GPU did not finish within ${this.deadlineMs} ms: ${what}`)
+        this.#fail(error)
+        reject(error)
+      }, this.deadlineMs)
+    })
+    try {
+      const value = await Promise.race([answer, deadline, this.#failed])
+      this.check()
+      return value
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Waits for everything submitted so far. */
+  async idle(what: string): Promise<void> {
+    await this.wait(this.device.queue.onSubmittedWorkDone(), what)
+  }
+
+  close(): void {
+    this.#isClosing = true
+    this.device.destroy()
+  }
+}
+
+/** Opens the first acceptable adapter with all of its limits. Throws GpuError 'no-adapter'. */
+export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
+  const toggles = [...(options.toggles ?? [])]
+  const adapter = await requestAdapter(toggles, options)
+  const features = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature))
+  const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limitsOf(adapter) })
+  const { vendor, architecture, device: name, description } = adapter.info
+  const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
+  const facts = { vendor, architecture, device: name, description, backend, toggles }
+  return new Gpu(device, facts, options.deadlineMs ?? DEFAULT_DEADLINE_MS)
+}
+
+const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query']
+
+/** What Dawn takes when nobody names a backend; it does not tell which one it took. */
+const DEFAULT_BACKEND: Partial<Record<NodeJS.Platform, string>> = { linux: 'vulkan', darwin: 'metal', win32: 'd3d12' }
+
+async function requestAdapter(toggles: readonly string[], options: DeviceOptions): Promise<GPUAdapter> {
+  const wanted = [
+    ...(toggles.length > 0 ? [`enable-dawn-features=${toggles.join(',')}`] : []),
+    ...(options.backend === undefined ? [] : [`backend=${options.backend}`]),
+    ...(options.adapterName === undefined ? [] : [`adapter=${options.adapterName}`]),
+  ]
+  const way =
+    'Install a Vulkan driver that Dawn accepts (for CPUs: Mesa lavapipe 25 or newer), or give the process access to its GPU.'
+  const key = wanted.join(' ')
+  const gpu = instances.get(key) ?? create(wanted)
+  instances.set(key, gpu)
+  let adapter: GPUAdapter | null
+  try {
+    adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
+  } catch (cause) {
+    throw new GpuError('no-adapter', `Cannot open a GPU: Dawn found no suitable backend. ${way}`, { cause })
+  }
+  if (adapter === null) throw new GpuError('no-adapter', `Cannot open a GPU: Dawn accepts no adapter here. ${way}`)
+  return adapter
+}
+
+/** Every limit the adapter has; the defaults are far too small for weights. */
+function limitsOf(adapter: GPUAdapter): Record<string, number> {
+  const limits: Record<string, number> = {}
+  for (const name in adapter.limits) {
+    // `GPUSupportedLimits` has no index signature; its enumerable names are exactly the limits' names.
+    const value = (adapter.limits as unknown as Record<string, number | undefined>)[name]
+    if (typeof value === 'number') limits[name] = value
+  }
+  return limits
+}

@@ -1,0 +1,35 @@
+/**
+ * A shader and its use as data: what to compile, what to bind, how large a grid.
+ *
+ * Creates nothing on the device; `recipe.ts` does. Kernels return these, layers put them in order.
+ */
+import type { Slice } from './buffers.ts'
+
+/** How a shader touches a binding; weights are always 'read', so that Dawn needs no barrier between their users. */
+export type Access = 'read' | 'write'
+
+export interface Program {
+  readonly name: string
+  /** Complete WGSL text; the entry point is `main`. */
+  readonly source: string
+  /** Storage bindings of group 0, in order. */
+  readonly access: readonly Access[]
+  /** Values of the shader's `override`s: with the source, the pipeline's typed key. */
+  readonly constants: Readonly<Record<string, number>>
+}
+
+/** Workgroups in x, y, z. */
+export type Grid = readonly [number, number, number]
+
+export interface Dispatch {
+  readonly program: Program
+  readonly bindings: readonly Slice[]
+  /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */
+  grid(rows: number): Grid | null
+}
+
+/** A binding that must hold at least `bytes`; a smaller one would be clamped in silence by the shader. */
+export function holding(slice: Slice, bytes: number, name: string): Slice {
+  if (slice.bytes < bytes) throw new RangeError(`Binding ${name} is too small: need ${bytes} bytes, got ${slice.bytes}`)
+  return slice
+}

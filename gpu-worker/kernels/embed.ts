@@ -1,0 +1,45 @@
+/**
+ * Looks up the embedding of every row's token: one dispatch per window of the table.
+ */
+import { holding, type Dispatch } from '../gpu/program.ts'
+import type { Slice } from '../gpu/buffers.ts'
+import { bytesOfRows, rowVectors, type Activation, type Matrix } from './matrix.ts'
+import { ROW_RECORD_BYTES } from './step-input.ts'
+import { wgsl } from './wgsl.ts'
+
+const WORKGROUP = 64
+
+export interface EmbedOperands {
+  readonly rows: Slice
+  /** [vocab, hidden] */
+  readonly table: Matrix
+  /** f32 [rows, hidden] */
+  readonly x: Activation
+}
+
+export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispatch[] {
+  if (x.width !== table.columnCount) throw new RangeError(`Shapes do not fit: x ${x.width}, table ${table.columnCount}`)
+  return table.windows.map((window) => {
+    const constants = {
+      WIDTH: x.width,
+      W_VECTORS: rowVectors(table.columnCount, window.format),
+      ROW_START: window.rowStart,
+      ROWS_IN_WINDOW: window.rowCount,
+      X_STRIDE: x.stride,
+    }
+    return {
+      program: {
+        name: 'embed',
+        source: wgsl('embed', `weights-${window.format}`, 'dot'),
+        access: ['read', 'read', 'write'],
+        constants,
+      },
+      bindings: [
+        holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
+        holding(window.slice, window.rowCount * constants.W_VECTORS * 16, 'table'),
+        holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
+      ],
+      grid: (count) => [Math.ceil(x.width / WORKGROUP), count, 1],
+    }
+  })
+}

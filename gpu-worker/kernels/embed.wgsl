@@ -1,0 +1,28 @@
+// x[r, i] = table[token of row r, i]
+//
+//   rows     vec4<u32> [rows] (token id, position, first block-table entry, 0), read
+//   table    one window of the embedding [ROWS_IN_WINDOW, WIDTH] as stored, read
+//   x        f32 [rows, X_STRIDE], write
+//
+// One invocation: one value; a row whose token lies in another window is left to that window's dispatch.
+// Grid: x = WIDTH / 64, y = rows. Exact.
+override WIDTH: u32;
+override W_VECTORS: u32;
+override ROW_START: u32;
+override ROWS_IN_WINDOW: u32;
+override X_STRIDE: u32;
+
+@group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> table: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = group.x * 64u + lane;
+  let row = group.y;
+  let token = rows[row].x;
+  if (i >= WIDTH || token < ROW_START || token - ROW_START >= ROWS_IN_WINDOW) {
+    return;
+  }
+  x[row * X_STRIDE + i] = weight_at(&table, (token - ROW_START) * W_VECTORS, i);
+}

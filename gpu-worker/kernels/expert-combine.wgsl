@@ -1,0 +1,43 @@
+// delta[r, i] = norm(Σ_rank weight[r, rank] · y[r · TOP + rank, i] + shared[r, i]),  norm: RMSNorm, or nothing
+//
+//   weights  f32 [rows, TOP], read
+//   y        f32 [rows · TOP, STRIDE], read
+//   shared   f32 [rows, STRIDE], read
+//   norm     one row [WIDTH] as stored, read: not used without HAS_NORM
+//   delta    f32 [rows, STRIDE], read_write: every lane reads only what it wrote
+//
+// The order contract: acc = fma(weight, y, acc) from 0 in rank order, then + shared, then the norm as rms-norm.wgsl.
+// One workgroup: one row. Grid: x = rows.
+override WIDTH: u32;
+override STRIDE: u32;
+override TOP: u32;
+override HAS_NORM: u32;
+override EPS: f32;
+
+@group(0) @binding(0) var<storage, read> weights: array<f32>;
+@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read> shared_out: array<f32>;
+@group(0) @binding(3) var<storage, read> norm: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> delta: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x;
+  var sum = 0.0;
+  for (var i = lane; i < WIDTH; i += 64u) {
+    var value = 0.0;
+    for (var rank = 0u; rank < TOP; rank += 1u) {
+      value = fma(weights[row * TOP + rank], y[(row * TOP + rank) * STRIDE + i], value);
+    }
+    value += shared_out[row * STRIDE + i];
+    delta[row * STRIDE + i] = value;
+    sum = fma(value, value, sum);
+  }
+  if (HAS_NORM == 0u) {
+    return;
+  }
+  let root = sqrt(row_sum(lane, sum) / f32(WIDTH) + EPS);
+  for (var i = lane; i < WIDTH; i += 64u) {
+    delta[row * STRIDE + i] = weight_at(&norm, 0u, i) * (delta[row * STRIDE + i] / root);
+  }
+}

@@ -1,0 +1,38 @@
+// h[pair, i] = silu(Σ_k gate[e, i, k] · x[r, k]) · Σ_k up[e, i, k] · x[r, k],  e the expert of the pair, r its row
+//
+//   chosen  u32 [rows · TOP], read: pair = row · TOP + rank
+//   places  vec2<u32> [EXPERTS], read: (bank, slot) of each expert of this layer
+//   x       f32 [rows, X_STRIDE] as vec4, read
+//   gate    one bank [slots, WIDTH, K] as stored, read;  up  the like, read
+//   h       f32 [pairs, H_STRIDE], write
+//
+// One invocation: one value of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / 64, y = TOP, z = rows. Rounds as dot.wgsl and swiglu.wgsl.
+override K: u32;
+override WIDTH: u32;
+override TOP: u32;
+override BANK: u32;
+override X_VECTORS: u32;
+override W_VECTORS: u32;
+override H_STRIDE: u32;
+
+@group(0) @binding(0) var<storage, read> chosen: array<u32>;
+@group(0) @binding(1) var<storage, read> places: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gate: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> up: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> h: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = group.x * 64u + lane;
+  let pair = group.z * TOP + group.y;
+  let place = places[chosen[pair]];
+  if (i >= WIDTH || place.x != BANK) {
+    return;
+  }
+  let w = (place.y * WIDTH + i) * W_VECTORS;
+  let g = dot_row(&gate, w, &x, group.z * X_VECTORS, K);
+  let u = dot_row(&up, w, &x, group.z * X_VECTORS, K);
+  h[pair * H_STRIDE + i] = swiglu(g, u);
+}

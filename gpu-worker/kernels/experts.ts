@@ -1,0 +1,98 @@
+/**
+ * The routed experts' two products for every (row, rank) pair: one dispatch per bank and product.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding, type Dispatch } from '../gpu/program.ts'
+import type { LayerExperts } from './bank.ts'
+import { bytesOfRows, rowVectors, type Activation } from './matrix.ts'
+import { wgsl } from './wgsl.ts'
+
+const WORKGROUP = 64
+
+export interface ExpertGateUpOperands {
+  /** u32 [rows, top] */
+  readonly chosen: Slice
+  /** f32 [rows, hidden] */
+  readonly x: Activation
+  readonly experts: LayerExperts
+  /** f32 [rows · top, width] */
+  readonly h: Activation
+}
+
+export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
+  const { chosen, x, experts, h } = operands
+  if (x.width !== experts.hiddenSize || h.width !== experts.width) {
+    throw new RangeError(`Shapes do not fit: x ${x.width}, h ${h.width}, expert ${experts.width}×${experts.hiddenSize}`)
+  }
+  return experts.banks.map((bank) => {
+    const wVectors = rowVectors(experts.hiddenSize, bank.format)
+    const bankBytes = bank.slotCount * experts.width * wVectors * 16
+    return {
+      program: {
+        name: 'expert-gate-up',
+        source: wgsl('expert-gate-up', `weights-${bank.format}`, 'dot', 'exp'),
+        access: ['read', 'read', 'read', 'read', 'read', 'write'],
+        constants: {
+          K: experts.hiddenSize,
+          WIDTH: experts.width,
+          TOP: top,
+          BANK: bank.index,
+          X_VECTORS: x.stride / 4,
+          W_VECTORS: wVectors,
+          H_STRIDE: h.stride,
+        },
+      },
+      bindings: [
+        holding(chosen, rowsMax * top * 4, 'chosen'),
+        holding(experts.places, experts.expertCount * 8, 'places'),
+        holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
+        holding(bank.gate, bankBytes, 'gate'),
+        holding(bank.up, bankBytes, 'up'),
+        holding(h.slice, bytesOfRows(h, rowsMax * top), 'h'),
+      ],
+      grid: (rows) => [Math.ceil(experts.width / WORKGROUP), top, rows],
+    }
+  })
+}
+
+export interface ExpertDownOperands {
+  readonly chosen: Slice
+  /** f32 [rows · top, width] */
+  readonly h: Activation
+  readonly experts: LayerExperts
+  /** f32 [rows · top, hidden] */
+  readonly y: Activation
+}
+
+export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
+  if (h.width !== experts.width || y.width !== experts.hiddenSize) {
+    throw new RangeError(`Shapes do not fit: h ${h.width}, y ${y.width}, expert ${experts.hiddenSize}×${experts.width}`)
+  }
+  return experts.banks.map((bank) => {
+    const wVectors = rowVectors(experts.width, bank.format)
+    return {
+      program: {
+        name: 'expert-down',
+        source: wgsl('expert-down', `weights-${bank.format}`, 'dot'),
+        access: ['read', 'read', 'read', 'read', 'write'],
+        constants: {
+          K: experts.width,
+          WIDTH: experts.hiddenSize,
+          TOP: top,
+          BANK: bank.index,
+          H_VECTORS: h.stride / 4,
+          W_VECTORS: wVectors,
+          Y_STRIDE: y.stride,
+        },
+      },
+      bindings: [
+        holding(chosen, rowsMax * top * 4, 'chosen'),
+        holding(experts.places, experts.expertCount * 8, 'places'),
+        holding(h.slice, bytesOfRows(h, rowsMax * top), 'h'),
+        holding(bank.down, bank.slotCount * experts.hiddenSize * wVectors * 16, 'down'),
+        holding(y.slice, bytesOfRows(y, rowsMax * top), 'y'),
+      ],
+      grid: (rows) => [Math.ceil(experts.hiddenSize / WORKGROUP), top, rows],
+    }
+  })
+}

@@ -1,0 +1,53 @@
+/**
+ * Multi-head latent attention over the paged cache, in absorbed form: queries and outputs live in latent space.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding, type Dispatch } from '../gpu/program.ts'
+import type { AttentionShape } from './attention-shape.ts'
+import { entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
+import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
+import { wgsl } from './wgsl.ts'
+
+export interface LatentAttentionOperands {
+  readonly rows: Slice
+  readonly tables: Slice
+  readonly pages: LatentPages
+  /** f32 [rows, heads, entry] */
+  readonly queries: Slice
+  /** f32 [rows, heads, latent padded to 4] */
+  readonly mixed: Slice
+}
+
+/** `scale` multiplies every score. */
+export function latentAttention(
+  { rows, tables, pages, queries, mixed }: LatentAttentionOperands,
+  shape: AttentionShape,
+  scale: number,
+  rowsMax: number,
+): Dispatch {
+  const { ropeStart, entry } = entryLayout(shape)
+  if (pages.shape.latent !== shape.latent || pages.shape.rope !== shape.rope) {
+    throw new RangeError(`Shapes do not fit: pages of ${pages.shape.latent}+${pages.shape.rope}`)
+  }
+  return {
+    program: {
+      name: 'latent-attention',
+      source: wgsl('latent-attention', 'exp'),
+      access: ['read', 'read', 'read', 'read', 'write'],
+      constants: {
+        HEADS: shape.headCount,
+        SCALE: scale,
+        ENTRY_VECTORS: entry / 4,
+        LATENT_VECTORS: ropeStart / 4,
+      },
+    },
+    bindings: [
+      holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
+      tables,
+      holding(pages.slice, pages.blockCount * BLOCK_TOKENS * entryBytes(shape), 'pages'),
+      holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
+      holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
+    ],
+    grid: (count) => [shape.headCount, count, 1],
+  }
+}

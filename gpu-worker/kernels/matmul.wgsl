@@ -1,0 +1,28 @@
+// y[r, n] = Σ_k w[n, k] · x[r, k]
+//
+//   x        f32 [rows, X_STRIDE] as vec4, read: K values a row, the rest is padding
+//   weights  one window [ROWS_IN_WINDOW, K] as stored, padded to 8 values a row, read
+//   y        f32 [rows, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
+//
+// One invocation: one weight row, one activation row. Grid: x = weight rows / 64, y = activation rows.
+// Rounds as dot.wgsl says; nothing else rounds.
+override K: u32;
+override X_VECTORS: u32;
+override W_VECTORS: u32;
+override ROWS_IN_WINDOW: u32;
+override Y_STRIDE: u32;
+override Y_OFFSET: u32;
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let n = group.x * 64u + lane;
+  if (n >= ROWS_IN_WINDOW) {
+    return;
+  }
+  let row = group.y;
+  y[row * Y_STRIDE + Y_OFFSET + n] = dot_row(&weights, n * W_VECTORS, &x, row * X_VECTORS, K);
+}

@@ -1,0 +1,62 @@
+/**
+ * Brings each head's query into latent space (q_nope · W_k) and turns its rope part: one dispatch per kv_b window.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding, type Dispatch } from '../gpu/program.ts'
+import { headWindows, rowsPerHead, type AttentionShape } from './attention-shape.ts'
+import { entryBytes, entryLayout } from './latent-pages.ts'
+import { bytesOfRows, rowVectors, type ActivationPart, type Matrix } from './matrix.ts'
+import { wgsl } from './wgsl.ts'
+
+const WORKGROUP = 64
+
+export interface QueryAbsorbOperands {
+  readonly rope: Slice
+  /** f32 [rows, heads · (nope + rope)] */
+  readonly q: ActivationPart
+  /** [heads · (nope + value), latent] */
+  readonly kvB: Matrix
+  /** f32 [rows, heads, entry] */
+  readonly queries: Slice
+}
+
+export function queryAbsorb(
+  { rope, q, kvB, queries }: QueryAbsorbOperands,
+  shape: AttentionShape,
+  isInterleaved: boolean,
+  rowsMax: number,
+): Dispatch[] {
+  if (q.width !== shape.headCount * (shape.nope + shape.rope)) throw new RangeError(`Shapes do not fit: q ${q.width}`)
+  const { ropeStart, entry } = entryLayout(shape)
+  return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
+    const wVectors = rowVectors(shape.latent, window.format)
+    return {
+      program: {
+        name: 'query-absorb',
+        source: wgsl('query-absorb', `weights-${window.format}`, 'dot', 'rope'),
+        access: ['read', 'read', 'read', 'write'],
+        constants: {
+          NOPE: shape.nope,
+          ROPE: shape.rope,
+          LATENT: shape.latent,
+          ROPE_START: ropeStart,
+          ENTRY: entry,
+          ROWS_PER_HEAD: rowsPerHead(shape),
+          W_VECTORS: wVectors,
+          HEAD_START: headStart,
+          HEADS: shape.headCount,
+          Q_STRIDE: q.activation.stride,
+          Q_OFFSET: q.offset,
+          INTERLEAVED: Number(isInterleaved),
+        },
+      },
+      bindings: [
+        holding(rope, rowsMax * shape.rope * 4, 'rope'),
+        holding(q.activation.slice, bytesOfRows(q.activation, rowsMax), 'q'),
+        holding(window.slice, window.rowCount * wVectors * 16, 'kv_b'),
+        holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
+      ],
+      grid: (rows) => [Math.ceil(entry / WORKGROUP), headCount, rows],
+    }
+  })
+}

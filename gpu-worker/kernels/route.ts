@@ -1,0 +1,58 @@
+/**
+ * Chooses each row's experts and their weights from the router's logits.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding, type Dispatch } from '../gpu/program.ts'
+import { bytesOfRows, type ActivationPart } from './matrix.ts'
+import { wgsl } from './wgsl.ts'
+
+export interface RoutingRule {
+  readonly expertCount: number
+  readonly groupCount: number
+  readonly groupsKept: number
+  /** Experts a row. */
+  readonly top: number
+  readonly isNormalised: boolean
+  readonly scaling: number
+}
+
+/** Where a layer's choice lies: u32 and f32 [rows, top], rank order. */
+export interface Routes {
+  readonly chosen: Slice
+  readonly weights: Slice
+}
+
+/** `bias`: f32 [experts]. */
+export function route(logits: ActivationPart, bias: Slice, routes: Routes, rule: RoutingRule, rowsMax: number): Dispatch {
+  const { expertCount, groupCount, groupsKept, top } = rule
+  if (logits.width !== expertCount || expertCount % groupCount !== 0 || groupsKept > groupCount) {
+    throw new RangeError(`Shapes do not fit: logits ${logits.width}, experts ${expertCount} in ${groupCount} groups`)
+  }
+  if (top > (expertCount / groupCount) * groupsKept) {
+    throw new RangeError(`Cannot choose ${top} experts from ${groupsKept} of ${groupCount} groups of ${expertCount}`)
+  }
+  return {
+    program: {
+      name: 'route',
+      source: wgsl('route', 'exp'),
+      access: ['read', 'read', 'write', 'write'],
+      constants: {
+        EXPERTS: expertCount,
+        GROUPS: groupCount,
+        GROUPS_KEPT: groupsKept,
+        TOP: top,
+        X_STRIDE: logits.activation.stride,
+        X_OFFSET: logits.offset,
+        NORMALISE: Number(rule.isNormalised),
+        SCALING: rule.scaling,
+      },
+    },
+    bindings: [
+      holding(logits.activation.slice, bytesOfRows(logits.activation, rowsMax), 'logits'),
+      holding(bias, expertCount * 4, 'bias'),
+      holding(routes.chosen, rowsMax * top * 4, 'chosen'),
+      holding(routes.weights, rowsMax * top * 4, 'weights'),
+    ],
+    grid: (rows) => [rows, 1, 1],
+  }
+}

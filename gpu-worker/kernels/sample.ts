@@ -1,0 +1,40 @@
+/**
+ * Chooses the next token of every sampled sequence on the GPU.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding, type Dispatch } from '../gpu/program.ts'
+import { bytesOfRows, type Activation } from './matrix.ts'
+import { SAMPLER_RECORD_BYTES } from './step-input.ts'
+import { wgsl } from './wgsl.ts'
+
+/** Written instead of a token id when a logit of the row is NaN or infinite. */
+export const NOT_FINITE = 0xffffffff
+
+/** Ids are searched by 24 bits, and counts must be exact in f32. */
+const VOCAB_MAX = 1 << 24
+
+export interface SampleOperands {
+  /** f32 [sequences, vocab] */
+  readonly logits: Activation
+  readonly samplers: Slice
+  /** u32 [sequences] */
+  readonly sampled: Slice
+}
+
+export function sample({ logits, samplers, sampled }: SampleOperands, sequencesMax: number): Dispatch {
+  if (logits.width >= VOCAB_MAX) throw new RangeError(`Cannot sample from ${logits.width} tokens, limit ${VOCAB_MAX}`)
+  return {
+    program: {
+      name: 'sample',
+      source: wgsl('sample', 'exp', 'log'),
+      access: ['read', 'read', 'write'],
+      constants: { VOCAB: logits.width, STRIDE: logits.stride },
+    },
+    bindings: [
+      holding(logits.slice, bytesOfRows(logits, sequencesMax), 'logits'),
+      holding(samplers, sequencesMax * SAMPLER_RECORD_BYTES, 'samplers'),
+      holding(sampled, sequencesMax * 4, 'sampled'),
+    ],
+    grid: (sequences) => [sequences, 1, 1],
+  }
+}

@@ -1,0 +1,261 @@
+// The next token of each sampled sequence, a pure function of (its logits, its sampler record):
+//
+//   inverse_temperature = 0:  the highest logit, the lowest id among equals
+//   else                      argmax over kept tokens of (logit − max) · inverse_temperature + Gumbel(seed, index, id)
+//
+//   kept, in this order: the top_k highest logits (0: all); of those the smallest set of likeliest tokens whose mass
+//   reaches top_p of theirs; of those the tokens at least min_p times as likely as the likeliest. Among equal logits at
+//   a border the lower ids stay.
+//
+//   logits    f32 [sequences, STRIDE], read: VOCAB values a row
+//   samplers  8 × u32 [sequences], read: see step-input.ts
+//   sampled   u32 [sequences], write: a token id, or NOT_FINITE when any logit is NaN or infinite
+//
+// One workgroup: one sequence; lane t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
+// round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
+// Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
+override VOCAB: u32;
+override STRIDE: u32;
+
+const LANES = 256u;
+const NOT_FINITE = 0xffffffffu;
+const NO_ID = 0xffffffffu;
+
+struct Sampler {
+  inverse_temperature: f32,
+  top_k: u32,
+  top_p: f32,
+  min_p: f32,
+  seed: vec2<u32>,
+  index: u32,
+  unused: u32,
+}
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> samplers: array<Sampler>;
+@group(0) @binding(2) var<storage, read_write> sampled: array<u32>;
+
+// What every lane knows about the row.
+struct Row {
+  base: u32,
+  highest: f32,
+  sampler: Sampler,
+  // Tokens above `border`, and of those at it the ids up to `last_id`, are kept.
+  border: u32,
+  last_id: u32,
+}
+
+var<workgroup> lane_sums: array<vec4<f32>, LANES>;
+var<workgroup> group_sums: array<vec4<f32>, 16>;
+var<workgroup> lane_best: array<vec2<u32>, LANES>;
+var<workgroup> group_best: array<vec2<u32>, 16>;
+var<workgroup> verdict: vec2<u32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  var row: Row;
+  row.base = group.x * STRIDE;
+  row.sampler = samplers[group.x];
+  var finite = true;
+  var best = vec2<u32>(0u, NO_ID);
+  for (var id = lane; id < VOCAB; id += LANES) {
+    let logit = logits[row.base + id];
+    finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
+    best = better(best, vec2<u32>(key_of(logit), id));
+  }
+  best = best_of_all(best, lane);
+  let unfinished = sum_of_all(vec4<f32>(select(1.0, 0.0, finite)), lane).x;
+  if (lane == 0u) {
+    verdict = vec2<u32>(u32(unfinished > 0.0), u32(row.sampler.inverse_temperature == 0.0));
+  }
+  let agreed = workgroupUniformLoad(&verdict);
+  if (agreed.x != 0u || agreed.y != 0u) {
+    if (lane == 0u) {
+      sampled[group.x] = select(best.y, NOT_FINITE, agreed.x != 0u);
+    }
+    return;
+  }
+  row.highest = logits[row.base + best.y];
+  row.border = 0u;
+  row.last_id = NO_ID;
+  if (workgroup_agrees(row.sampler.top_k > 0u && row.sampler.top_k < VOCAB, lane)) {
+    row = with_top_k(row, lane);
+  }
+  if (workgroup_agrees(row.sampler.top_p < 1.0, lane)) {
+    row = with_top_p(row, lane);
+  }
+  var winner = vec2<u32>(0u, NO_ID);
+  for (var id = lane; id < VOCAB; id += LANES) {
+    let logit = logits[row.base + id];
+    let mass = mass_of(row, logit);
+    if (is_kept(row, key_of(logit), id) && mass >= row.sampler.min_p) {
+      let shifted = (logit - row.highest) * row.sampler.inverse_temperature;
+      winner = better(winner, vec2<u32>(key_of(shifted + gumbel(row.sampler, id)), id));
+    }
+  }
+  winner = best_of_all(winner, lane);
+  if (lane == 0u) {
+    sampled[group.x] = winner.y;
+  }
+}
+
+// The k-th highest logit becomes the border; of the tokens at it, the lowest ids fill the rest of k.
+fn with_top_k(row: Row, lane: u32) -> Row {
+  return narrowed(row, f32(row.sampler.top_k), false, lane);
+}
+
+fn with_top_p(row: Row, lane: u32) -> Row {
+  var total = 0.0;
+  for (var id = lane; id < VOCAB; id += LANES) {
+    let logit = logits[row.base + id];
+    total += select(0.0, mass_of(row, logit), is_kept(row, key_of(logit), id));
+  }
+  let all = sum_of_all(vec4<f32>(total), lane).x;
+  // Above 0, so that the likeliest token always stays.
+  return narrowed(row, max(row.sampler.top_p * all, 1e-30), true, lane);
+}
+
+// The highest border (then the lowest last id) with which the kept tokens' count or mass still reaches `goal`.
+fn narrowed(row: Row, goal: f32, by_mass: bool, lane: u32) -> Row {
+  var border = 0u;
+  for (var shift = 30i; shift >= 0i; shift -= 2i) {
+    let steps = vec3<u32>(border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
+    var sums = vec4<f32>(0.0);
+    for (var id = lane; id < VOCAB; id += LANES) {
+      let logit = logits[row.base + id];
+      let key = key_of(logit);
+      if (is_kept(row, key, id)) {
+        let amount = amount_of(row, logit, by_mass);
+        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(vec3<u32>(key) >= steps, false));
+      }
+    }
+    border = highest_reaching(border, steps, sum_of_all(sums, lane).xyz, goal);
+  }
+  // Of the ids at the border, find the one that reaches the goal: the highest id below which it is not reached.
+  var id_border = 0u;
+  for (var shift = 22i; shift >= 0i; shift -= 2i) {
+    let steps = vec3<u32>(id_border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
+    var sums = vec4<f32>(0.0);
+    for (var id = lane; id < VOCAB; id += LANES) {
+      let logit = logits[row.base + id];
+      let key = key_of(logit);
+      if (key >= border && is_kept(row, key, id)) {
+        let amount = amount_of(row, logit, by_mass);
+        let counts = (vec3<u32>(id) < steps) | vec3<bool>(key > border);
+        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(counts, false));
+      }
+    }
+    let reached = sum_of_all(sums, lane).xyz;
+    for (var i = 0u; i < 3u; i += 1u) {
+      id_border = select(id_border, steps[i], reached[i] < goal);
+    }
+  }
+  var result = row;
+  result.border = border;
+  result.last_id = id_border;
+  return result;
+}
+
+fn highest_reaching(floor_key: u32, steps: vec3<u32>, sums: vec3<f32>, goal: f32) -> u32 {
+  var key = floor_key;
+  for (var i = 0u; i < 3u; i += 1u) {
+    key = select(key, steps[i], sums[i] >= goal);
+  }
+  return key;
+}
+
+fn amount_of(row: Row, logit: f32, by_mass: bool) -> f32 {
+  if (by_mass) {
+    return mass_of(row, logit);
+  }
+  return 1.0;
+}
+
+// Likelihood relative to the likeliest token.
+fn mass_of(row: Row, logit: f32) -> f32 {
+  return exp_exact((logit - row.highest) * row.sampler.inverse_temperature);
+}
+
+fn is_kept(row: Row, key: u32, id: u32) -> bool {
+  return key > row.border || (key == row.border && id <= row.last_id);
+}
+
+// Order-preserving: a < b exactly when key_of(a) < key_of(b); −0 counts as 0.
+fn key_of(value: f32) -> u32 {
+  let bits = select(bitcast<u32>(value), 0u, value == 0.0);
+  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+// −ln(−ln(1 − v)) for v uniform in (0, 1); small v, the likely winners, keep all 32 bits of the hash.
+fn gumbel(sampler: Sampler, id: u32) -> f32 {
+  let v = (f32(hash(vec4<u32>(sampler.seed, sampler.index, id))) + 0.5) * 2.3283064e-10;
+  var e = fma(v * v, fma(v, 0.33333334, 0.5), v);
+  if (v > 0.0009765625) {
+    e = -log_exact(max(1.0 - v, 5.9604645e-8));
+  }
+  return -log_exact(e);
+}
+
+// pcg4d of Jarzynski and Olano, "Hash Functions for GPU Rendering" (2020); first word.
+fn hash(input: vec4<u32>) -> u32 {
+  var v = input * 1664525u + 1013904223u;
+  v.x += v.y * v.w;
+  v.y += v.z * v.x;
+  v.z += v.x * v.y;
+  v.w += v.y * v.z;
+  v ^= v >> vec4<u32>(16u);
+  v.x += v.y * v.w;
+  v.y += v.z * v.x;
+  v.z += v.x * v.y;
+  v.w += v.y * v.z;
+  return v.x;
+}
+
+// The higher key; of equal keys the lower id.
+fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
+}
+
+fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
+  lane_best[lane] = mine;
+  workgroupBarrier();
+  if (lane < 16u) {
+    var best = lane_best[lane * 16u];
+    for (var i = 1u; i < 16u; i += 1u) {
+      best = better(best, lane_best[lane * 16u + i]);
+    }
+    group_best[lane] = best;
+  }
+  workgroupBarrier();
+  var best = group_best[0];
+  for (var i = 1u; i < 16u; i += 1u) {
+    best = better(best, group_best[i]);
+  }
+  return best;
+}
+
+fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
+  lane_sums[lane] = mine;
+  workgroupBarrier();
+  if (lane < 16u) {
+    var sum = lane_sums[lane * 16u];
+    for (var i = 1u; i < 16u; i += 1u) {
+      sum += lane_sums[lane * 16u + i];
+    }
+    group_sums[lane] = sum;
+  }
+  workgroupBarrier();
+  var sum = group_sums[0];
+  for (var i = 1u; i < 16u; i += 1u) {
+    sum += group_sums[i];
+  }
+  return sum;
+}
+
+// Every lane computed the same answer from the same record; this only tells the compiler so.
+fn workgroup_agrees(answer: bool, lane: u32) -> bool {
+  if (lane == 0u) {
+    verdict.x = u32(answer);
+  }
+  return workgroupUniformLoad(&verdict).x != 0u;
+}

@@ -1,0 +1,32 @@
+// y[r, h · VALUE + v] = Σ_c W_v[h, v, c] · mixed[r, h, c]
+//
+//   mixed  f32 [rows, HEADS, MIXED_VECTORS] as vec4, read: LATENT values a head, then padding
+//   kv_b   one window of kv_b_proj as stored, read: per head NOPE rows W_k, then VALUE rows W_v, [.., LATENT] each
+//   y      f32 [rows, Y_STRIDE], write
+//
+// One invocation: one value of one head. Grid: x = VALUE / 64, y = heads of this window, z = rows. Rounds as dot.wgsl.
+override NOPE: u32;
+override VALUE: u32;
+override LATENT: u32;
+override MIXED_VECTORS: u32;
+override W_VECTORS: u32;
+override HEAD_START: u32;
+override HEADS: u32;
+override Y_STRIDE: u32;
+
+@group(0) @binding(0) var<storage, read> mixed: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> kv_b: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let v = group.x * 64u + lane;
+  if (v >= VALUE) {
+    return;
+  }
+  let head = HEAD_START + group.y;
+  let row = group.z;
+  let w_row = group.y * (NOPE + VALUE) + NOPE + v;
+  let base = (row * HEADS + head) * MIXED_VECTORS;
+  y[row * Y_STRIDE + head * VALUE + v] = dot_row(&kv_b, w_row * W_VECTORS, &mixed, base, LATENT);
+}

@@ -1,0 +1,38 @@
+/**
+ * Finds shader text beside its kernel and joins it with the includes it names.
+ *
+ * No preprocessor: an include is plain text put before the kernel.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync, readdirSync } from 'node:fs'
+
+/** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
+export type Include = 'dot' | 'exp' | 'log' | 'rope' | 'row-sum' | 'weights-f32' | 'weights-bf16' | 'weights-f16'
+
+/** The complete WGSL text of `name`.wgsl after its includes. */
+export function wgsl(name: string, ...includes: readonly Include[]): string {
+  return [...includes.map((include) => read(`include/${include}`)), read(name)].join('\n')
+}
+
+const texts = new Map<string, string>()
+
+function read(name: string): string {
+  let text = texts.get(name)
+  if (text === undefined) {
+    text = readFileSync(new URL(`${name}.wgsl`, import.meta.url), 'utf8')
+    texts.set(name, text)
+  }
+  return text
+}
+
+/** SHA-256 over all shader text, in name order: part of the fingerprint. */
+export function kernelDigest(): string {
+  const hash = createHash('sha256')
+  const names = ['', 'include/'].flatMap((folder) =>
+    readdirSync(new URL(`./${folder}`, import.meta.url))
+      .filter((file) => file.endsWith('.wgsl'))
+      .map((file) => `${folder}${file.slice(0, -'.wgsl'.length)}`),
+  )
+  for (const name of names.sort()) hash.update(`${name}\0${read(name)}\0`)
+  return hash.digest('hex')
+}

@@ -1,0 +1,97 @@
+/**
+ * Multi-head latent attention of one layer: norm, projections, cache write, attention, output projection.
+ *
+ * The residual stream is not touched: the result is `delta`. Knows nothing of the MLP that follows.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import type { Dispatch } from '../gpu/program.ts'
+import type { AttentionShape } from '../kernels/attention-shape.ts'
+import { latentAttention } from '../kernels/latent-attention.ts'
+import type { LatentPages } from '../kernels/latent-pages.ts'
+import { latentWrite } from '../kernels/latent-write.ts'
+import { matmul } from '../kernels/matmul.ts'
+import type { Activation, ActivationPart, Matrix } from '../kernels/matrix.ts'
+import { queryAbsorb } from '../kernels/query-absorb.ts'
+import { rmsNorm, type NormWeight } from '../kernels/rms-norm.ts'
+import type { StepInput } from '../kernels/step-input.ts'
+import { valueUp } from '../kernels/value-up.ts'
+
+export interface AttentionWeights {
+  /** Queries, first half: q_a_proj with its norm and q_b_proj, or q_proj alone; and kv_a_proj_with_mqa below its rows. */
+  readonly project: Matrix
+  readonly lowRankQuery: { readonly norm: NormWeight; readonly up: Matrix } | null
+  readonly latentNorm: NormWeight
+  /** kv_b_proj [heads · (nope + value), latent] in windows of whole heads. */
+  readonly kvB: Matrix
+  readonly out: Matrix
+}
+
+/** What attention needs between its kernels; shared by all layers. */
+export interface AttentionScratch {
+  /** f32 [rows, queries or query rank, then latent + rope] */
+  readonly projected: Activation
+  /** f32 [rows, query rank] and f32 [rows, heads · (nope + rope)]; null without a query rank. */
+  readonly lowRankQuery: { readonly normed: Activation; readonly q: Activation } | null
+  /** f32 [rows, heads, cache entry] */
+  readonly queries: Slice
+  /** f32 [rows, heads, latent padded to 4] */
+  readonly mixed: Slice
+  /** f32 [rows, heads · value] */
+  readonly values: Activation
+}
+
+export interface AttentionRule {
+  readonly shape: AttentionShape
+  readonly scale: number
+  readonly eps: number
+  readonly isInterleaved: boolean
+  readonly rowsMax: number
+}
+
+export interface AttentionOperands {
+  readonly step: StepInput
+  readonly weights: AttentionWeights
+  readonly scratch: AttentionScratch
+  readonly pages: LatentPages
+  /** f32 [rows, hidden], already normed. */
+  readonly normed: Activation
+  readonly delta: Activation
+}
+
+export function attention(operands: AttentionOperands, rule: AttentionRule): Dispatch[] {
+  const { step, weights, scratch, pages, normed, delta } = operands
+  const { shape, scale, eps, isInterleaved, rowsMax } = rule
+  const kvWidth = shape.latent + shape.rope
+  const queryWidth = scratch.projected.width - kvWidth
+  const first: ActivationPart = { activation: scratch.projected, offset: 0, width: queryWidth }
+  const kv: ActivationPart = { activation: scratch.projected, offset: queryWidth, width: kvWidth }
+  const { rows, tables, rope } = step
+  const { queries, mixed, values } = scratch
+  const { q, dispatches } = queriesOf(first, weights, scratch, eps, rowsMax)
+  return [
+    ...matmul({ x: normed, matrix: weights.project, y: scratch.projected }, rowsMax),
+    latentWrite({ rows, tables, rope, kv, weight: weights.latentNorm, pages }, eps, isInterleaved, rowsMax),
+    ...dispatches,
+    ...queryAbsorb({ rope, q, kvB: weights.kvB, queries }, shape, isInterleaved, rowsMax),
+    latentAttention({ rows, tables, pages, queries, mixed }, shape, scale, rowsMax),
+    ...valueUp({ mixed, kvB: weights.kvB, y: values }, shape, rowsMax),
+    ...matmul({ x: values, matrix: weights.out, y: delta }, rowsMax),
+  ]
+}
+
+/** The heads' queries: as projected, or through the query rank. */
+function queriesOf(
+  first: ActivationPart,
+  weights: AttentionWeights,
+  scratch: AttentionScratch,
+  eps: number,
+  rowsMax: number,
+): { readonly q: ActivationPart; readonly dispatches: Dispatch[] } {
+  if (weights.lowRankQuery === null || scratch.lowRankQuery === null) return { q: first, dispatches: [] }
+  const { norm, up } = weights.lowRankQuery
+  const { normed, q } = scratch.lowRankQuery
+  return {
+    q: { activation: q, offset: 0, width: q.width },
+    dispatches: [rmsNorm(first, norm, normed, eps, rowsMax), ...matmul({ x: normed, matrix: up, y: q }, rowsMax)],
+  }
+}

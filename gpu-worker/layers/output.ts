@@ -1,0 +1,49 @@
+/**
+ * From the residual stream to tokens: final norm of the picked rows, their logits, and the sampler.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import type { Dispatch } from '../gpu/program.ts'
+import { matmul } from '../kernels/matmul.ts'
+import type { Activation, Matrix } from '../kernels/matrix.ts'
+import { outputNorm, type NormWeight } from '../kernels/rms-norm.ts'
+import { sample } from '../kernels/sample.ts'
+import type { StepInput } from '../kernels/step-input.ts'
+
+export interface OutputWeights {
+  readonly norm: NormWeight
+  /** [vocab, hidden] */
+  readonly head: Matrix
+}
+
+export interface OutputOperands {
+  readonly step: StepInput
+  readonly weights: OutputWeights
+  readonly x: Activation
+  /** What the last layer adds to x. */
+  readonly delta: Activation
+  /** f32 [picked rows, hidden] */
+  readonly picked: Activation
+  /** f32 [picked rows, vocab] */
+  readonly logits: Activation
+}
+
+export interface OutputRule {
+  readonly eps: number
+  readonly rowsMax: number
+  readonly pickedMax: number
+}
+
+/** Logits of the picked rows; the grid counts picked rows. */
+export function outputLogits(operands: OutputOperands, { eps, rowsMax, pickedMax }: OutputRule): Dispatch[] {
+  const { step, weights, x, delta, picked, logits } = operands
+  const norm = { x, delta, weight: weights.norm, y: picked, picked: step.picked }
+  return [
+    outputNorm(norm, eps, rowsMax, pickedMax),
+    ...matmul({ x: picked, matrix: weights.head, y: logits }, pickedMax),
+  ]
+}
+
+/** The picked rows' next tokens: u32 [picked rows]. */
+export function outputTokens(step: StepInput, logits: Activation, sampled: Slice, pickedMax: number): Dispatch {
+  return sample({ logits, samplers: step.samplers, sampled }, pickedMax)
+}

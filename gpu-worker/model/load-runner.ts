@@ -1,0 +1,135 @@
+/**
+ * From a checkpoint folder to a Runner: opens the device, sizes the memory, loads weights, builds the recipe.
+ *
+ * Reads no environment. Everything it opened is freed by the Runner's `close`, or here when loading fails.
+ */
+import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import type { RunnerLimits } from '../engine/runner.ts'
+import { Buffers } from '../gpu/buffers.ts'
+import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
+import { GpuError } from '../gpu/gpu-error.ts'
+import { Pipelines } from '../gpu/pipelines.ts'
+import { buildRecipe } from '../gpu/recipe.ts'
+import { entryBytes } from '../kernels/latent-pages.ts'
+import { ROWS_TOGETHER } from '../kernels/matmul.ts'
+import { BLOCK_TOKENS } from '../kernels/step-input.ts'
+import { kernelDigest } from '../kernels/wgsl.ts'
+import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
+import type { ModelConfig } from './config.ts'
+import { ModelRunner } from './forward.ts'
+import { layerSegments, logitSegments, samplerSegments, type ModelParts } from './model-recipe.ts'
+import { RopeTable } from './rope.ts'
+import { allocateScratch, attentionShape } from './scratch.ts'
+import { StepWriter } from './step-writer.ts'
+import { loadWeights, type LoadProgress } from './weights.ts'
+
+/** The numerics: orders of sums, f32 cache and residual stream, f32 router. */
+const PROFILE = 'exact'
+
+const DEFAULT_SEQUENCES_MAX = 32
+const DEFAULT_ROWS_MAX = 256
+const DEFAULT_KV_BYTES_MAX = 256 * 1024 * 1024
+
+export interface LoadOptions extends DeviceOptions {
+  /** A checkpoint folder, or one already open; an open one stays the caller's. */
+  readonly checkpoint: string | Checkpoint
+  readonly sequencesMax?: number
+  /** Rows of one step; rounded up to a multiple of 4. */
+  readonly rowsMax?: number
+  /** KV blocks; by default as many as `kvBytesMax` and the binding limit allow, at most what all sequences can fill. */
+  readonly blockCount?: number
+  readonly kvBytesMax?: number
+  /** A smaller binding limit than the adapter's: for tests. */
+  readonly bindingBytesMax?: number
+  readonly onProgress?: (progress: LoadProgress) => void
+}
+
+export interface LoadedRunner {
+  readonly runner: ModelRunner
+  readonly config: ModelConfig
+  readonly adapter: AdapterFacts
+  readonly weightBytes: number
+  readonly kvBytes: number
+}
+
+/** Throws CheckpointError (the folder), GpuError 'no-adapter' or 'limit', or another GpuError of a broken device. */
+export async function loadRunner(options: LoadOptions): Promise<LoadedRunner> {
+  if (typeof options.checkpoint !== 'string') return loadOnDevice(options.checkpoint, options)
+  const checkpoint = await openCheckpoint(options.checkpoint)
+  try {
+    return await loadOnDevice(checkpoint, options)
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
+  const gpu = await openDevice(options)
+  try {
+    return await load(gpu, checkpoint, options)
+  } catch (error) {
+    gpu.close()
+    throw error
+  }
+}
+
+async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
+  const { config } = checkpoint
+  const owners = ['weights', 'kv', 'scratch'].map((owner) => new Buffers(gpu, owner, options.bindingBytesMax))
+  const [weightBuffers, kvBuffers, scratchBuffers] = owners
+  if (weightBuffers === undefined || kvBuffers === undefined || scratchBuffers === undefined) throw new RangeError()
+  const limits = limitsOf(config, kvBuffers.bindingBytesMax, options)
+  const weights = await loadWeights(gpu, checkpoint, weightBuffers, options.onProgress ?? (() => {}))
+  const shape = attentionShape(config)
+  const { blockCount, rowsMax, sequencesMax } = limits
+  const pages = weights.layers.map((_, layer) => {
+    const slice = kvBuffers.storage(`layer-${layer}`, blockCount * BLOCK_TOKENS * entryBytes(shape))
+    return { slice, shape, blockCount }
+  })
+  const pickedMax = Math.ceil(sequencesMax / ROWS_TOGETHER) * ROWS_TOGETHER
+  const tableEntriesMax = sequencesMax * Math.min(blockCount, Math.ceil(limits.contextTokensMax / BLOCK_TOKENS))
+  const scratch = allocateScratch(config, scratchBuffers, { rowsMax, pickedMax, tableEntriesMax })
+  const parts: ModelParts = { config, weights, scratch, pages, rowsMax, pickedMax }
+  const pipelines = new Pipelines(gpu)
+  const [layers, logits, sampler] = await Promise.all([
+    buildRecipe(gpu, pipelines, layerSegments(parts)),
+    buildRecipe(gpu, pipelines, logitSegments(parts)),
+    buildRecipe(gpu, pipelines, samplerSegments(parts)),
+  ])
+  await gpu.idle('loading the model')
+  const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config))
+  const { expertsPerToken } = config
+  const model = { gpu, buffers: owners, scratch, writer, layers, logits, sampler, expertsPerToken }
+  return {
+    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, gpu.adapter)),
+    config,
+    adapter: gpu.adapter,
+    weightBytes: weightBuffers.bytes,
+    kvBytes: kvBuffers.bytes,
+  }
+}
+
+function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOptions): RunnerLimits {
+  const { contextTokensMax, vocabSize, layerCount } = config
+  const sequencesMax = options.sequencesMax ?? DEFAULT_SEQUENCES_MAX
+  const rowsMax = Math.ceil((options.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
+  const blockBytes = BLOCK_TOKENS * entryBytes(attentionShape(config))
+  const blocksFillable = sequencesMax * Math.ceil(contextTokensMax / BLOCK_TOKENS)
+  const blocksAffordable = Math.floor((options.kvBytesMax ?? DEFAULT_KV_BYTES_MAX) / (blockBytes * layerCount))
+  const blocksBindable = Math.floor(bindingBytesMax / blockBytes)
+  const blockCount = options.blockCount ?? Math.min(blocksFillable, blocksAffordable, blocksBindable)
+  if (blockCount < 1 || blockCount > blocksBindable) {
+    throw new GpuError('limit', `Cannot allocate ${blockCount} KV blocks: one binding holds ${blocksBindable}`)
+  }
+  return { rowsMax, sequencesMax, blockTokens: BLOCK_TOKENS, blockCount, contextTokensMax, vocabSize }
+}
+
+/** Equal fingerprints give equal bits: everything that can change one enters. */
+function fingerprintOf(modelDigest: string, adapter: AdapterFacts): string {
+  const dawn: unknown = createRequire(import.meta.url)('webgpu/package.json')
+  const version = typeof dawn === 'object' && dawn !== null && 'version' in dawn ? String(dawn.version) : 'unknown'
+  const identity = [modelDigest, PROFILE, kernelDigest(), adapter, version]
+  return `axle-${createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 16)}`
+}
+

@@ -1,0 +1,115 @@
+/**
+ * A Batch as the GPU reads it: checks it against the Runner's limits, packs it, writes it.
+ *
+ * Knows the layout of `kernels/step-input.ts` and nothing of the layers. A batch that breaks a limit is our own error.
+ */
+import { strict as assert } from 'node:assert'
+import type { Slice } from '../gpu/buffers.ts'
+import type { Gpu } from '../gpu/device.ts'
+import { rowCount, type Batch, type SamplerRow, type SequenceRows } from '../engine/batch.ts'
+import type { RunnerLimits } from '../engine/runner.ts'
+import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import type { RopeTable } from './rope.ts'
+
+export interface WrittenStep {
+  readonly rows: number
+  /** Sequences whose next token is sampled; sampled[i] belongs to sequence `sampledSequences[i]`. */
+  readonly sampledSequences: readonly number[]
+}
+
+export class StepWriter {
+  readonly #gpu: Gpu
+  readonly #input: StepInput
+  readonly #limits: RunnerLimits
+  readonly #rope: RopeTable
+  readonly #rows: Uint32Array<ArrayBuffer>
+  readonly #angles: Float32Array<ArrayBuffer>
+  readonly #tables: Uint32Array<ArrayBuffer>
+  readonly #picked: Uint32Array<ArrayBuffer>
+  readonly #samplers: DataView<ArrayBuffer>
+
+  constructor(gpu: Gpu, input: StepInput, limits: RunnerLimits, rope: RopeTable) {
+    this.#gpu = gpu
+    this.#input = input
+    this.#limits = limits
+    this.#rope = rope
+    this.#rows = new Uint32Array(limits.rowsMax * (ROW_RECORD_BYTES / 4))
+    this.#angles = new Float32Array(limits.rowsMax * rope.width)
+    this.#tables = new Uint32Array(input.tables.bytes / 4)
+    this.#picked = new Uint32Array(limits.sequencesMax)
+    this.#samplers = new DataView(new ArrayBuffer(limits.sequencesMax * SAMPLER_RECORD_BYTES))
+  }
+
+  write(batch: Batch): WrittenStep {
+    this.#check(batch)
+    const sampledSequences: number[] = []
+    let row = 0
+    let entry = 0
+    batch.sequences.forEach((sequence, index) => {
+      sequence.tokenIds.forEach((tokenId, i) => {
+        const position = sequence.start + i
+        this.#rows.set([tokenId, position, entry, 0], (row + i) * 4)
+        this.#rope.copy(position, this.#angles, (row + i) * this.#rope.width)
+      })
+      this.#tables.set(sequence.blocks, entry)
+      row += sequence.tokenIds.length
+      entry += sequence.blocks.length
+      if (sequence.sampler !== null) {
+        this.#picked[sampledSequences.length] = row - 1
+        this.#packSampler(sampledSequences.length, sequence.sampler)
+        sampledSequences.push(index)
+      }
+    })
+    this.#send(this.#input.rows, this.#rows.subarray(0, row * 4))
+    this.#send(this.#input.rope, this.#angles.subarray(0, row * this.#rope.width))
+    this.#send(this.#input.tables, this.#tables.subarray(0, entry))
+    this.pick(this.#picked.subarray(0, sampledSequences.length))
+    const samplers = new Uint8Array(this.#samplers.buffer, 0, sampledSequences.length * SAMPLER_RECORD_BYTES)
+    this.#send(this.#input.samplers, samplers)
+    return { rows: row, sampledSequences }
+  }
+
+  /** Rows whose logits the next output pass computes. */
+  pick(rows: Uint32Array<ArrayBuffer>): void {
+    this.#send(this.#input.picked, rows)
+  }
+
+  #packSampler(index: number, sampler: SamplerRow): void {
+    const at = index * SAMPLER_RECORD_BYTES
+    this.#samplers.setFloat32(at, sampler.temperature === 0 ? 0 : 1 / sampler.temperature, true)
+    this.#samplers.setUint32(at + 4, Math.min(sampler.topK, this.#limits.vocabSize), true)
+    this.#samplers.setFloat32(at + 8, sampler.topP, true)
+    this.#samplers.setFloat32(at + 12, sampler.minP, true)
+    this.#samplers.setUint32(at + 16, sampler.seed[0], true)
+    this.#samplers.setUint32(at + 20, sampler.seed[1], true)
+    this.#samplers.setUint32(at + 24, sampler.index, true)
+    this.#samplers.setUint32(at + 28, 0, true)
+  }
+
+  #send(target: Slice, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>): void {
+    if (values.byteLength > 0) this.#gpu.device.queue.writeBuffer(target.buffer, target.offset, values)
+  }
+
+  #check(batch: Batch): void {
+    const { rowsMax, sequencesMax } = this.#limits
+    const rows = rowCount(batch)
+    assert(rows <= rowsMax, `A step holds ${rowsMax} rows, got ${rows}`)
+    assert(batch.sequences.length <= sequencesMax, `A step holds ${sequencesMax} sequences, got ${batch.sequences.length}`)
+    for (const sequence of batch.sequences) this.#checkSequence(sequence)
+    const entries = batch.sequences.reduce((sum, sequence) => sum + sequence.blocks.length, 0)
+    assert(entries <= this.#tables.length, `A step holds ${this.#tables.length} block-table entries, got ${entries}`)
+  }
+
+  #checkSequence({ tokenIds, start, blocks, sampler }: SequenceRows): void {
+    const { blockTokens, blockCount, contextTokensMax, vocabSize } = this.#limits
+    const end = start + tokenIds.length
+    assert(tokenIds.length > 0 && start >= 0, 'A sequence of a step has at least one row')
+    assert(end <= contextTokensMax, `A sequence holds ${contextTokensMax} positions, got ${end}`)
+    assert(blocks.length * blockTokens >= end, `${blocks.length} blocks do not cover ${end} positions`)
+    assert(tokenIds.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize), 'A token id is outside the vocabulary')
+    assert(blocks.every((block) => Number.isInteger(block) && block >= 0 && block < blockCount), 'A block is outside the pool')
+    if (sampler === null) return
+    const { temperature, topK, topP, minP } = sampler
+    assert(temperature >= 0 && temperature < Infinity && topK >= 0 && topP >= 0 && minP >= 0, 'A sampler field is out of range')
+  }
+}
