@@ -31,6 +31,7 @@ export const errorKinds = {
   not_found: user(404),
   model_not_found: user(404),
   method_not_allowed: user(405),
+  request_timeout: { status: 408, type: 'timeout', retryable: true },
   idempotency_in_progress: { status: 409, type: 'conflict', retryable: true },
   request_too_large: user(413),
   unsupported_media_type: user(415),

@@ -1,0 +1,12 @@
+/** What every handler of the app finds in its context. */
+import type { Caller } from './auth/authenticate.ts'
+import type { Env } from './env.ts'
+
+export interface AppEnv {
+  Bindings: Env
+  Variables: {
+    requestId: string
+    /** Set on every route that is not public. */
+    caller: Caller
+  }
+}

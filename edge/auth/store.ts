@@ -1,0 +1,78 @@
+/**
+ * Who a key digest belongs to, from D1, through a small cache in the isolate.
+ *
+ * The cache holds answers, present and absent, for a bounded time and in a bounded number: it bounds both D1's load and
+ * how long a revocation can stay unseen here (admission looks at Redis as well). It never sees a key.
+ */
+import { AppError } from '../../contract/errors.ts'
+import { z } from 'zod'
+
+export const cacheMs = 5_000
+const cacheEntriesMax = 4_096
+const lookupDeadlineMs = 5_000
+
+const scopes = z.array(z.string())
+const keyRow = z.object({
+  id: z.string(),
+  tenantId: z.string().nullable(),
+  kind: z.enum(['live', 'admin']),
+  scopes: z.string().transform((json) => scopes.parse(JSON.parse(json))),
+  expiresAtMs: z.number().nullable(),
+  revokedAtMs: z.number().nullable(),
+})
+export type StoredKey = z.infer<typeof keyRow>
+
+interface CacheEntry {
+  readonly key: StoredKey | null
+  readonly untilMs: number
+}
+
+const cache = new Map<string, CacheEntry>()
+
+const query = `SELECT api_keys.id, tenant_id AS tenantId, kind, scopes, expires_at_ms AS expiresAtMs,
+    coalesce(revoked_at_ms, archived_at_ms) AS revokedAtMs
+  FROM api_keys LEFT JOIN tenants ON tenants.id = tenant_id
+  WHERE digest = ? AND pepper_id = ?`
+
+/** @throws AppError auth_unavailable when D1 does not answer; then nothing is cached. */
+export async function findKey(
+  db: D1Database,
+  digest: string,
+  pepperId: string,
+  nowMs: number,
+): Promise<StoredKey | null> {
+  const known = cache.get(digest)
+  if (known !== undefined && nowMs < known.untilMs) return known.key
+  const key = await lookUp(db, digest, pepperId)
+  remember(digest, { key, untilMs: nowMs + cacheMs })
+  return key
+}
+
+async function lookUp(db: D1Database, digest: string, pepperId: string): Promise<StoredKey | null> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  try {
+    const answer = db.prepare(query).bind(digest, pepperId).first()
+    const deadline = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)), lookupDeadlineMs)
+    })
+    const row = await Promise.race([answer, deadline])
+    return row === null ? null : keyRow.parse(row)
+  } catch (cause) {
+    throw new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
+      cause,
+      retryAfterSeconds: 1,
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Oldest entries leave first: a Map keeps the order of insertion. */
+function remember(digest: string, entry: CacheEntry): void {
+  cache.delete(digest)
+  cache.set(digest, entry)
+  for (const oldest of cache.keys()) {
+    if (cache.size <= cacheEntriesMax) break
+    cache.delete(oldest)
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The Broker: the only part of the edge that talks to Redis. One Durable Object a shard of jobs, one connection each.
+ *
+ * It admits a job, queues it, and hands its log to whoever reads; it gives a job up when its last reader left. It knows
+ * no HTTP client, no key and no OpenAI shape. All its state can be rebuilt: the log is in Redis, readers come back.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import { AppError } from '../../contract/errors.ts'
+import type { JobId } from '../../contract/ids.ts'
+import { channels, keys } from '../../contract/keys.ts'
+import { disconnectGraceMs } from '../../contract/limits.ts'
+import type { AdmitResult } from '../../contract/scripts.ts'
+import { readSettings, type Env, type Settings } from '../env.ts'
+import { logError, logWarning } from '../log.ts'
+import { admissionOf } from './admission.ts'
+import { fleetCacheMs, readFleet, type FleetState } from './fleet.ts'
+import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
+import {
+  brokerPaths,
+  elsewhereStatus,
+  shardOfBroker,
+  type Attachment,
+  type Elsewhere,
+  type Fleet,
+  type Order,
+  type Refusal,
+} from './protocol.ts'
+import { Readers } from './readers.ts'
+import { RedisLink } from './redis-link.ts'
+
+/** A full cell frees a place with every finished job. */
+const fullRetryAfterSeconds = 2
+
+export class Broker extends DurableObject<Env> {
+  readonly #settings: Settings
+  readonly #shard: number
+  readonly #link: RedisLink
+  readonly #readers: Readers
+  /** Jobs to be cancelled as soon as Redis can be reached. */
+  readonly #owedCancels = new Set<JobId>()
+  #fleet: { readonly state: FleetState; readonly untilMs: number } | null = null
+  #readingFleet: Promise<FleetState> | null = null
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env)
+    this.#settings = readSettings(env)
+    this.#shard = shardOfBroker(ctx.id.name)
+    this.#readers = new Readers({ page: (jobId, after) => this.#page(jobId, after) }, (jobId) => this.#cancel(jobId))
+    this.#link = new RedisLink({
+      url: this.#settings.redisUrl,
+      shard: this.#shard,
+      laneCount: this.#settings.laneCount,
+      onMessage: (message) => this.#readers.hear(message),
+      onUp: () => {
+        this.#readers.lookAll()
+        for (const jobId of this.#owedCancels) this.#cancel(jobId)
+      },
+      isNeeded: () => !this.#readers.isEmpty || this.#owedCancels.size > 0,
+    })
+    this.#readers.downSinceMs = () => this.#link.downSinceMs
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    try {
+      switch (new URL(request.url).pathname) {
+        case brokerPaths.open:
+          return await this.#open(await request.json<Order>())
+        case brokerPaths.attach:
+          return await this.#attach(await request.json<Attachment>())
+        case brokerPaths.fleet:
+          return Response.json(await this.#tellFleet())
+        default:
+          throw new AppError('not_found', 'A Broker has no such path.')
+      }
+    } catch (error) {
+      return refusal(error)
+    }
+  }
+
+  async #open(order: Order): Promise<Response> {
+    const { idempotency } = order
+    const admission = admissionOf(order, await this.#fleetState(), {
+      shard: this.#shard,
+      laneCount: this.#settings.laneCount,
+      random: (bytes) => crypto.getRandomValues(bytes),
+    })
+    if (idempotency?.isResumption === true) {
+      const slot = keys.idempotency(order.tenantId, idempotency.keyDigest)
+      if ((await this.#link.run(({ redis }) => redis.exists(slot))) === 0) throw notKept()
+    }
+    // The reader listens before the job exists, so that it misses nothing.
+    const reader = this.#readers.add(order.jobId, idempotency === null ? 0 : disconnectGraceMs, true)
+    const result = await this.#admit(reader, () => this.#link.run(({ scripts }) => scripts.admit(admission)), order)
+    if (result.kind === 'replay') {
+      return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
+    }
+    this.ctx.waitUntil(this.#enqueue(order.jobId, result.lane, result.priority))
+    reader.open({ model: admission.model, isThinking: admission.request.thinking.think })
+    return new Response(reader.stream)
+  }
+
+  /** @throws AppError for whatever is not a job to read. */
+  async #admit(
+    reader: JobReader,
+    admit: () => Promise<AdmitResult>,
+    order: Order,
+  ): Promise<Extract<AdmitResult, { kind: 'admitted' | 'replay' }>> {
+    let result: AdmitResult | null = null
+    try {
+      result = await admit()
+    } catch (error) {
+      // The job may exist although we were not told; without an idempotency key nobody can ask for it again.
+      if (order.idempotency === null) this.#owe(order.jobId)
+      throw error
+    } finally {
+      if (result?.kind !== 'admitted') this.#readers.discard(reader)
+    }
+    switch (result.kind) {
+      case 'admitted':
+      case 'replay':
+        return result
+      case 'reused':
+        throw new AppError(
+          'idempotency_key_reused',
+          'This Idempotency-Key was used with another request body. Use a fresh key for a different request.',
+        )
+      case 'revoked':
+        throw new AppError('key_revoked', 'This API key was revoked. Use another key.')
+      case 'full':
+        throw new AppError('server_is_overloaded', 'Too many requests are waiting. Try again shortly.', {
+          retryAfterSeconds: fullRetryAfterSeconds,
+        })
+      default:
+        return result satisfies never
+    }
+  }
+
+  /** The record exists: should this fail, the janitor queues the job. */
+  async #enqueue(jobId: JobId, lane: number, priority: number): Promise<void> {
+    try {
+      await this.#link.run(async ({ redis, scripts, lanes }) => {
+        const queue = lanes[lane]
+        if (queue === undefined) throw new RangeError(`Lane ${lane} is not one of ${lanes.length}`)
+        await queue.add('generate', {}, { jobId, priority })
+        await Promise.all([scripts.queued(jobId), redis.publish(channels.wake, `${lane}`)])
+      })
+    } catch (error) {
+      logError('enqueue-left-to-janitor', error, { jobId })
+    }
+  }
+
+  async #attach({ jobId, tenantId, after }: Attachment): Promise<Response> {
+    const [owner, model, isThinking, entryCount] = await this.#link.run(({ redis }) =>
+      redis.hmget(keys.job(jobId), 'tenantId', 'model', 'isThinking', 'entryCount'),
+    )
+    if (owner !== tenantId || model === null || model === undefined) throw notKept()
+    if (after > Number(entryCount)) {
+      throw new AppError('invalid_value', 'Last-Event-ID is beyond what this request has sent.', {
+        param: 'last-event-id',
+      })
+    }
+    const reader = this.#readers.add(jobId, disconnectGraceMs, false)
+    reader.open({ model, isThinking: isThinking === '1' })
+    return new Response(reader.stream)
+  }
+
+  async #tellFleet(): Promise<Fleet> {
+    const { model, isReady } = await this.#fleetState()
+    return { model: model && { id: model.id, aliases: model.aliases, created: model.created }, isReady }
+  }
+
+  async #fleetState(): Promise<FleetState> {
+    if (this.#fleet !== null && Date.now() < this.#fleet.untilMs) return this.#fleet.state
+    this.#readingFleet ??= this.#link
+      .run(({ redis }) => readFleet(redis))
+      .then((state) => {
+        this.#fleet = { state, untilMs: Date.now() + fleetCacheMs }
+        return state
+      })
+      .finally(() => {
+        this.#readingFleet = null
+      })
+    return this.#readingFleet
+  }
+
+  async #page(jobId: JobId, after: number): Promise<LogPage | null> {
+    try {
+      return await this.#link.run(async ({ redis }) => {
+        const [rows, exists] = await Promise.all([
+          redis.xrange(keys.log(jobId), `(${after}-0`, '+', 'COUNT', pageEntriesMax),
+          redis.exists(keys.job(jobId)),
+        ])
+        const entries = rows.map(([id, [, json]]) => ({ sequence: Number.parseInt(id, 10), json: json ?? '' }))
+        return { entries, isGone: entries.length === 0 && exists === 0 }
+      })
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      this.#link.keepTrying()
+      return null
+    }
+  }
+
+  #cancel(jobId: JobId): void {
+    this.#owedCancels.delete(jobId)
+    this.ctx.waitUntil(
+      this.#link
+        .run(({ scripts }) => scripts.cancel(jobId))
+        .then(() => undefined)
+        .catch((error: unknown) => {
+          if (error instanceof AppError) this.#owe(jobId)
+          else logError('cancel-failed', error, { jobId })
+        }),
+    )
+  }
+
+  #owe(jobId: JobId): void {
+    this.#owedCancels.add(jobId)
+    logWarning('cancel-owed', { jobId })
+    this.#link.keepTrying()
+  }
+}
+
+function notKept(): AppError {
+  return new AppError('not_found', 'The request of this Idempotency-Key is not known, or no longer kept.')
+}
+
+function refusal(error: unknown): Response {
+  if (!(error instanceof AppError)) logError('broker-request-failed', error)
+  const known =
+    error instanceof AppError ? error : new AppError('internal_error', 'The server failed to handle this request.')
+  const body: Refusal = { ...known.facts, retryAfterSeconds: known.retryAfterSeconds }
+  return Response.json(body, { status: known.status })
+}

@@ -1,0 +1,192 @@
+/**
+ * The gateway's end of the Broker: orders a job or attaches to one, and reads its log as events.
+ *
+ * A log stream that breaks (the Broker moved or was replaced) is taken up again where it stood. It knows neither frames
+ * nor Redis.
+ */
+import { AppError } from '../../contract/errors.ts'
+import { decodeLogEntry, type LogEvent } from '../../contract/event.ts'
+import { shardOf, type JobId } from '../../contract/ids.ts'
+import { readSettings, type Env } from '../env.ts'
+import {
+  brokenMark,
+  brokerName,
+  brokerPaths,
+  elsewhereStatus,
+  type Attachment,
+  type Elsewhere,
+  type Fleet,
+  type Opening,
+  type Order,
+  type Refusal,
+} from './protocol.ts'
+
+/** A stream that breaks more often without an entry in between is not worth another try. */
+const reattachmentsMax = 3
+
+export interface OpenJob {
+  readonly jobId: JobId
+  readonly opening: Opening
+  readonly log: JobLog
+}
+
+/**
+ * @param after where the client's reading stood, should the order be a repetition.
+ * @throws AppError as the Broker refused, or queue_unavailable.
+ */
+export async function orderJob(env: Env, order: Order, after: number, signal: AbortSignal): Promise<OpenJob> {
+  const response = await ask(env, order.jobId, brokerPaths.open, order, signal)
+  if (response.status !== elsewhereStatus) return openLog(env, order, response, signal)
+  const { jobId } = await response.json<Elsewhere>()
+  const attachment: Attachment = { jobId, tenantId: order.tenantId, after }
+  return attachJob(env, attachment, signal)
+}
+
+export async function attachJob(env: Env, attachment: Attachment, signal: AbortSignal): Promise<OpenJob> {
+  const response = await ask(env, attachment.jobId, brokerPaths.attach, attachment, signal)
+  return openLog(env, attachment, response, signal)
+}
+
+/** @throws AppError queue_unavailable. */
+export async function askFleet(env: Env): Promise<Fleet> {
+  const stub = env.BROKER.get(env.BROKER.idFromName(brokerName(0)))
+  const response = await reach(() => stub.fetch(`https://broker${brokerPaths.fleet}`))
+  return response.json<Fleet>()
+}
+
+/** A job's log, batch by batch: each batch is what had arrived together. */
+export class JobLog {
+  readonly #reopen: (after: number) => Promise<LineReader>
+  #lines: LineReader
+  #sequence = 0
+  #attempts = 0
+
+  constructor(lines: LineReader, reopen: (after: number) => Promise<LineReader>) {
+    this.#lines = lines
+    this.#reopen = reopen
+  }
+
+  /**
+   * The next events, never none. One call at a time; after an end entry there is nothing to call for.
+   * @throws AppError when the log cannot be read to its end.
+   */
+  async next(): Promise<LogEvent[]> {
+    for (;;) {
+      const lines = await this.#read()
+      const events = lines.map(decodeLine).filter((event) => event.sequence > this.#sequence)
+      const last = events.at(-1)
+      if (last === undefined) continue
+      this.#sequence = last.sequence
+      this.#attempts = 0
+      return events
+    }
+  }
+
+  /** Tells the Broker that nobody reads any more. */
+  async cancel(): Promise<void> {
+    await this.#lines.cancel()
+  }
+
+  async #read(): Promise<string[]> {
+    const lines = await this.#lines.next().catch(() => null)
+    if (lines !== null) return lines
+    this.#attempts += 1
+    if (this.#attempts > reattachmentsMax) {
+      throw new AppError('queue_unavailable', 'The answer could not be read to its end. Try again shortly.')
+    }
+    this.#lines = await this.#reopen(this.#sequence)
+    return []
+  }
+}
+
+class LineReader {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #decoder = new TextDecoder()
+  #rest = ''
+  #unread: string[] = []
+
+  constructor(body: ReadableStream<Uint8Array>) {
+    this.#reader = body.getReader()
+  }
+
+  /** Gives lines back, to be the next. */
+  unread(lines: string[]): void {
+    this.#unread = lines
+  }
+
+  /** Whole lines that arrived together, at least one; null at the end of the stream. */
+  async next(): Promise<string[] | null> {
+    if (this.#unread.length > 0) return this.#unread.splice(0)
+    for (;;) {
+      const { done, value } = await this.#reader.read()
+      if (done) return null
+      const lines = (this.#rest + this.#decoder.decode(value, { stream: true })).split('\n')
+      this.#rest = lines.pop() ?? ''
+      if (lines.length > 0) return lines
+    }
+  }
+
+  async cancel(): Promise<void> {
+    await this.#reader.cancel()
+  }
+}
+
+async function openLog(
+  env: Env,
+  job: { readonly jobId: JobId; readonly tenantId: string },
+  response: Response,
+  signal: AbortSignal,
+): Promise<OpenJob> {
+  if (response.body === null) throw unreachable(null)
+  const { opening, lines } = await readHead(response.body)
+  const reopen = async (after: number): Promise<LineReader> => {
+    const attachment: Attachment = { jobId: job.jobId, tenantId: job.tenantId, after }
+    const again = await ask(env, job.jobId, brokerPaths.attach, attachment, signal)
+    if (again.body === null) throw unreachable(null)
+    return (await readHead(again.body)).lines
+  }
+  return { jobId: job.jobId, opening, log: new JobLog(lines, reopen) }
+}
+
+async function readHead(body: ReadableStream<Uint8Array>): Promise<{ opening: Opening; lines: LineReader }> {
+  const lines = new LineReader(body)
+  const [head, ...early] = (await lines.next()) ?? []
+  if (head === undefined) throw unreachable(null)
+  lines.unread(early)
+  return { opening: JSON.parse(head) as Opening, lines }
+}
+
+async function ask(env: Env, jobId: JobId, path: string, body: object, signal: AbortSignal): Promise<Response> {
+  const shard = shardOf(jobId, readSettings(env).shardCount)
+  const stub = env.BROKER.get(env.BROKER.idFromName(brokerName(shard)))
+  return reach(() => stub.fetch(`https://broker${path}`, { method: 'POST', body: JSON.stringify(body), signal }))
+}
+
+async function reach(call: () => Promise<Response>): Promise<Response> {
+  let response: Response
+  try {
+    response = await call()
+  } catch (cause) {
+    throw unreachable(cause)
+  }
+  if (response.ok || response.status === elsewhereStatus) return response
+  const { code, message, param, retryAfterSeconds } = await response.json<Refusal>()
+  throw new AppError(code, message, { param, ...(retryAfterSeconds === null ? {} : { retryAfterSeconds }) })
+}
+
+/** @throws AppError when the line says that the stream breaks here. */
+function decodeLine(line: string): LogEvent {
+  if (line.startsWith(brokenMark)) {
+    const { code, message, param } = JSON.parse(line.slice(brokenMark.length)) as Refusal
+    throw new AppError(code, message, { param })
+  }
+  const afterSequence = line.indexOf(' ')
+  return { sequence: Number(line.slice(0, afterSequence)), entry: decodeLogEntry(line.slice(afterSequence + 1)) }
+}
+
+function unreachable(cause: unknown): AppError {
+  return new AppError('queue_unavailable', 'The request queue cannot be reached right now. Try again shortly.', {
+    cause,
+    retryAfterSeconds: 1,
+  })
+}

@@ -1,0 +1,81 @@
+/**
+ * What the gateway and a Broker say to each other: requests as JSON, a job's log as lines.
+ *
+ * Both ends are one bundle, so the shapes are trusted, not parsed again. A log stream is
+ *
+ *     {opening}\n            who the job is, once
+ *     12 {entry}\n           place in the log, and the entry as it stands there
+ *     ! {error}\n            the stream breaks here, and why
+ *
+ * It knows neither HTTP's frames nor Redis.
+ */
+import type { ErrorFacts } from '../../contract/errors.ts'
+import type { JobId } from '../../contract/ids.ts'
+import type { JobRequest } from '../../contract/job.ts'
+import type { ModeChoice } from '../mode.ts'
+
+/** Admit a new job and read its log from the first entry. */
+export interface Order {
+  readonly jobId: JobId
+  readonly tenantId: string
+  readonly keyId: string
+  /** As the client named it: an id or an alias. */
+  readonly model: string
+  readonly mode: ModeChoice
+  /** Null: the Broker draws one. */
+  readonly seed: number | null
+  readonly request: Omit<JobRequest, 'thinking'>
+  readonly idempotency: Idempotency | null
+}
+
+export interface Idempotency {
+  /** SHA-256 of the client's Idempotency-Key. */
+  readonly keyDigest: string
+  /** SHA-256 of route and canonical body. */
+  readonly bodyDigest: string
+  /** The client says it has read up to here: then only an existing job will do. */
+  readonly isResumption: boolean
+}
+
+/** Read the log of a job that exists. */
+export interface Attachment {
+  readonly jobId: JobId
+  readonly tenantId: string
+  /** The client has read up to here; a log that is shorter is an error. */
+  readonly after: number
+}
+
+export interface Opening {
+  readonly model: string
+  readonly isThinking: boolean
+}
+
+/** Answer to an order whose idempotency slot was taken: attach to that job, at its own shard. */
+export interface Elsewhere {
+  readonly jobId: JobId
+}
+
+export interface Refusal extends ErrorFacts {
+  readonly retryAfterSeconds: number | null
+}
+
+/** What the deployment serves, for the routes that tell. */
+export interface Fleet {
+  readonly model: { readonly id: string; readonly aliases: readonly string[]; readonly created: number } | null
+  readonly isReady: boolean
+}
+
+export const brokerPaths = { open: '/open', attach: '/attach', fleet: '/fleet' } as const
+export const elsewhereStatus = 303
+export const brokenMark = '! '
+
+export function brokerName(shard: number): string {
+  return `broker-${shard}`
+}
+
+/** @throws TypeError for a name of another make. */
+export function shardOfBroker(name: string | undefined): number {
+  const shard = Number(/^broker-(\d+)$/.exec(name ?? '')?.[1] ?? Number.NaN)
+  if (!Number.isInteger(shard)) throw new TypeError('A Broker is addressed by a name that holds its shard')
+  return shard
+}

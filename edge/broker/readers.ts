@@ -1,0 +1,129 @@
+/**
+ * All readers of a Broker, by job: fans live entries out, sees to it that no wait is endless, and tells when the last
+ * reader of a job has left before its end.
+ *
+ * It knows neither Redis nor why readers leave.
+ */
+import { decodeTime } from 'ulid'
+import type { ErrorFacts } from '../../contract/errors.ts'
+import type { JobId } from '../../contract/ids.ts'
+import { jobAgeMaxMs } from '../../contract/limits.ts'
+import { JobReader, type LogSource } from './job-reader.ts'
+
+/** A reader looks into its log at least this often: whatever message was lost, no token is late by more. */
+export const sweepMs = 5_000
+/** An outage of Redis that streams sit out. */
+export const outageMaxMs = 30_000
+/** The janitor ends a job at its age cap; a reader that has not heard of it by then is on its own. */
+const waitMaxMs = jobAgeMaxMs + 60_000
+
+const outageError: ErrorFacts = {
+  code: 'queue_unavailable',
+  message: 'The request queue could not be reached for too long.',
+  param: null,
+}
+const overdueError: ErrorFacts = { code: 'job_expired', message: 'The request took too long.', param: null }
+
+interface Audience {
+  readonly readers: Set<JobReader>
+  /** What to do when the last reader leaves before the end: wait this long for another, then give the job up. */
+  readonly graceMs: number
+  timer: ReturnType<typeof setTimeout> | null
+}
+
+export class Readers {
+  readonly #audiences = new Map<string, Audience>()
+  readonly #source: LogSource
+  readonly #onAbandoned: (jobId: JobId) => void
+  #sweeper: ReturnType<typeof setInterval> | null = null
+
+  constructor(source: LogSource, onAbandoned: (jobId: JobId) => void) {
+    this.#source = source
+    this.#onAbandoned = onAbandoned
+  }
+
+  get isEmpty(): boolean {
+    return this.#audiences.size === 0
+  }
+
+  /** @param graceMs of the job; the first reader's counts. */
+  add(jobId: JobId, graceMs: number, isNew: boolean): JobReader {
+    const reader = new JobReader(jobId, isNew, this.#source, (leaving) => this.#remove(leaving))
+    const audience = this.#audiences.get(jobId) ?? { readers: new Set(), graceMs, timer: null }
+    if (audience.timer !== null) clearTimeout(audience.timer)
+    audience.timer = null
+    audience.readers.add(reader)
+    this.#audiences.set(jobId, audience)
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
+    return reader
+  }
+
+  /** Forgets a reader whose job never came to be: nothing is abandoned. */
+  discard(reader: JobReader): void {
+    this.#audiences.get(reader.jobId)?.readers.delete(reader)
+    this.#forgetIfEmpty(reader.jobId)
+  }
+
+  /** @param message of a live channel: `<jobId> <sequence> <entry>`; the entry is passed on as it is. */
+  hear(message: string): void {
+    const afterId = message.indexOf(' ')
+    const audience = this.#audiences.get(message.slice(0, afterId))
+    if (audience === undefined) return
+    const afterSequence = message.indexOf(' ', afterId + 1)
+    const sequence = Number(message.slice(afterId + 1, afterSequence))
+    const json = message.slice(afterSequence + 1)
+    for (const reader of [...audience.readers]) reader.hear(sequence, json)
+  }
+
+  lookAll(): void {
+    for (const { readers } of this.#audiences.values()) for (const reader of readers) reader.look()
+  }
+
+  /** Since when Redis cannot be reached; the owner keeps it current. */
+  downSinceMs: () => number | null = () => null
+
+  #sweep(): void {
+    const nowMs = Date.now()
+    const downSinceMs = this.downSinceMs()
+    const isOutage = downSinceMs !== null && nowMs - downSinceMs > outageMaxMs
+    for (const [id, { readers }] of [...this.#audiences]) {
+      const isOverdue = nowMs - decodeTime(id) > waitMaxMs
+      for (const reader of [...readers]) {
+        if (isOverdue) reader.fail(overdueError)
+        else if (isOutage) reader.fail(outageError)
+        else reader.look()
+      }
+    }
+  }
+
+  #remove(reader: JobReader): void {
+    const audience = this.#audiences.get(reader.jobId)
+    if (audience?.readers.delete(reader) !== true || audience.readers.size > 0) return
+    if (reader.hasEnded) {
+      this.#forgetIfEmpty(reader.jobId)
+      return
+    }
+    if (audience.graceMs === 0) {
+      this.#abandon(reader.jobId)
+      return
+    }
+    audience.timer = setTimeout(() => this.#abandon(reader.jobId), audience.graceMs)
+  }
+
+  #abandon(jobId: JobId): void {
+    this.#forgetIfEmpty(jobId)
+    this.#onAbandoned(jobId)
+  }
+
+  #forgetIfEmpty(jobId: JobId): void {
+    const audience = this.#audiences.get(jobId)
+    if (audience !== undefined && audience.readers.size === 0) {
+      if (audience.timer !== null) clearTimeout(audience.timer)
+      this.#audiences.delete(jobId)
+    }
+    if (this.isEmpty && this.#sweeper !== null) {
+      clearInterval(this.#sweeper)
+      this.#sweeper = null
+    }
+  }
+}

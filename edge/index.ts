@@ -1,0 +1,6 @@
+/** The Worker's entry: the app for requests, the Durable Object classes for the runtime. */
+import { createApp } from './app.ts'
+
+export { Broker } from './broker/broker.ts'
+
+export default createApp()

@@ -1,0 +1,22 @@
+/** What the one terminal entry of a log means to a client: an answer, or which error. Knows no shape of either. */
+import type { ErrorFacts } from '../contract/errors.ts'
+import type { EndEntry } from '../contract/event.ts'
+
+/** @returns null for an end that is an answer. */
+export function endError(entry: EndEntry): ErrorFacts | null {
+  switch (entry.status) {
+    case 'completed':
+    case 'incomplete':
+      return null
+    case 'failed':
+      return entry.error ?? { code: 'worker_failed', message: 'The request failed while it ran.', param: null }
+    case 'expired':
+      return (
+        entry.error ?? { code: 'job_expired', message: 'The request waited too long and was given up.', param: null }
+      )
+    case 'cancelled':
+      return { code: 'cancelled', message: 'The request was cancelled.', param: null }
+    default:
+      return entry.status satisfies never
+  }
+}

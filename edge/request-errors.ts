@@ -1,0 +1,84 @@
+/**
+ * A failed validation → the one error a client sees: code, parameter, and what was expected.
+ *
+ * It knows zod's issues, not any request. Values are never quoted, since they are a tenant's; parameter names are, cut.
+ */
+import type { z } from 'zod'
+import { AppError, isErrorCode, type ErrorCode } from '../contract/errors.ts'
+
+type Issue = z.core.$ZodIssue
+const paramCharsMax = 64
+
+/** Adds an issue that carries its own code. */
+export function refuse(
+  context: z.core.$RefinementCtx,
+  code: ErrorCode,
+  message: string,
+  path: PropertyKey[] = [],
+): void {
+  context.addIssue({ code: 'custom', params: { code }, message, path })
+}
+
+/** @param error of a parse with `reportInput`, which tells a missing value from a wrong one. */
+export function requestError(error: z.ZodError): AppError {
+  const [first] = error.issues
+  if (first === undefined) return new AppError('invalid_value', 'The request is not valid.')
+  const issue = deepest(first)
+  const param = paramName(issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path)
+  const code = codeOf(issue)
+  return new AppError(code, messageOf(code, param, issue), { param })
+}
+
+/** Of a union the branch that got furthest is the one that was meant: past its type, or deeper into the value. */
+function deepest(issue: Issue): Issue {
+  if (issue.code !== 'invalid_union') return issue
+  const isType = (branch: Issue) => branch.code === 'invalid_type' || branch.code === 'invalid_union'
+  const reach = (branch: Issue) => branch.path.length * 2 + (isType(branch) ? 0 : 1)
+  return issue.errors
+    .flatMap(([first]) => (first === undefined ? [] : [deepest({ ...first, path: [...issue.path, ...first.path] })]))
+    .reduce<Issue>((best, branch) => (reach(branch) > reach(best) ? branch : best), issue)
+}
+
+function codeOf(issue: Issue): ErrorCode {
+  if (issue.code === 'custom') {
+    const code: unknown = issue.params?.['code']
+    return typeof code === 'string' && isErrorCode(code) ? code : 'invalid_value'
+  }
+  if (issue.code === 'unrecognized_keys') return 'unknown_parameter'
+  const isUnion = issue.code === 'invalid_union'
+  if (issue.code === 'invalid_type' || (isUnion && issue.discriminator === undefined)) {
+    return issue.input === undefined ? 'missing_required_parameter' : 'invalid_type'
+  }
+  return 'invalid_value'
+}
+
+function messageOf(code: ErrorCode, param: string, issue: Issue): string {
+  switch (code) {
+    case 'unknown_parameter':
+      return `Unknown parameter: '${param}'.`
+    case 'missing_required_parameter':
+      return `Missing required parameter: '${param}'.`
+    case 'unsupported_parameter':
+      return `'${param}' ${issue.message}.`
+    case 'contradictory_parameters':
+      return issue.message
+    default:
+      return `Invalid '${param}': ${expectation(issue.message)}.`
+  }
+}
+
+/** zod's sentence without its own "Invalid". */
+function expectation(message: string): string {
+  const text = message.replace(/^Invalid input: /, '')
+  return text.charAt(0).toLowerCase() + text.slice(1)
+}
+
+/** `messages[0].content`, as OpenAI writes it. */
+function paramName(path: readonly PropertyKey[]): string {
+  let name = ''
+  for (const step of path) {
+    if (typeof step === 'number') name += `[${step}]`
+    else name += name === '' ? String(step) : `.${String(step)}`
+  }
+  return name.length > paramCharsMax ? `${name.slice(0, paramCharsMax)}…` : name
+}

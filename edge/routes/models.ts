@@ -1,0 +1,29 @@
+/** The models of this deployment: one, under its id and its aliases. */
+import type { Context } from 'hono'
+import type { AppEnv } from '../app-env.ts'
+import { modelNotFound } from '../broker/admission.ts'
+import { askFleet } from '../broker/client.ts'
+import type { Fleet } from '../broker/protocol.ts'
+
+export async function listModels(context: Context<AppEnv>): Promise<Response> {
+  const data = modelObjects(await askFleet(context.env))
+  return Response.json({ object: 'list', data })
+}
+
+/** @throws AppError model_not_found. */
+export async function retrieveModel(context: Context<AppEnv>): Promise<Response> {
+  const name = context.req.param('model')
+  const model = modelObjects(await askFleet(context.env)).find((candidate) => candidate.id === name)
+  if (model === undefined) throw modelNotFound()
+  return Response.json(model)
+}
+
+function modelObjects({ model }: Fleet) {
+  if (model === null) return []
+  return [model.id, ...model.aliases].map((id) => ({
+    id,
+    object: 'model' as const,
+    created: model.created,
+    owned_by: 'axle',
+  }))
+}

@@ -1,0 +1,157 @@
+/**
+ * The gateway in workerd on this machine: Miniflare with the bundle, D1 and Durable Objects on disk, migrations applied,
+ * this machine's tenant and keys in place.
+ *
+ * It knows neither environment variables nor a launcher.
+ */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type V4ModuleDefinition } from 'miniflare'
+import { parseKey } from '../contract/key-format.ts'
+import { keyDigest } from '../edge/auth/digest.ts'
+import { bundleEdge, entryName } from './edge-bundle.ts'
+
+export interface EdgeOptions {
+  readonly port: number
+  readonly redisUrl: string
+  readonly environment: 'local' | 'production'
+  readonly pepper: string
+  readonly tenantKey: string
+  readonly adminKey: string
+  readonly laneCount: number
+  readonly shardCount: number
+  readonly bundleFolder: string
+  /** Where D1 and Durable Objects live; null = nowhere, gone with the process. */
+  readonly stateFolder: string | null
+  readonly onLog: (line: string) => void
+}
+
+export interface EdgeServer {
+  readonly url: string
+  readonly database: LocalDatabase
+  readonly stop: () => Promise<void>
+}
+
+type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>
+
+const compatibility = {
+  date: '2026-07-01',
+  flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
+}
+const migrationsFolder = fileURLToPath(new URL('../edge/d1/migrations', import.meta.url))
+const pepperId = 'p1'
+export const localTenantId = 'tenant-local'
+
+export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
+  const bundle = await bundleEdge(options.bundleFolder)
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: '127.0.0.1',
+      port: 0,
+      cf: false,
+      telemetry: { enabled: false },
+      logRequests: false,
+      log: new Log(LogLevel.ERROR),
+      handleStructuredLogs: ({ message }) => options.onLog(message),
+      ...(options.stateFolder === null ? {} : { resourcePersistencePath: options.stateFolder }),
+      workers: [
+        {
+          name: 'axle-edge',
+          modulesRoot: bundle,
+          modules: await modulesOf(bundle),
+          compatibilityDate: compatibility.date,
+          compatibilityFlags: compatibility.flags,
+          // Straight to the Worker: Miniflare's own front door costs a hop a request.
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: options.port }],
+          d1Databases: { DB: 'axle' },
+          durableObjects: { BROKER: { className: 'Broker', useSQLite: true } },
+          bindings: {
+            REDIS_URL: options.redisUrl,
+            AXLE_ENV: options.environment,
+            AXLE_PEPPER: options.pepper,
+            AXLE_PEPPER_ID: pepperId,
+            AXLE_LANES: `${options.laneCount}`,
+            AXLE_BROKER_SHARDS: `${options.shardCount}`,
+          },
+        },
+      ],
+    }),
+  )
+  try {
+    await miniflare.ready
+    const database = await miniflare.getD1Database('DB')
+    await migrate(database)
+    await registerKeys(database, options)
+    const url = await miniflare.unsafeGetDirectURL()
+    return { url: url.origin, database, stop: () => miniflare.dispose() }
+  } catch (error) {
+    await miniflare.dispose()
+    throw error
+  }
+}
+
+async function modulesOf(bundle: string): Promise<V4ModuleDefinition[]> {
+  const names = await readdir(bundle)
+  const texts = names
+    .filter((name) => name.endsWith('.lua'))
+    .map((name) => ({ type: 'Text' as const, path: join(bundle, name) }))
+  return [{ type: 'ESModule', path: join(bundle, entryName) }, ...texts]
+}
+
+/** Applies what is new, in the order of names, and notes it in the table that `wrangler d1 migrations` uses. */
+async function migrate(database: LocalDatabase): Promise<void> {
+  await database.exec(
+    'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)',
+  )
+  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>()
+  const applied = new Set(results.map((row) => row.name))
+  const names = (await readdir(migrationsFolder)).filter((name) => name.endsWith('.sql') && !applied.has(name))
+  for (const name of names.sort()) {
+    const statements = statementsOf(await readFile(join(migrationsFolder, name), 'utf8'))
+    await database.batch([
+      ...statements.map((statement) => database.prepare(statement)),
+      database.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name),
+    ])
+  }
+}
+
+/** Our migrations hold no semicolon inside a statement. */
+function statementsOf(sql: string): string[] {
+  return sql
+    .replaceAll(/--.*$/gm, '')
+    .split(';')
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '')
+}
+
+async function registerKeys(database: LocalDatabase, options: EdgeOptions): Promise<void> {
+  const nowMs = Date.now()
+  const upsertKey = (key: string, tenantId: string | null, name: string, scopes: readonly string[]) => {
+    const parsed = parseKey(key)
+    if (parsed === null) throw new TypeError(`The ${name} is not a key of the documented format`)
+    return database
+      .prepare(
+        `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, pepper_id = excluded.pepper_id`,
+      )
+      .bind(
+        parsed.id,
+        tenantId,
+        parsed.kind,
+        name,
+        keyDigest(key, options.pepper),
+        pepperId,
+        JSON.stringify(scopes),
+        nowMs,
+      )
+  }
+  await database.batch([
+    database
+      .prepare('INSERT INTO tenants (id, name, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING')
+      .bind(localTenantId, 'Local', nowMs),
+    upsertKey(options.tenantKey, localTenantId, 'local tenant key', ['inference']),
+    upsertKey(options.adminKey, null, 'local admin key', ['admin']),
+  ])
+}
