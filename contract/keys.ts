@@ -57,3 +57,14 @@ export function laneName(lane: number): string {
 export function laneHeadKey(lane: number): string {
   return `${bullPrefix}:${laneName(lane)}:prioritized`
 }
+
+/**
+ * BullMQ's list of a lane's jobs that stalled: it puts them here, not back among the prioritized, and serves this list
+ * first, from its tail. Read only, to compare lane heads.
+ */
+export function laneStalledKey(lane: number): string {
+  return `${bullPrefix}:${laneName(lane)}:wait`
+}
+
+/** What divides `laneHeadKey`'s scores into priority and arrival. */
+export const priorityScore = 2 ** 32

@@ -1,0 +1,94 @@
+/**
+ * Steps the engine while it has work, tells every sequence's owner what happened, and rests while their logs lag.
+ *
+ * It does not know jobs, text or Redis. An owner that throws loses its own sequence, never the batch.
+ */
+import assert from 'node:assert/strict'
+import type { Engine, EngineStats, Submission } from './engine/engine.ts'
+import type { EndReason, SequenceRequest } from './engine/sequence.ts'
+import { Signal } from './signal.ts'
+
+export interface SequenceOwner {
+  readonly onToken: (index: number, tokenId: number) => void
+  /** Once, behind the last token. */
+  readonly onEnd: (reason: EndReason) => void
+  /** An error of the owner's own: its sequence is being cancelled. */
+  readonly onFault: (error: unknown) => void
+  /** Resolves when the owner can take more tokens; null when it can now. */
+  readonly congestion: () => Promise<void> | null
+}
+
+export class EngineLoop {
+  readonly #engine: Engine
+  readonly #onStep: () => void
+  readonly #owners = new Map<string, SequenceOwner>()
+  readonly #work = new Signal()
+
+  /** @param onStep after every step: places may have become free. */
+  constructor(engine: Engine, onStep: () => void) {
+    this.#engine = engine
+    this.#onStep = onStep
+  }
+
+  get tokensMax(): number {
+    return this.#engine.tokensMax
+  }
+
+  stats(): EngineStats {
+    return this.#engine.stats()
+  }
+
+  submit(request: SequenceRequest, owner: SequenceOwner): Submission {
+    const submission = this.#engine.submit(request)
+    if (submission.kind === 'accepted') {
+      this.#owners.set(request.id, owner)
+      this.#work.notify()
+    }
+    return submission
+  }
+
+  cancel(id: string): void {
+    this.#engine.cancel(id)
+  }
+
+  finish(id: string): void {
+    this.#engine.finish(id)
+  }
+
+  /** Until `signal` aborts, between two steps. @throws StepFailed when the Runner rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#work.notify(), { once: true })
+    while (!signal.aborted) {
+      if (!this.#engine.hasWork) {
+        await this.#work.wait()
+        continue
+      }
+      await this.#relief()
+      if (signal.aborted) return
+      for (const event of await this.#engine.step()) {
+        const owner = this.#owners.get(event.id)
+        assert(owner !== undefined, `Sequence ${event.id} has no owner`)
+        if (event.kind === 'end') this.#owners.delete(event.id)
+        this.#tell(event.id, owner, () => {
+          if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
+          else owner.onEnd(event.reason)
+        })
+      }
+      this.#onStep()
+    }
+  }
+
+  /** Waits for every owner that lags: a step runs the whole batch. */
+  async #relief(): Promise<void> {
+    for (const owner of this.#owners.values()) await owner.congestion()
+  }
+
+  #tell(id: string, owner: SequenceOwner, say: () => void): void {
+    try {
+      say()
+    } catch (error) {
+      this.#engine.cancel(id)
+      owner.onFault(error)
+    }
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * One claimed job on its way through the engine: tokens become log entries, the engine's end becomes the job's.
+ *
+ * It does not know BullMQ, its locks, or its batch-mates. Whatever goes wrong here ends this job alone.
+ */
+import assert from 'node:assert/strict'
+import type { Logger } from 'pino'
+import { AppError, type ErrorFacts } from '../contract/errors.ts'
+import type { EndStatus, JobRecord } from '../contract/job.ts'
+import type { Ending, JobScripts } from '../contract/scripts.ts'
+import type { AnswerEnd } from './answer-stream.ts'
+import type { EndReason } from './engine/sequence.ts'
+import type { EngineLoop, SequenceOwner } from './engine-loop.ts'
+import { EventSink } from './event-sink.ts'
+import type { JobPlan } from './job-plan.ts'
+
+export type JobOutcome =
+  | { readonly kind: 'ended'; readonly status: EndStatus }
+  /** Another worker or the janitor has the job now. */
+  | { readonly kind: 'fenced' }
+  /** Its log would not take what we have: a bug, and its next worker's turn. */
+  | { readonly kind: 'abandoned' }
+
+export interface JobRunContext {
+  readonly loop: EngineLoop
+  readonly scripts: JobScripts
+  readonly log: Logger
+  readonly fingerprint: string
+  readonly redisDeadlineMs: number
+}
+
+/** Tokens a log may lag behind its sequence before the engine waits: a few steps. */
+const backlogTokensMax = 4
+
+export class JobRun implements SequenceOwner {
+  readonly outcome: Promise<JobOutcome>
+  readonly #context: JobRunContext
+  readonly #record: JobRecord
+  readonly #plan: JobPlan
+  readonly #sink: EventSink
+  readonly #sequenceId: string
+  readonly #resolve: (outcome: JobOutcome) => void
+  readonly #reject: (error: unknown) => void
+  /** Set once: the job ends in this way whatever the engine still says. */
+  #verdict: 'fenced' | 'abandoned' | 'faulty' | null = null
+  #hasLeftEngine = false
+
+  constructor(context: JobRunContext, record: JobRecord, plan: JobPlan) {
+    this.#context = context
+    this.#record = record
+    this.#plan = plan
+    // An epoch of its own: this worker may hold an earlier run of the job that does not know yet that it is fenced.
+    this.#sequenceId = `${record.id}:${record.epoch}`
+    const { promise, resolve, reject } = Promise.withResolvers<JobOutcome>()
+    this.outcome = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    const sinkJob = { jobId: record.id, epoch: record.epoch, entryCount: record.entryCount }
+    this.#sink = new EventSink(context.scripts, sinkJob, context.redisDeadlineMs, {
+      onCancelled: () => this.cancel(),
+      onRefused: (code) => {
+        const isBug = code === 'gap' || code === 'conflict'
+        context.log[isBug ? 'error' : 'info']({ jobId: record.id, epoch: record.epoch, code }, 'append refused')
+        this.#drop(isBug ? 'abandoned' : 'fenced')
+      },
+      onFailed: (error) => {
+        this.#reject(error)
+        this.#drop('abandoned')
+      },
+    })
+  }
+
+  /** @param isIsolated it is suspected of killing its workers. */
+  begin(isIsolated: boolean): void {
+    const { promptTokenIds, resumedTokenIds, sampling, answerTokensMax, answer } = this.#plan
+    // The worker before died between the last append and the finish.
+    if (answer.end !== null) return void this.#complete(answer.end)
+    const submission = this.#context.loop.submit(
+      {
+        id: this.#sequenceId,
+        promptTokenIds,
+        resumedTokenIds,
+        sampling,
+        answerTokensMax,
+        stopTokenIds: this.#plan.stopTokenIds,
+        isolated: isIsolated,
+      },
+      this,
+    )
+    assert(submission.kind === 'accepted', 'A planned prompt fits the engine')
+    const { fingerprint } = this.#context
+    this.#sink.append({
+      kind: 'start',
+      epoch: this.#record.epoch,
+      fingerprint,
+      promptTokens: promptTokenIds.length,
+    })
+  }
+
+  cancel(): void {
+    this.#context.loop.cancel(this.#sequenceId)
+  }
+
+  /** Nothing more is written: the job goes back to its queue. Resolves when no write is under way. */
+  async close(): Promise<void> {
+    this.#sink.close()
+    await this.#sink.writing
+  }
+
+  onToken(index: number, tokenId: number): void {
+    const { answer } = this.#plan
+    // A stop string ends the answer here; the engine may be a token ahead.
+    if (answer.end !== null || this.#verdict !== null) return
+    assert.equal(index, answer.tokenCount, 'I1: tokens come in order')
+    const { channel, text, end } = answer.push(tokenId)
+    this.#sink.append({ kind: 'token', choice: 0, index, tokenIds: [tokenId], channel, text })
+    if (end === 'stop-string') this.#context.loop.finish(this.#sequenceId)
+  }
+
+  onEnd(reason: EndReason): void {
+    this.#hasLeftEngine = true
+    const { end } = this.#plan.answer
+    if (this.#verdict === 'fenced' || this.#verdict === 'abandoned') return this.#resolve({ kind: this.#verdict })
+    if (this.#verdict === 'faulty') return void this.#fail(internalError)
+    if (reason === 'not-finite') return void this.#fail(modelError)
+    // A cancel that meets a complete answer comes too late.
+    if (end !== null) return void this.#complete(end)
+    assert.equal(reason, 'cancelled', 'The engine ends an answer where its text ends')
+    void this.#finish({ status: 'cancelled', finishReasons: [], error: null })
+  }
+
+  onFault(error: unknown): void {
+    this.#context.log.error({ jobId: this.#record.id, err: error }, 'a job failed on an error of ours')
+    this.#verdict ??= 'faulty'
+    // The engine's end was what failed: nothing else will come.
+    if (this.#hasLeftEngine) void this.#fail(internalError)
+  }
+
+  congestion(): Promise<void> | null {
+    return this.#sink.backlogCount >= backlogTokensMax ? this.#sink.writing : null
+  }
+
+  #drop(verdict: 'fenced' | 'abandoned'): void {
+    this.#verdict = verdict
+    this.cancel()
+  }
+
+  #complete(end: AnswerEnd): Promise<void> {
+    return end === 'length'
+      ? this.#finish({ status: 'incomplete', finishReasons: ['length'], error: null })
+      : this.#finish({ status: 'completed', finishReasons: ['stop'], error: null })
+  }
+
+  #fail(error: AppError): Promise<void> {
+    return this.#finish({ status: 'failed', finishReasons: [], error: error.facts })
+  }
+
+  async #finish(ending: Omit<Ending, 'promptTokens' | 'cachedTokens'>): Promise<void> {
+    const promptTokens = this.#plan.promptTokenIds.length
+    try {
+      const reply = await this.#sink.finish({ ...ending, promptTokens, cachedTokens: 0 })
+      if (reply === 'ok') this.#resolve({ kind: 'ended', status: ending.status })
+      else this.#resolve({ kind: this.#verdict === 'abandoned' ? 'abandoned' : 'fenced' })
+    } catch (error) {
+      this.#reject(error)
+    }
+  }
+}
+
+const internalError = new AppError('internal_error', 'The request failed on an error of the server. Please retry it.')
+const modelError = new AppError('model_error', 'The model produced values that are not numbers. Please retry.')
+
+/** What a job's end says of an error: a registered one as it is, anything else without its content. */
+export function errorFactsOf(error: unknown): ErrorFacts {
+  return (error instanceof AppError ? error : internalError).facts
+}

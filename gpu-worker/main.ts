@@ -1,0 +1,104 @@
+/**
+ * The GPU worker process: settings, the real Runner, a worker around it, and an exit that says how it went.
+ *
+ * It does not know jobs. Exit 0 after SIGTERM or when its launcher is gone; 1 when it cannot serve (any more): a GPU
+ * that failed once is suspect, so the process ends and its supervisor starts a fresh one.
+ */
+import { randomUUID } from 'node:crypto'
+import process from 'node:process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { pino } from 'pino'
+import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { loadModelText } from './model/model-text.ts'
+import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
+import { parseSettings, type WorkerSettings } from './settings.ts'
+import { describeFailure } from './start-failure.ts'
+import { startWorker } from './worker.ts'
+
+const closeGraceMs = 1_000
+const log = pino({ name: 'gpu-worker' })
+let stop = async (): Promise<void> => undefined
+let isStopping = false
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave())
+onLauncherGone(() => void leave())
+process.on('uncaughtException', (error) => void die(error))
+
+try {
+  await serve(parseSettings(process.env))
+} catch (error) {
+  await die(error)
+}
+
+async function serve(settings: WorkerSettings): Promise<void> {
+  const { modelDir, modelId, modelAliases, workerId, laneCount, redisUrl } = settings
+  await tellLauncher({ kind: 'progress', step: 'reading the tokenizer' })
+  const text = await loadModelText(modelDir, modelId)
+  const loaded = await load(settings)
+  const { runner, adapter } = loaded
+  await tellLauncher({ kind: 'progress', step: 'generating a first token' })
+  const worker = await startWorker({
+    runner,
+    text,
+    redisUrl,
+    workerId,
+    instanceId: `${workerId}-${randomUUID()}`,
+    modelAliases,
+    adapter: adapter.description,
+    laneCount,
+    log,
+    nowMs: Date.now,
+  })
+  stop = async () => {
+    await worker.stop()
+    await Promise.race([runner.close(), delay(closeGraceMs)])
+  }
+  const facts = {
+    model: modelId,
+    adapter: adapter.description,
+    toggles: adapter.toggles.join(', ') || 'none',
+    fingerprint: runner.fingerprint,
+    firstTokenMs: Math.round(worker.firstTokenMs),
+  }
+  log.info({ ...facts, kvBytes: loaded.kvBytes, weightBytes: loaded.weightBytes }, 'ready')
+  await tellLauncher({ kind: 'ready', facts })
+  await worker.ended
+}
+
+/** The launcher hears of every tenth of the weights. */
+async function load({ modelDir, slots, kvBytesMax, dawnToggles }: WorkerSettings): Promise<LoadedRunner> {
+  await tellLauncher({ kind: 'progress', step: 'opening the GPU' })
+  let tenthsTold = 0
+  return loadRunner({
+    checkpoint: modelDir,
+    sequencesMax: slots,
+    ...(kvBytesMax === null ? {} : { kvBytesMax }),
+    toggles: dawnToggles,
+    onProgress: ({ bytesDone, bytesTotal }) => {
+      const tenths = Math.floor((bytesDone / bytesTotal) * 10)
+      if (tenths <= tenthsTold) return
+      tenthsTold = tenths
+      void tellLauncher({ kind: 'progress', step: 'loading weights', detail: `${tenths * 10} %` })
+    },
+  })
+}
+
+async function leave(): Promise<void> {
+  if (isStopping) return
+  isStopping = true
+  try {
+    await stop()
+    process.exit(0)
+  } catch (error) {
+    await die(error)
+  }
+}
+
+async function die(error: unknown): Promise<void> {
+  const failure = describeFailure(error)
+  // Where, not what: only the errors described above are known to hold no tenant data.
+  const stack = error instanceof Error ? error.stack?.match(/^ +at .*$/gm) : undefined
+  log.fatal({ wayOut: failure.wayOut, stack }, failure.message)
+  await tellLauncher({ kind: 'fatal', ...failure })
+  process.exit(1)
+}

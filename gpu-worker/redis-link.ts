@@ -1,0 +1,91 @@
+/**
+ * Connections to Redis that come back by themselves, and operations repeated until Redis answers.
+ *
+ * It knows no key and no script; what it repeats must be idempotent.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+
+/** Redis did not answer in time. Operational: whoever needs it cannot go on. */
+export class RedisGone extends Error {
+  override readonly name = 'RedisGone'
+}
+
+/** A socket that owes a reply for this long is dead, and another is opened. */
+const socketTimeoutMs = 5_000
+const reconnectMs = 100
+const reconnectMsMax = 500
+const retryMs = 50
+
+export interface LinkOptions {
+  readonly log: Logger
+  /** Commands of one tick leave as one pipeline. */
+  readonly isPipelined?: boolean
+  /** Only ever listens: nothing is owed a reply. */
+  readonly isListener?: boolean
+}
+
+/** A connection that retries for ever; its commands wait meanwhile. The caller closes it. Nothing of the URL is logged. */
+export function openLink(url: string, { log, isPipelined = false, isListener = false }: LinkOptions): Redis {
+  const redis = new Redis(url, {
+    maxRetriesPerRequest: null,
+    enableAutoPipelining: isPipelined,
+    retryStrategy: (attempt) => Math.min(attempt * reconnectMs, reconnectMsMax),
+    ...(isListener ? {} : { socketTimeout: socketTimeoutMs }),
+  })
+  let isUp = true
+  redis.on('error', (error: Error) => {
+    if (isUp) log.warn({ reason: error.message }, 'lost Redis')
+    isUp = false
+  })
+  redis.on('ready', () => {
+    if (!isUp) log.info('Redis is back')
+    isUp = true
+  })
+  return redis
+}
+
+/** @throws RedisGone when no connection stands after `deadlineMs`. */
+export async function whenConnected(redis: Redis, deadlineMs: number): Promise<void> {
+  await untilAnswered(() => redis.ping(), deadlineMs)
+}
+
+/**
+ * Repeats `attempt` over cut connections and a Redis that is loading or full, until it answers.
+ *
+ * @throws RedisGone after `deadlineMs`; every other error at once, as it is.
+ */
+export async function untilAnswered<T>(attempt: () => Promise<T>, deadlineMs: number): Promise<T> {
+  const deadline = new AbortController()
+  const expired = delay(deadlineMs, undefined, { signal: deadline.signal }).then(() => {
+    throw new RedisGone(`Redis did not answer for ${deadlineMs} ms`)
+  })
+  try {
+    return await Promise.race([repeat(attempt, deadline.signal), expired])
+  } finally {
+    deadline.abort()
+    expired.catch(() => undefined)
+  }
+}
+
+async function repeat<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!isPassing(error)) throw error
+      if (signal.aborted) throw new RedisGone('Redis did not answer in time', { cause: error })
+      await delay(retryMs)
+    }
+  }
+}
+
+const passingErrors = /^(LOADING|READONLY|OOM|BUSY|MASTERDOWN|TRYAGAIN|MISCONF)\b|Connection is closed|connection close/
+const passingCodes = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET)/
+
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  return passingErrors.test(error.message) || passingCodes.test(code)
+}

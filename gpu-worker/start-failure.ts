@@ -1,0 +1,40 @@
+/** Why a GPU worker could not start, or cannot go on, in words for a person, and what they can do about it. */
+import { z } from 'zod'
+
+export interface StartFailure {
+  readonly message: string
+  readonly wayOut: string
+}
+
+/** Every error has a way out; an unknown one points at the log. Nothing here holds tenant data: no job is involved. */
+export function describeFailure(error: unknown): StartFailure {
+  if (error instanceof z.ZodError) {
+    return {
+      message: `The GPU worker's settings are wrong: ${z.prettifyError(error)}`,
+      wayOut: 'Correct the environment variables named above.',
+    }
+  }
+  if (!(error instanceof Error)) return { message: 'The GPU worker failed', wayOut: 'Its log says where.' }
+  const message = error.message
+  switch (error.name) {
+    case 'CheckpointError':
+      return { message, wayOut: 'Point AXLE_MODEL at a complete checkpoint folder, or fetch the file again.' }
+    case 'GpuError':
+      return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
+    case 'RedisGone':
+      return { message, wayOut: 'Start Redis, or point REDIS_URL at one that runs and lets this worker in.' }
+    case 'StepFailed':
+      return {
+        message: `${message}: ${error.cause instanceof Error ? error.cause.message : 'the GPU gave no reason'}`,
+        wayOut: 'Start the worker again; if it fails again, look at the GPU driver.',
+      }
+    default:
+      return { message: `The GPU worker failed: ${error.name}`, wayOut: 'Its log says where.' }
+  }
+}
+
+function gpuWayOut(kind: unknown): string {
+  if (kind === 'no-adapter') return 'Install a Vulkan driver (on a machine without a GPU: Mesa lavapipe 24 or newer).'
+  if (kind === 'limit') return 'Lower AXLE_SLOTS or AXLE_KV_BYTES, or use a GPU with more memory.'
+  return 'Start the worker again; if it fails again, look at the GPU driver.'
+}

@@ -1,0 +1,209 @@
+/**
+ * Puts right what a lost process or a lost reply left behind: stalled jobs, jobs that never reached their queue or fell
+ * out of it, jobs and workers that are too old. Every duty is bounded a round and harmless when two janitors do it.
+ *
+ * It does not know what jobs are about: it moves ids, and only the scripts change a record.
+ */
+import { createRedisBackend, type JobsOptions, Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { AppError } from '../contract/errors.ts'
+import { type JobId, parseJobId } from '../contract/ids.ts'
+import { bullPrefix, channels, keys, laneName } from '../contract/keys.ts'
+import { jobAgeMaxMs, requeueAfterMs, stalledCheckMs, stalledCountMax } from '../contract/limits.ts'
+import type { JobScripts } from '../contract/scripts.ts'
+
+export interface JanitorOptions {
+  /** Stays the caller's. */
+  readonly redis: Redis
+  readonly scripts: JobScripts
+  readonly laneCount: number
+  readonly log: Logger
+  /** Tests shorten them; everyone else leaves them to the limits. */
+  readonly timings?: Partial<JanitorTimings>
+}
+
+export interface JanitorTimings {
+  readonly stalledCheckMs: number
+  readonly requeueAfterMs: number
+  readonly jobAgeMaxMs: number
+}
+
+/** Open jobs looked at in a round; the next round goes on behind them. */
+const jobsPerRound = 500
+const expiriesPerRound = 100
+const expired = new AppError('job_expired', 'The request did not finish in time. Please retry it.')
+const defaultTimings = { stalledCheckMs, requeueAfterMs, jobAgeMaxMs }
+
+/** A record that should be in a queue, as far as the sweep needs it. */
+interface OpenJob {
+  readonly jobId: JobId
+  readonly isAccepted: boolean
+  readonly lane: number
+  readonly priority: number
+}
+
+export class Janitor {
+  readonly #options: JanitorOptions
+  readonly #timings: JanitorTimings
+  readonly #stalledChecks: readonly Worker[]
+  readonly #queues = new Map<number, Queue>()
+  #timer: NodeJS.Timeout | undefined
+  #round: Promise<void> = Promise.resolve()
+  #isStopping = false
+  #offset = 0
+
+  constructor(options: JanitorOptions) {
+    this.#options = options
+    this.#timings = { ...defaultTimings, ...options.timings }
+    this.#stalledChecks = Array.from({ length: options.laneCount }, (_, lane) => this.#stalledCheck(lane))
+  }
+
+  /** Resolves when every lane is being checked and one round is done. */
+  async start(): Promise<void> {
+    await Promise.all(this.#stalledChecks.map((check) => check.startStalledCheckTimer()))
+    await this.#nextRound()
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    clearTimeout(this.#timer)
+    await this.#round
+    await Promise.all([...this.#stalledChecks, ...this.#queues.values()].map((queue) => queue.close()))
+  }
+
+  /** One round of every duty but the stalled check, which has its own timer. */
+  async sweep(): Promise<void> {
+    const nowMs = await this.#redisTimeMs()
+    await this.#expire(nowMs - this.#timings.jobAgeMaxMs)
+    await this.#requeue(nowMs - this.#timings.requeueAfterMs)
+  }
+
+  #nextRound(): Promise<void> {
+    this.#round = this.#sweepAndSleep()
+    return this.#round
+  }
+
+  async #sweepAndSleep(): Promise<void> {
+    try {
+      await this.sweep()
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'a round failed')
+    }
+    if (!this.#isStopping) this.#timer = setTimeout(() => void this.#nextRound(), this.#timings.stalledCheckMs)
+  }
+
+  /** BullMQ's own: it marks every active job, and at the next pass gives those without a lock back to the lane. */
+  #stalledCheck(lane: number): Worker {
+    const { redis, log } = this.#options
+    const check = new Worker(
+      laneName(lane),
+      null,
+      {
+        connection: redis,
+        prefix: bullPrefix,
+        stalledInterval: this.#timings.stalledCheckMs,
+        maxStalledCount: stalledCountMax,
+      },
+      // It fetches nothing, so it needs no connection of its own to wait on.
+      (name, backendOptions) => createRedisBackend(name, backendOptions),
+    )
+    check.on('error', (error) => log.debug({ lane, reason: error.message }, 'stalled check'))
+    check.on('stalled', (jobId) => {
+      log.warn({ lane, jobId }, 'a worker was lost; its job waits again')
+      this.#wake(lane)
+    })
+    return check
+  }
+
+  async #expire(admittedBeforeMs: number): Promise<void> {
+    const { redis, scripts, log } = this.#options
+    const ids = await redis.zrangebyscore(keys.open, '-inf', admittedBeforeMs, 'LIMIT', 0, expiriesPerRound)
+    for (const jobId of await this.#jobIds(ids)) {
+      const lane = await redis.hget(keys.job(jobId), 'lane')
+      const result = await scripts.expire(jobId, this.#timings.jobAgeMaxMs, expired.facts)
+      if (result !== 'expired') continue
+      log.warn({ jobId }, 'a job expired')
+      // One that runs is locked and stays; its worker is fenced and lets go of it.
+      if (lane !== null) await this.#queue(Number(lane)).remove(jobId)
+    }
+  }
+
+  /** Adds every job again that its queue does not know: its add was lost, or its BullMQ job was. */
+  async #requeue(admittedBeforeMs: number): Promise<void> {
+    const { redis, scripts, log } = this.#options
+    const ids = await redis.zrangebyscore(keys.open, '-inf', admittedBeforeMs, 'LIMIT', this.#offset, jobsPerRound)
+    this.#offset = ids.length < jobsPerRound ? 0 : this.#offset + jobsPerRound
+    const jobs = await this.#openJobs(await this.#jobIds(ids))
+    const pipeline = redis.pipeline()
+    for (const { lane, jobId } of jobs) pipeline.hmget(this.#queue(lane).toKey(jobId), 'timestamp', 'finishedOn')
+    const replies = (await pipeline.exec()) ?? []
+    for (const [position, job] of jobs.entries()) {
+      const [isKnown, isFinished] = fieldsOf(replies[position]).map((field) => field !== null)
+      if (isFinished === true) await this.#queue(job.lane).remove(job.jobId)
+      if (isKnown !== true || isFinished === true) {
+        await this.#add(job)
+        log.warn({ jobId: job.jobId, lane: job.lane }, 'a job was missing in its queue')
+      }
+      if (job.isAccepted) await scripts.queued(job.jobId)
+    }
+  }
+
+  async #add({ lane, jobId, priority }: OpenJob): Promise<void> {
+    const options: JobsOptions = { jobId, priority }
+    await this.#queue(lane).add('job', {}, options)
+    this.#wake(lane)
+  }
+
+  async #openJobs(jobIds: readonly JobId[]): Promise<OpenJob[]> {
+    const { redis, scripts } = this.#options
+    const pipeline = redis.pipeline()
+    for (const jobId of jobIds) pipeline.hmget(keys.job(jobId), 'status', 'lane', 'priority')
+    const replies = (await pipeline.exec()) ?? []
+    const jobs: OpenJob[] = []
+    for (const [position, jobId] of jobIds.entries()) {
+      const [status, lane, priority] = fieldsOf(replies[position])
+      const isOpen = status === 'accepted' || status === 'queued' || status === 'running'
+      if (isOpen)
+        jobs.push({ jobId, isAccepted: status === 'accepted', lane: Number(lane), priority: Number(priority) })
+      // A record that is gone leaves the open set.
+      if (status === null) await scripts.expire(jobId, 0, expired.facts)
+    }
+    return jobs
+  }
+
+  /** What is not an id of ours does not belong in the open set. */
+  async #jobIds(ids: readonly string[]): Promise<JobId[]> {
+    const foreign = ids.filter((id) => parseJobId(id) === null)
+    if (foreign.length > 0) await this.#options.redis.zrem(keys.open, ...foreign)
+    return ids.map(parseJobId).filter((id) => id !== null)
+  }
+
+  #queue(lane: number): Queue {
+    const known = this.#queues.get(lane)
+    if (known !== undefined) return known
+    const { redis, log } = this.#options
+    const queue = new Queue(laneName(lane), { connection: redis, prefix: bullPrefix })
+    queue.on('error', (error) => log.debug({ lane, reason: error.message }, 'queue'))
+    this.#queues.set(lane, queue)
+    return queue
+  }
+
+  #wake(lane: number): void {
+    this.#options.redis.publish(channels.wake, `${lane}`).catch(() => undefined) // workers poll as well
+  }
+
+  /** As the scripts see it: Redis time, shifted in tests. */
+  async #redisTimeMs(): Promise<number> {
+    const { redis } = this.#options
+    const [[seconds, microseconds], offsetMs] = await Promise.all([redis.time(), redis.get(keys.clockOffset)])
+    return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000) + Number(offsetMs ?? 0)
+  }
+}
+
+/** The fields in one reply of a pipeline. */
+function fieldsOf(reply: readonly [Error | null, unknown] | undefined): (string | null)[] {
+  const [error, value] = reply ?? [null, []]
+  if (error !== null) throw error
+  return Array.isArray(value) ? value.map((field: unknown) => (typeof field === 'string' ? field : null)) : []
+}

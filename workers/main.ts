@@ -1,0 +1,79 @@
+/**
+ * The workers process: today the janitor. Started by the launcher or a container; stops on SIGTERM or with its launcher.
+ *
+ * It does not know who started it or what any job is about.
+ */
+import process from 'node:process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import { z } from 'zod'
+import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { readScriptSources } from '../contract/script-files.ts'
+import { JobScripts } from '../contract/scripts.ts'
+import { Janitor } from './janitor.ts'
+import { parseSettings, type WorkersSettings } from './settings.ts'
+
+const connectDeadlineMs = 10_000
+const reconnectMs = 100
+const reconnectMsMax = 500
+const stopGraceMs = 4_000
+const log = pino({ name: 'workers' })
+
+function settingsOrExit(): WorkersSettings | null {
+  try {
+    return parseSettings(process.env)
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : String(error)
+    void die(
+      `Settings are wrong: ${reason}`,
+      'Set REDIS_URL to a redis:// or rediss:// URL and AXLE_LANES to a number.',
+    )
+    return null
+  }
+}
+
+async function die(message: string, wayOut: string): Promise<void> {
+  log.fatal({ wayOut }, message)
+  await tellLauncher({ kind: 'fatal', message, wayOut })
+  process.exit(1)
+}
+
+async function run({ redisUrl, laneCount }: WorkersSettings): Promise<void> {
+  const redis = new Redis(redisUrl, {
+    maxRetriesPerRequest: null,
+    retryStrategy: (attempt) => Math.min(attempt * reconnectMs, reconnectMsMax),
+  })
+  let isUp = true
+  redis.on('error', (error: Error) => {
+    if (isUp) log.warn({ reason: error.message }, 'lost Redis')
+    isUp = false
+  })
+  redis.on('ready', () => {
+    isUp = true
+  })
+  const isConnected = await Promise.race([
+    redis.ping().then(() => true),
+    delay(connectDeadlineMs, false, { ref: false }),
+  ])
+  if (!isConnected) return die('Redis does not answer', 'Start Redis, or point REDIS_URL at one that runs.')
+
+  const janitor = new Janitor({ redis, scripts: new JobScripts(redis, readScriptSources()), laneCount, log })
+  await janitor.start()
+  await tellLauncher({ kind: 'ready', facts: { lanes: laneCount } })
+  log.info({ laneCount }, 'ready')
+
+  let isStopping = false
+  const stop = async () => {
+    if (isStopping) return
+    isStopping = true
+    await Promise.race([janitor.stop().catch(() => undefined), delay(stopGraceMs)])
+    redis.disconnect()
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
+  onLauncherGone(() => void stop())
+}
+
+const settings = settingsOrExit()
+if (settings !== null) await run(settings)
