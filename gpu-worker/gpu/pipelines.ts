@@ -4,7 +4,15 @@
  * Knows nothing of what the shaders compute.
  */
 import type { Gpu } from './device.ts'
-import type { Access, Program } from './program.ts'
+import type { Access } from './program.ts'
+
+/** What makes two pipelines the same. */
+export interface PipelineKey {
+  readonly source: string
+  readonly access: readonly Access[]
+  readonly hasParams: boolean
+  readonly overrides: Readonly<Record<string, number>>
+}
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline
@@ -21,49 +29,53 @@ export class Pipelines {
     this.#gpu = gpu
   }
 
-  get(program: Program): Promise<Pipeline> {
-    const key = JSON.stringify([program.name, program.source, program.constants, program.access])
-    let pipeline = this.#pipelines.get(key)
+  get count(): number {
+    return this.#pipelines.size
+  }
+
+  /** `name` labels it in error messages. Throws GpuError. */
+  get(name: string, key: PipelineKey): Promise<Pipeline> {
+    const text = JSON.stringify([key.source, key.access, key.hasParams, key.overrides])
+    let pipeline = this.#pipelines.get(text)
     if (pipeline === undefined) {
-      pipeline = this.#build(program)
-      this.#pipelines.set(key, pipeline)
+      pipeline = this.#build(name, key)
+      this.#pipelines.set(text, pipeline)
     }
     return pipeline
   }
 
-  async #build(program: Program): Promise<Pipeline> {
+  async #build(name: string, key: PipelineKey): Promise<Pipeline> {
     const { device } = this.#gpu
-    const layout = this.#layout(program.access)
+    const layout = this.#layout(key)
     const pipeline = await this.#gpu.wait(
       device.createComputePipelineAsync({
-        label: program.name,
+        label: name,
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        compute: { module: this.#module(program), entryPoint: 'main', constants: { ...program.constants } },
+        compute: { module: this.#module(name, key.source), entryPoint: 'main', constants: { ...key.overrides } },
       }),
-      `compiling ${program.name}`,
+      `compiling ${name}`,
     )
     return { pipeline, layout }
   }
 
-  #module(program: Program): GPUShaderModule {
-    let module = this.#modules.get(program.source)
+  #module(label: string, code: string): GPUShaderModule {
+    let module = this.#modules.get(code)
     if (module === undefined) {
-      module = this.#gpu.device.createShaderModule({ label: program.name, code: program.source })
-      this.#modules.set(program.source, module)
+      module = this.#gpu.device.createShaderModule({ label, code })
+      this.#modules.set(code, module)
     }
     return module
   }
 
-  #layout(access: readonly Access[]): GPUBindGroupLayout {
-    const key = access.join()
-    let layout = this.#layouts.get(key)
+  #layout({ access, hasParams }: PipelineKey): GPUBindGroupLayout {
+    const types = access.map((kind): GPUBufferBindingType => (kind === 'read' ? 'read-only-storage' : 'storage'))
+    if (hasParams) types.push('uniform')
+    const label = types.join()
+    let layout = this.#layouts.get(label)
     if (layout === undefined) {
-      const entries = access.map((kind, binding): GPUBindGroupLayoutEntry => {
-        const type = kind === 'read' ? 'read-only-storage' : 'storage'
-        return { binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }
-      })
-      layout = this.#gpu.device.createBindGroupLayout({ label: key, entries })
-      this.#layouts.set(key, layout)
+      const entries = types.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }))
+      layout = this.#gpu.device.createBindGroupLayout({ label, entries })
+      this.#layouts.set(label, layout)
     }
     return layout
   }

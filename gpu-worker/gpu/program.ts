@@ -12,9 +12,12 @@ export interface Program {
   readonly name: string
   /** Complete WGSL text; the entry point is `main`. */
   readonly source: string
-  /** Storage bindings of group 0, in order. */
+  /** Storage bindings of group 0, in order; the shader's `Params`, if any, is the binding after them. */
   readonly access: readonly Access[]
-  /** Values of the shader's `override`s: with the source, the pipeline's typed key. */
+  /**
+   * By name, values of the shader's `override`s — with the source, the pipeline's key — and of its `Params` fields,
+   * which cost no pipeline of their own. The shader's declarations decide which is which; both must match exactly.
+   */
   readonly constants: Readonly<Record<string, number>>
 }
 

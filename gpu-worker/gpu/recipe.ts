@@ -1,12 +1,14 @@
 /**
- * A list of dispatches made executable: pipelines and bind groups built once, encoded for any row counts.
+ * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
  * Knows no model: which rows a dispatch counts is a name its layer gave.
  */
+import type { Buffers, Slice } from './buffers.ts'
+import { sortConstants } from './constants.ts'
 import type { Gpu } from './device.ts'
 import { GpuError } from './gpu-error.ts'
-import type { Dispatch, Grid } from './program.ts'
 import type { Pipelines } from './pipelines.ts'
+import type { Dispatch, Grid } from './program.ts'
 
 /** A dispatch and the set of rows that its grid covers. */
 export interface Segment<RowSet extends string> {
@@ -52,23 +54,62 @@ export class Recipe<RowSet extends string> {
   }
 }
 
+/** The parameters' memory belongs to `buffers`. Throws GpuError. */
 export async function buildRecipe<RowSet extends string>(
   gpu: Gpu,
   pipelines: Pipelines,
+  buffers: Buffers,
   segments: readonly Segment<RowSet>[],
 ): Promise<Recipe<RowSet>> {
+  const sorted = segments.map(({ dispatch }) => sortConstants(dispatch.program))
+  const params = writeParams(
+    gpu,
+    buffers,
+    sorted.map((constants) => constants.params),
+  )
   const built = await Promise.all(
-    segments.map(async (segment) => {
-      const { pipeline, layout } = await pipelines.get(segment.dispatch.program)
-      const entries = segment.dispatch.bindings.map(({ buffer, offset, bytes }, binding) => {
-        const limit = gpu.limits.maxStorageBufferBindingSize
-        if (bytes > limit) throw new GpuError('limit', `Cannot bind ${buffer.label}: ${bytes} bytes, limit ${limit}`)
-        return { binding, resource: { buffer, offset, size: bytes } }
-      })
-      const label = segment.dispatch.program.name
-      return { ...segment, pipeline, bindGroup: gpu.device.createBindGroup({ label, layout, entries }) }
+    segments.map(async (segment, i) => {
+      const { name, source, access } = segment.dispatch.program
+      const own = params[i] ?? null
+      const overrides = sorted[i]?.overrides ?? {}
+      const { pipeline, layout } = await pipelines.get(name, { source, access, hasParams: own !== null, overrides })
+      const slices = own === null ? segment.dispatch.bindings : [...segment.dispatch.bindings, own]
+      const entries = slices.map((slice, binding) => ({ binding, resource: checked(gpu, slice) }))
+      return { ...segment, pipeline, bindGroup: gpu.device.createBindGroup({ label: name, layout, entries }) }
     }),
   )
   gpu.check()
   return new Recipe(gpu, built)
+}
+
+/** All parameter blocks in one uniform buffer, each at an offset that may be bound. */
+function writeParams(
+  gpu: Gpu,
+  buffers: Buffers,
+  blocks: readonly (Uint8Array<ArrayBuffer> | null)[],
+): (Slice | null)[] {
+  const align = gpu.limits.minUniformBufferOffsetAlignment
+  const offsets: number[] = []
+  let end = 0
+  for (const block of blocks) {
+    offsets.push(end)
+    end += Math.ceil((block?.byteLength ?? 0) / align) * align
+  }
+  if (end === 0) return blocks.map(() => null)
+  const buffer = buffers.create('params', end, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, true)
+  const mapped = new Uint8Array(buffer.getMappedRange())
+  const slices = blocks.map((block, i) => {
+    if (block === null) return null
+    const offset = offsets[i] ?? 0
+    mapped.set(block, offset)
+    return { buffer, offset, bytes: block.byteLength }
+  })
+  buffer.unmap()
+  return slices
+}
+
+function checked(gpu: Gpu, { buffer, offset, bytes }: Slice): GPUBufferBinding {
+  const limit = gpu.limits.maxStorageBufferBindingSize
+  if (bytes > limit) throw new GpuError('limit', `Cannot bind ${buffer.label}: ${bytes} bytes, limit ${limit}`)
+  return { buffer, offset, size: bytes }
 }

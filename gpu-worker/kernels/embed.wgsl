@@ -6,23 +6,26 @@
 //
 // One invocation: one value; a row whose token lies in another window is left to that window's dispatch.
 // Grid: x = WIDTH / 64, y = rows. Exact.
-override WIDTH: u32;
-override W_VECTORS: u32;
-override ROW_START: u32;
-override ROWS_IN_WINDOW: u32;
-override X_STRIDE: u32;
+struct Params {
+  WIDTH: u32,
+  W_VECTORS: u32,
+  ROW_START: u32,
+  ROWS_IN_WINDOW: u32,
+  X_STRIDE: u32,
+}
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> table: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = group.x * 64u + lane;
   let row = group.y;
   let token = rows[row].x;
-  if (i >= WIDTH || token < ROW_START || token - ROW_START >= ROWS_IN_WINDOW) {
+  if (i >= params.WIDTH || token < params.ROW_START || token - params.ROW_START >= params.ROWS_IN_WINDOW) {
     return;
   }
-  x[row * X_STRIDE + i] = weight_at(&table, (token - ROW_START) * W_VECTORS, i);
+  x[row * params.X_STRIDE + i] = weight_at(&table, (token - params.ROW_START) * params.W_VECTORS, i);
 }

@@ -8,27 +8,30 @@
 //
 // One invocation: one value of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
 // Grid: x = WIDTH / 64, y = TOP, z = rows. Rounds as dot.wgsl.
-override K: u32;
-override WIDTH: u32;
-override TOP: u32;
-override BANK: u32;
-override H_VECTORS: u32;
-override W_VECTORS: u32;
-override Y_STRIDE: u32;
+struct Params {
+  K: u32,
+  WIDTH: u32,
+  TOP: u32,
+  BANK: u32,
+  H_VECTORS: u32,
+  W_VECTORS: u32,
+  Y_STRIDE: u32,
+}
 
 @group(0) @binding(0) var<storage, read> chosen: array<u32>;
 @group(0) @binding(1) var<storage, read> places: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> h: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> down: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let n = group.x * 64u + lane;
-  let pair = group.z * TOP + group.y;
+  let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
-  if (n >= WIDTH || place.x != BANK) {
+  if (n >= params.WIDTH || place.x != params.BANK) {
     return;
   }
-  y[pair * Y_STRIDE + n] = dot_row(&down, (place.y * WIDTH + n) * W_VECTORS, &h, pair * H_VECTORS, K);
+  y[pair * params.Y_STRIDE + n] = dot_row(&down, (place.y * params.WIDTH + n) * params.W_VECTORS, &h, pair * params.H_VECTORS, params.K);
 }

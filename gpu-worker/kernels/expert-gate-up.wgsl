@@ -8,13 +8,15 @@
 //
 // One invocation: one value of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
 // Grid: x = WIDTH / 64, y = TOP, z = rows. Rounds as dot.wgsl and swiglu.wgsl.
-override K: u32;
-override WIDTH: u32;
-override TOP: u32;
-override BANK: u32;
-override X_VECTORS: u32;
-override W_VECTORS: u32;
-override H_STRIDE: u32;
+struct Params {
+  K: u32,
+  WIDTH: u32,
+  TOP: u32,
+  BANK: u32,
+  X_VECTORS: u32,
+  W_VECTORS: u32,
+  H_STRIDE: u32,
+}
 
 @group(0) @binding(0) var<storage, read> chosen: array<u32>;
 @group(0) @binding(1) var<storage, read> places: array<vec2<u32>>;
@@ -22,17 +24,18 @@ override H_STRIDE: u32;
 @group(0) @binding(3) var<storage, read> gate: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> up: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> h: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = group.x * 64u + lane;
-  let pair = group.z * TOP + group.y;
+  let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
-  if (i >= WIDTH || place.x != BANK) {
+  if (i >= params.WIDTH || place.x != params.BANK) {
     return;
   }
-  let w = (place.y * WIDTH + i) * W_VECTORS;
-  let g = dot_row(&gate, w, &x, group.z * X_VECTORS, K);
-  let u = dot_row(&up, w, &x, group.z * X_VECTORS, K);
-  h[pair * H_STRIDE + i] = swiglu(g, u);
+  let w = (place.y * params.WIDTH + i) * params.W_VECTORS;
+  let g = dot_row(&gate, w, &x, group.z * params.X_VECTORS, params.K);
+  let u = dot_row(&up, w, &x, group.z * params.X_VECTORS, params.K);
+  h[pair * params.H_STRIDE + i] = swiglu(g, u);
 }

@@ -14,20 +14,24 @@
 //   split  512 keys from a multiple of 512, started afresh; merged into the total in ascending order
 // One workgroup: one row, one head; lane t scores key t of a tile and owns vec4 t, t + 64, … of the output.
 // Grid: x = heads, y = rows.
-override HEADS: u32;
-override SCALE: f32;
-override ENTRY_VECTORS: u32;
 override LATENT_VECTORS: u32;
 
 const TILE = 64u;
 const TILES_PER_SPLIT = 8u;
 const LOWEST = -3.4028234e38;
 
+struct Params {
+  HEADS: u32,
+  SCALE: f32,
+  ENTRY_VECTORS: u32,
+}
+
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
 @group(0) @binding(2) var<storage, read> pages: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 var<workgroup> scores: array<f32, TILE>;
 var<workgroup> weights: array<f32, TILE>;
@@ -38,7 +42,7 @@ var<workgroup> total_out: array<vec4<f32>, LATENT_VECTORS>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = group.y;
-  let query = (row * HEADS + group.x) * ENTRY_VECTORS;
+  let query = (row * params.HEADS + group.x) * params.ENTRY_VECTORS;
   let keys = rows[row].y + 1u;
   let table = rows[row].z;
   let tiles = (keys + TILE - 1u) / TILE;
@@ -55,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let count = min(TILE, keys - first);
       var score = LOWEST;
       if (lane < count) {
-        score = SCALE * scored(query, entry_of(table, first + lane));
+        score = params.SCALE * scored(query, entry_of(table, first + lane));
       }
       scores[lane] = score;
       workgroupBarrier();
@@ -92,20 +96,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     total_max = merged_max;
   }
   for (var c = lane; c < LATENT_VECTORS; c += 64u) {
-    out[(row * HEADS + group.x) * LATENT_VECTORS + c] = total_out[c] / total_sum;
+    out[(row * params.HEADS + group.x) * LATENT_VECTORS + c] = total_out[c] / total_sum;
   }
 }
 
 // First vec4 of the cache entry at `position`.
 fn entry_of(table: u32, position: u32) -> u32 {
-  return (tables[table + position / 32u] * 32u + position % 32u) * ENTRY_VECTORS;
+  return (tables[table + position / 32u] * 32u + position % 32u) * params.ENTRY_VECTORS;
 }
 
 fn scored(query: u32, entry: u32) -> f32 {
   var total = 0.0;
-  for (var start = 0u; start < ENTRY_VECTORS; start += 64u) {
+  for (var start = 0u; start < params.ENTRY_VECTORS; start += 64u) {
     var part = 0.0;
-    for (var i = start; i < min(start + 64u, ENTRY_VECTORS); i += 1u) {
+    for (var i = start; i < min(start + 64u, params.ENTRY_VECTORS); i += 1u) {
       let q = queries[query + i];
       let e = pages[entry + i];
       part = fma(q.x, e.x, part);

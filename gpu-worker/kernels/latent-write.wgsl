@@ -12,14 +12,16 @@
 //
 // RoPE turns each pair (a, b) to (a·cos − b·sin, b·cos + a·sin); INTERLEAVED pairs are neighbours, others half a part
 // apart. One workgroup: one row. Grid: x = rows. Rounds: as rms-norm.wgsl; the turn: one product, one fma a value.
-override LATENT: u32;
-override ROPE: u32;
-override ROPE_START: u32;
-override ENTRY: u32;
-override KV_STRIDE: u32;
-override LATENT_OFFSET: u32;
-override EPS: f32;
-override INTERLEAVED: u32;
+struct Params {
+  LATENT: u32,
+  ROPE: u32,
+  ROPE_START: u32,
+  ENTRY: u32,
+  KV_STRIDE: u32,
+  LATENT_OFFSET: u32,
+  EPS: f32,
+  INTERLEAVED: u32,
+}
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
@@ -27,35 +29,36 @@ override INTERLEAVED: u32;
 @group(0) @binding(3) var<storage, read> kv: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> pages: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = group.x;
   let position = rows[row].y;
   let block = tables[rows[row].z + position / 32u];
-  let entry = (block * 32u + position % 32u) * ENTRY;
-  let base = row * KV_STRIDE + LATENT_OFFSET;
+  let entry = (block * 32u + position % 32u) * params.ENTRY;
+  let base = row * params.KV_STRIDE + params.LATENT_OFFSET;
   var sum = 0.0;
-  for (var i = lane; i < LATENT; i += 64u) {
+  for (var i = lane; i < params.LATENT; i += 64u) {
     let c = kv[base + i];
     sum = fma(c, c, sum);
   }
-  let root = sqrt(row_sum(lane, sum) / f32(LATENT) + EPS);
-  for (var i = lane; i < ROPE_START; i += 64u) {
-    if (i < LATENT) {
+  let root = sqrt(row_sum(lane, sum) / f32(params.LATENT) + params.EPS);
+  for (var i = lane; i < params.ROPE_START; i += 64u) {
+    if (i < params.LATENT) {
       pages[entry + i] = weight_at(&weight, 0u, i) * (kv[base + i] / root);
     } else {
       pages[entry + i] = 0.0;
     }
   }
-  let part = base + LATENT;
-  for (var pair = lane; pair < ROPE / 2u; pair += 64u) {
-    let at = pair_at(pair, ROPE, INTERLEAVED != 0u);
-    let turned = turn(kv[part + at.x], kv[part + at.y], rope[row * (ROPE / 2u) + pair]);
-    pages[entry + ROPE_START + at.x] = turned.x;
-    pages[entry + ROPE_START + at.y] = turned.y;
+  let part = base + params.LATENT;
+  for (var pair = lane; pair < params.ROPE / 2u; pair += 64u) {
+    let at = pair_at(pair, params.ROPE, params.INTERLEAVED != 0u);
+    let turned = turn(kv[part + at.x], kv[part + at.y], rope[row * (params.ROPE / 2u) + pair]);
+    pages[entry + params.ROPE_START + at.x] = turned.x;
+    pages[entry + params.ROPE_START + at.y] = turned.y;
   }
-  if (ROPE_START + ROPE + lane < ENTRY) {
-    pages[entry + ROPE_START + ROPE + lane] = 0.0;
+  if (params.ROPE_START + params.ROPE + lane < params.ENTRY) {
+    pages[entry + params.ROPE_START + params.ROPE + lane] = 0.0;
   }
 }

@@ -7,26 +7,29 @@
 //
 // One invocation: one weight row, four activation rows; rows past the last are computed from whatever lies there and
 // read by nobody. Grid: x = weight rows / 64, y = activation rows / 4.
-override K: u32;
-override X_VECTORS: u32;
-override W_VECTORS: u32;
-override ROWS_IN_WINDOW: u32;
-override Y_STRIDE: u32;
-override Y_OFFSET: u32;
+struct Params {
+  K: u32,
+  X_VECTORS: u32,
+  W_VECTORS: u32,
+  ROWS_IN_WINDOW: u32,
+  Y_STRIDE: u32,
+  Y_OFFSET: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let n = group.x * 64u + lane;
-  if (n >= ROWS_IN_WINDOW) {
+  if (n >= params.ROWS_IN_WINDOW) {
     return;
   }
   let rows = vec4<u32>(4u * group.y) + vec4<u32>(0u, 1u, 2u, 3u);
-  let sums = dot_rows(&weights, n * W_VECTORS, &x, rows * X_VECTORS, K);
-  let at = rows * Y_STRIDE + vec4<u32>(Y_OFFSET + n);
+  let sums = dot_rows(&weights, n * params.W_VECTORS, &x, rows * params.X_VECTORS, params.K);
+  let at = rows * params.Y_STRIDE + vec4<u32>(params.Y_OFFSET + n);
   y[at.x] = sums.x;
   y[at.y] = sums.y;
   y[at.z] = sums.z;

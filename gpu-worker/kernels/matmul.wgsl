@@ -6,23 +6,26 @@
 //
 // One invocation: one weight row, one activation row. Grid: x = weight rows / 64, y = activation rows.
 // Rounds as dot.wgsl says; nothing else rounds.
-override K: u32;
-override X_VECTORS: u32;
-override W_VECTORS: u32;
-override ROWS_IN_WINDOW: u32;
-override Y_STRIDE: u32;
-override Y_OFFSET: u32;
+struct Params {
+  K: u32,
+  X_VECTORS: u32,
+  W_VECTORS: u32,
+  ROWS_IN_WINDOW: u32,
+  Y_STRIDE: u32,
+  Y_OFFSET: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let n = group.x * 64u + lane;
-  if (n >= ROWS_IN_WINDOW) {
+  if (n >= params.ROWS_IN_WINDOW) {
     return;
   }
   let row = group.y;
-  y[row * Y_STRIDE + Y_OFFSET + n] = dot_row(&weights, n * W_VECTORS, &x, row * X_VECTORS, K);
+  y[row * params.Y_STRIDE + params.Y_OFFSET + n] = dot_row(&weights, n * params.W_VECTORS, &x, row * params.X_VECTORS, params.K);
 }

@@ -14,19 +14,23 @@
 // Rounds: sigmoid (exp.wgsl), p + bias, each sum (in rank order), quotient, product.
 override EXPERTS: u32;
 override GROUPS: u32;
-override GROUPS_KEPT: u32;
 override TOP: u32;
-override X_STRIDE: u32;
-override X_OFFSET: u32;
-override NORMALISE: u32;
-override SCALING: f32;
 
 const LOWEST = -3.4028234e38;
+
+struct Params {
+  GROUPS_KEPT: u32,
+  X_STRIDE: u32,
+  X_OFFSET: u32,
+  NORMALISE: u32,
+  SCALING: f32,
+}
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> chosen: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
 
 var<workgroup> probability: array<f32, EXPERTS>;
 var<workgroup> choice: array<f32, EXPERTS>;
@@ -38,7 +42,7 @@ var<workgroup> top_probability: array<f32, TOP>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = workgroup.x;
   for (var e = lane; e < EXPERTS; e += 64u) {
-    let p = sigmoid(logits[row * X_STRIDE + X_OFFSET + e]);
+    let p = sigmoid(logits[row * params.X_STRIDE + params.X_OFFSET + e]);
     let c = p + bias[e];
     probability[e] = p;
     choice[e] = select(c, LOWEST, is_nan(c));
@@ -53,7 +57,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var other = 0u; other < GROUPS; other += 1u) {
       rank += u32(goes_before(group_score[other], other, group_score[g], g));
     }
-    kept[g] = u32(rank < GROUPS_KEPT);
+    kept[g] = u32(rank < params.GROUPS_KEPT);
   }
   workgroupBarrier();
   let per_group = EXPERTS / GROUPS;
@@ -77,10 +81,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
   for (var rank = lane; rank < TOP; rank += 64u) {
     var weight = top_probability[rank];
-    if (NORMALISE != 0u) {
+    if (params.NORMALISE != 0u) {
       weight = weight / (sum + 1e-20);
     }
-    weights[row * TOP + rank] = weight * SCALING;
+    weights[row * TOP + rank] = weight * params.SCALING;
   }
 }
 

@@ -14,8 +14,6 @@
 // One workgroup: one sequence; lane t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
 // round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
 // Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
-override VOCAB: u32;
-override STRIDE: u32;
 
 const LANES = 256u;
 const NOT_FINITE = 0xffffffffu;
@@ -30,10 +28,15 @@ struct Sampler {
   index: u32,
   unused: u32,
 }
+struct Params {
+  VOCAB: u32,
+  STRIDE: u32,
+}
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> samplers: array<Sampler>;
 @group(0) @binding(2) var<storage, read_write> sampled: array<u32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 // What every lane knows about the row.
 struct Row {
@@ -54,11 +57,11 @@ var<workgroup> verdict: vec2<u32>;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var row: Row;
-  row.base = group.x * STRIDE;
+  row.base = group.x * params.STRIDE;
   row.sampler = samplers[group.x];
   var finite = true;
   var best = vec2<u32>(0u, NO_ID);
-  for (var id = lane; id < VOCAB; id += LANES) {
+  for (var id = lane; id < params.VOCAB; id += LANES) {
     let logit = logits[row.base + id];
     finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
     best = better(best, vec2<u32>(key_of(logit), id));
@@ -78,14 +81,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   row.highest = logits[row.base + best.y];
   row.border = 0u;
   row.last_id = NO_ID;
-  if (workgroup_agrees(row.sampler.top_k > 0u && row.sampler.top_k < VOCAB, lane)) {
+  if (workgroup_agrees(row.sampler.top_k > 0u && row.sampler.top_k < params.VOCAB, lane)) {
     row = with_top_k(row, lane);
   }
   if (workgroup_agrees(row.sampler.top_p < 1.0, lane)) {
     row = with_top_p(row, lane);
   }
   var winner = vec2<u32>(0u, NO_ID);
-  for (var id = lane; id < VOCAB; id += LANES) {
+  for (var id = lane; id < params.VOCAB; id += LANES) {
     let logit = logits[row.base + id];
     let mass = mass_of(row, logit);
     if (is_kept(row, key_of(logit), id) && mass >= row.sampler.min_p) {
@@ -106,7 +109,7 @@ fn with_top_k(row: Row, lane: u32) -> Row {
 
 fn with_top_p(row: Row, lane: u32) -> Row {
   var total = 0.0;
-  for (var id = lane; id < VOCAB; id += LANES) {
+  for (var id = lane; id < params.VOCAB; id += LANES) {
     let logit = logits[row.base + id];
     total += select(0.0, mass_of(row, logit), is_kept(row, key_of(logit), id));
   }
@@ -121,7 +124,7 @@ fn narrowed(row: Row, goal: f32, by_mass: bool, lane: u32) -> Row {
   for (var shift = 30i; shift >= 0i; shift -= 2i) {
     let steps = vec3<u32>(border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
     var sums = vec4<f32>(0.0);
-    for (var id = lane; id < VOCAB; id += LANES) {
+    for (var id = lane; id < params.VOCAB; id += LANES) {
       let logit = logits[row.base + id];
       let key = key_of(logit);
       if (is_kept(row, key, id)) {
@@ -136,7 +139,7 @@ fn narrowed(row: Row, goal: f32, by_mass: bool, lane: u32) -> Row {
   for (var shift = 22i; shift >= 0i; shift -= 2i) {
     let steps = vec3<u32>(id_border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
     var sums = vec4<f32>(0.0);
-    for (var id = lane; id < VOCAB; id += LANES) {
+    for (var id = lane; id < params.VOCAB; id += LANES) {
       let logit = logits[row.base + id];
       let key = key_of(logit);
       if (key >= border && is_kept(row, key, id)) {

@@ -5,28 +5,31 @@
 //   y      f32 [rows, Y_STRIDE], write
 //
 // One invocation: one value of one head. Grid: x = VALUE / 64, y = heads of this window, z = rows. Rounds as dot.wgsl.
-override NOPE: u32;
-override VALUE: u32;
-override LATENT: u32;
-override MIXED_VECTORS: u32;
-override W_VECTORS: u32;
-override HEAD_START: u32;
-override HEADS: u32;
-override Y_STRIDE: u32;
+struct Params {
+  NOPE: u32,
+  VALUE: u32,
+  LATENT: u32,
+  MIXED_VECTORS: u32,
+  W_VECTORS: u32,
+  HEAD_START: u32,
+  HEADS: u32,
+  Y_STRIDE: u32,
+}
 
 @group(0) @binding(0) var<storage, read> mixed: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> kv_b: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let v = group.x * 64u + lane;
-  if (v >= VALUE) {
+  if (v >= params.VALUE) {
     return;
   }
-  let head = HEAD_START + group.y;
+  let head = params.HEAD_START + group.y;
   let row = group.z;
-  let w_row = group.y * (NOPE + VALUE) + NOPE + v;
-  let base = (row * HEADS + head) * MIXED_VECTORS;
-  y[row * Y_STRIDE + head * VALUE + v] = dot_row(&kv_b, w_row * W_VECTORS, &mixed, base, LATENT);
+  let w_row = group.y * (params.NOPE + params.VALUE) + params.NOPE + v;
+  let base = (row * params.HEADS + head) * params.MIXED_VECTORS;
+  y[row * params.Y_STRIDE + head * params.VALUE + v] = dot_row(&kv_b, w_row * params.W_VECTORS, &mixed, base, params.LATENT);
 }

@@ -93,9 +93,9 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const parts: ModelParts = { config, weights, scratch, pages, rowsMax, pickedMax }
   const pipelines = new Pipelines(gpu)
   const [layers, logits, sampler] = await Promise.all([
-    buildRecipe(gpu, pipelines, layerSegments(parts)),
-    buildRecipe(gpu, pipelines, logitSegments(parts)),
-    buildRecipe(gpu, pipelines, samplerSegments(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, layerSegments(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, logitSegments(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, samplerSegments(parts)),
   ])
   await gpu.idle('loading the model')
   const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config))
