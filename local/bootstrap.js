@@ -10,12 +10,13 @@ import { fileURLToPath } from 'node:url'
 import { areDependenciesInstalled, installDependencies } from './dependencies.js'
 import { fetchNode, findNode } from './node-binary.js'
 import { waitForLock } from './pid-lock.js'
+import { describeProcess, identityOf, isRunning } from './process-identity.js'
 
 const root = resolve(fileURLToPath(import.meta.url), '..', '..')
 const lockPath = join(root, '.node', 'install.lock')
 /** Longer than any install; a lock held longer means something hangs. */
 const lockDeadlineMs = 15 * 60_000
-const parentPollMs = 500
+const npmPollMs = 500
 /** The entry stops within 10 s of a SIGTERM; what is still there after that is killed. */
 const orphanGraceMs = 12_000
 
@@ -72,7 +73,7 @@ function runEntry(node, script, rest) {
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     process.on(signal, () => child.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal))
   }
-  const watch = watchParent(() => {
+  const watch = watchNpm(() => {
     child.kill('SIGTERM')
     setTimeout(() => child.kill('SIGKILL'), orphanGraceMs).unref()
   })
@@ -83,18 +84,25 @@ function runEntry(node, script, rest) {
 }
 
 /**
- * npm that vanishes leaves us to another parent. Run by hand, without npm, an exiting shell is no reason to stop.
+ * npm that was killed does not take us with it; we notice. Run by hand, without npm, an exiting shell is no reason to stop.
  * @param {() => void} onGone
  */
-function watchParent(onGone) {
-  if (process.env['npm_lifecycle_event'] === undefined) return undefined
-  const parentPid = process.ppid
+function watchNpm(onGone) {
+  const npm = process.env['npm_lifecycle_event'] === undefined ? undefined : npmAboveUs()
+  if (npm === undefined) return undefined
   const watch = setInterval(() => {
-    if (process.ppid === parentPid) return
+    if (isRunning(npm)) return
     clearInterval(watch)
     onGone()
-  }, parentPollMs)
+  }, npmPollMs)
   return watch
+}
+
+/** npm runs scripts through a shell, which some shells replace by the script's command and others do not. */
+function npmAboveUs() {
+  const parent = describeProcess(process.ppid)
+  if (parent === undefined) return undefined
+  return identityOf(/^(npm|node)/.test(parent.name) ? process.ppid : parent.parentPid)
 }
 
 /**

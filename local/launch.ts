@@ -58,7 +58,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
     ),
   ])
   const url = `http://${loopback}:${settings.port}`
-  await progress.step('ready', () => untilReady(url))
+  await progress.step('readyz', () => untilReady(url))
 
   const model = fact(firstWorker, 'model') ?? basename(settings.modelDir)
   const { tenantKey: apiKey, adminKey } = secrets
@@ -130,7 +130,7 @@ async function untilReady(url: string): Promise<{ result: void; outcome: string 
     try {
       const response = await fetch(`${url}/readyz`, { signal })
       await response.body?.cancel()
-      if (response.status === 200) return { result: undefined, outcome: '/readyz says so too' }
+      if (response.status === 200) return { result: undefined, outcome: `${url} answers` }
       last = `HTTP ${response.status}`
     } catch (error) {
       last = error instanceof Error ? error.message : String(error)

@@ -44,10 +44,28 @@ export function ownIdentity() {
 }
 
 /**
- * The fields of `/proc/<pid>/stat` after the command name, which may itself hold spaces and parentheses:
- * state is the first (field 3 of proc(5)), process group the third (5), start time the twentieth (22).
  * @param {number} pid
- * @returns {{ state: string, group: number, startTicks: string } | undefined}
+ * @returns {{ name: string, parentPid: number } | undefined}
+ */
+export function describeProcess(pid) {
+  if (process.platform === 'linux') {
+    const stat = readLinuxStat(pid)
+    return stat && { name: stat.name, parentPid: stat.parentPid }
+  }
+  try {
+    const line = execFileSync('ps', ['-o', 'ppid=,comm=', '-p', String(pid)], { encoding: 'utf8' }).trim()
+    const [parentPid, ...name] = line.split(/\s+/)
+    return { name: name.join(' ').replace(/^.*\//, ''), parentPid: Number(parentPid) }
+  } catch {
+    return undefined // ps exits 1 when there is no such process
+  }
+}
+
+/**
+ * The fields of `/proc/<pid>/stat` after the command name, which may itself hold spaces and parentheses:
+ * state is the first (field 3 of proc(5)), then parent (4) and process group (5); start time is the twentieth (22).
+ * @param {number} pid
+ * @returns {{ name: string, state: string, parentPid: number, group: number, startTicks: string } | undefined}
  */
 export function readLinuxStat(pid) {
   let stat
@@ -56,8 +74,11 @@ export function readLinuxStat(pid) {
   } catch {
     return undefined // no such process
   }
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return { state: fields[0] ?? '', group: Number(fields[2]), startTicks: fields[19] ?? '' }
+  const nameEnd = stat.lastIndexOf(')')
+  const name = stat.slice(stat.indexOf('(') + 1, nameEnd)
+  const fields = stat.slice(nameEnd + 2).split(' ')
+  const [state = '', parentPid, group] = fields
+  return { name, state, parentPid: Number(parentPid), group: Number(group), startTicks: fields[19] ?? '' }
 }
 
 /** @param {number} pid */

@@ -24,10 +24,11 @@ export class Progress {
   async step<T>(name: string, work: (detail: Detail) => Promise<{ result: T; outcome: string }>): Promise<T> {
     const startedAt = performance.now()
     let current = ''
-    let hasPrinted = ''
+    let shown: string | undefined
+    let isOver = false
     const show = (): void => {
-      if (hasPrinted === `${name}${current}`) return
-      hasPrinted = `${name}${current}`
+      if (isOver || shown === current) return
+      shown = current
       this.#line('·', name, secondsSince(startedAt), current === '' ? '…' : `${current} …`)
     }
     const timer = setTimeout(show, patienceMs)
@@ -39,6 +40,7 @@ export class Progress {
       this.#line('✓', name, secondsSince(startedAt), outcome)
       return result
     } finally {
+      isOver = true // a child that is started again later speaks of its way to ready once more
       clearTimeout(timer)
     }
   }
