@@ -32,14 +32,22 @@ export class Buffers {
   storage(name: string, bytes: number): Slice {
     const size = Math.max(ALIGNMENT_BYTES, Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
     if (size > this.bindingBytesMax) {
-      throw new GpuError('limit', `Cannot allocate ${this.owner}/${name}: need ${size} bytes, one binding holds ${this.bindingBytesMax}`)
+      throw new GpuError(
+        'limit',
+        `Cannot allocate ${this.owner}/${name}: need ${size} bytes, one binding holds ${this.bindingBytesMax}`,
+      )
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
     return { buffer: this.create(name, size, usage), offset: 0, bytes: size }
   }
 
   create(name: string, bytes: number, usage: GPUBufferUsageFlags, mappedAtCreation = false): GPUBuffer {
-    const buffer = this.#gpu.device.createBuffer({ label: `${this.owner}/${name}`, size: bytes, usage, mappedAtCreation })
+    const buffer = this.#gpu.device.createBuffer({
+      label: `${this.owner}/${name}`,
+      size: bytes,
+      usage,
+      mappedAtCreation,
+    })
     this.#alive.add(buffer)
     this.bytes += bytes
     return buffer

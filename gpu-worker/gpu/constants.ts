@@ -44,7 +44,8 @@ function pack(values: readonly { readonly type: string; readonly value: number }
   const view = new DataView(new ArrayBuffer(values.length * 4))
   values.forEach(({ type, value }, i) => {
     if (type === 'f32') view.setFloat32(i * 4, value, true)
-    else if (type === 'u32' && Number.isInteger(value) && value >= 0 && value < 2 ** 32) view.setUint32(i * 4, value, true)
+    else if (type === 'u32' && Number.isInteger(value) && value >= 0 && value < 2 ** 32)
+      view.setUint32(i * 4, value, true)
     else throw new RangeError(`Cannot pack ${value} as ${type}`)
   })
   return new Uint8Array(view.buffer)

@@ -49,7 +49,10 @@ export class Recipe<RowSet extends string> {
   /** Beyond the limit a dispatch would compute nothing at all. */
   #check(name: string, grid: Grid): void {
     if (grid.some((workgroups) => workgroups < 1 || workgroups > this.#workgroupsMax)) {
-      throw new GpuError('limit', `Cannot dispatch ${name}: grid ${grid.join('×')}, limit ${this.#workgroupsMax} a side`)
+      throw new GpuError(
+        'limit',
+        `Cannot dispatch ${name}: grid ${grid.join('×')}, limit ${this.#workgroupsMax} a side`,
+      )
     }
   }
 }

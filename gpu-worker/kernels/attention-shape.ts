@@ -27,11 +27,15 @@ export function rowsPerHead(shape: AttentionShape): number {
 export function headWindows(kvB: Matrix, shape: AttentionShape): HeadWindow[] {
   const rows = rowsPerHead(shape)
   if (kvB.columnCount !== shape.latent || kvB.rowCount !== rows * shape.headCount) {
-    throw new RangeError(`Shapes do not fit: kv_b ${kvB.rowCount}×${kvB.columnCount}, heads ${shape.headCount} of ${rows}`)
+    throw new RangeError(
+      `Shapes do not fit: kv_b ${kvB.rowCount}×${kvB.columnCount}, heads ${shape.headCount} of ${rows}`,
+    )
   }
   return kvB.windows.map((window) => {
     if (window.rowStart % rows !== 0 || window.rowCount % rows !== 0) {
-      throw new RangeError(`A window of kv_b must hold whole heads of ${rows} rows, got ${window.rowStart}+${window.rowCount}`)
+      throw new RangeError(
+        `A window of kv_b must hold whole heads of ${rows} rows, got ${window.rowStart}+${window.rowCount}`,
+      )
     }
     return { window, headStart: window.rowStart / rows, headCount: window.rowCount / rows }
   })

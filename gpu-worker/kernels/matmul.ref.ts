@@ -1,5 +1,11 @@
 /** y[r, n] = Σ_k w[n, k] · x[r, k] in f64, dense arrays. */
-export function matmulReference(x: ArrayLike<number>, w: ArrayLike<number>, rows: number, n: number, k: number): Float64Array {
+export function matmulReference(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  rows: number,
+  n: number,
+  k: number,
+): Float64Array {
   const y = new Float64Array(rows * n)
   for (let r = 0; r < rows; r++) {
     for (let i = 0; i < n; i++) {

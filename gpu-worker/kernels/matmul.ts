@@ -22,7 +22,8 @@ export interface MatmulOperands {
 
 /** Dispatches for 1 … rowsMax rows; `rowsMax` is a multiple of 4 and what both activations hold. */
 export function matmul({ x, matrix, y }: MatmulOperands, rowsMax: number): Dispatch[] {
-  if (rowsMax % ROWS_TOGETHER !== 0) throw new RangeError(`rowsMax must be a multiple of ${ROWS_TOGETHER}, got ${rowsMax}`)
+  if (rowsMax % ROWS_TOGETHER !== 0)
+    throw new RangeError(`rowsMax must be a multiple of ${ROWS_TOGETHER}, got ${rowsMax}`)
   if (x.width !== matrix.columnCount || y.width !== matrix.rowCount) {
     throw new RangeError(`Shapes do not fit: x ${x.width}, W ${matrix.rowCount}×${matrix.columnCount}, y ${y.width}`)
   }

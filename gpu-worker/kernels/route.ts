@@ -23,7 +23,13 @@ export interface Routes {
 }
 
 /** `bias`: f32 [experts]. */
-export function route(logits: ActivationPart, bias: Slice, routes: Routes, rule: RoutingRule, rowsMax: number): Dispatch {
+export function route(
+  logits: ActivationPart,
+  bias: Slice,
+  routes: Routes,
+  rule: RoutingRule,
+  rowsMax: number,
+): Dispatch {
   const { expertCount, groupCount, groupsKept, top } = rule
   if (logits.width !== expertCount || expertCount % groupCount !== 0 || groupsKept > groupCount) {
     throw new RangeError(`Shapes do not fit: logits ${logits.width}, experts ${expertCount} in ${groupCount} groups`)

@@ -13,6 +13,14 @@ export const NOT_FINITE = 0xffffffff
 /** Ids are searched by 24 bits, and counts must be exact in f32. */
 const VOCAB_MAX = 1 << 24
 
+/** Borders that a sampler may draw: by count (top k), then by mass (top p). */
+const BORDERS = 2
+/** One for the whole, 16 for a key of 32 bits, 12 for an id of 24. */
+const ROUNDS = 1 + 32 / 2 + 24 / 2
+
+/** 256 lanes are added as 16 times 16. */
+const FAN = 16
+
 export interface SampleOperands {
   /** f32 [sequences, vocab] */
   readonly logits: Activation
@@ -28,7 +36,7 @@ export function sample({ logits, samplers, sampled }: SampleOperands, sequencesM
       name: 'sample',
       source: wgsl('sample', 'exp', 'log'),
       access: ['read', 'read', 'write'],
-      constants: { VOCAB: logits.width, STRIDE: logits.stride },
+      constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS, FAN },
     },
     bindings: [
       holding(logits.slice, bytesOfRows(logits, sequencesMax), 'logits'),

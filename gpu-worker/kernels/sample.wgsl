@@ -31,6 +31,9 @@ struct Sampler {
 struct Params {
   VOCAB: u32,
   STRIDE: u32,
+  BORDERS: u32,
+  ROUNDS: u32,
+  FAN: u32,
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -81,11 +84,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   row.highest = logits[row.base + best.y];
   row.border = 0u;
   row.last_id = NO_ID;
-  if (workgroup_agrees(row.sampler.top_k > 0u && row.sampler.top_k < params.VOCAB, lane)) {
-    row = with_top_k(row, lane);
-  }
-  if (workgroup_agrees(row.sampler.top_p < 1.0, lane)) {
-    row = with_top_p(row, lane);
+  // First by count, then by mass: one body for both, since its text is long and compilers are slow.
+  for (var by_mass = 0u; by_mass < params.BORDERS; by_mass += 1u) {
+    if (workgroup_agrees(is_wanted(row.sampler, by_mass != 0u), lane)) {
+      row = narrowed(row, by_mass != 0u, lane);
+    }
   }
   var winner = vec2<u32>(0u, NO_ID);
   for (var id = lane; id < params.VOCAB; id += LANES) {
@@ -102,76 +105,51 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
-// The k-th highest logit becomes the border; of the tokens at it, the lowest ids fill the rest of k.
-fn with_top_k(row: Row, lane: u32) -> Row {
-  return narrowed(row, f32(row.sampler.top_k), false, lane);
+fn is_wanted(sampler: Sampler, by_mass: bool) -> bool {
+  return select(sampler.top_k > 0u && sampler.top_k < params.VOCAB, sampler.top_p < 1.0, by_mass);
 }
 
-fn with_top_p(row: Row, lane: u32) -> Row {
-  var total = 0.0;
-  for (var id = lane; id < params.VOCAB; id += LANES) {
-    let logit = logits[row.base + id];
-    total += select(0.0, mass_of(row, logit), is_kept(row, key_of(logit), id));
-  }
-  let all = sum_of_all(vec4<f32>(total), lane).x;
-  // Above 0, so that the likeliest token always stays.
-  return narrowed(row, max(row.sampler.top_p * all, 1e-30), true, lane);
-}
-
-// The highest border (then the lowest last id) with which the kept tokens' count or mass still reaches `goal`.
-fn narrowed(row: Row, goal: f32, by_mass: bool, lane: u32) -> Row {
+// Among the kept tokens, the highest border — then the lowest last id — with which their number still reaches top_k,
+// or their mass top_p of all their mass. Round 0 takes that whole; then 16 rounds find the border, 12 the last id.
+fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
+  var goal = f32(row.sampler.top_k);
   var border = 0u;
-  for (var shift = 30i; shift >= 0i; shift -= 2i) {
-    let steps = vec3<u32>(border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
+  // Ids at the border below this one do not reach the goal; the one here does.
+  var last_id = 0u;
+  for (var round = 0u; round < params.ROUNDS; round += 1u) {
+    let for_border = round <= 16u;
+    let shift = select(56u - 2u * round, 32u - 2u * round, for_border) & 31u;
+    let digits = select(vec3<u32>(1u, 2u, 3u) << vec3<u32>(shift), vec3<u32>(0u), round == 0u);
+    let steps = vec3<u32>(select(last_id, border, for_border)) | digits;
     var sums = vec4<f32>(0.0);
     for (var id = lane; id < params.VOCAB; id += LANES) {
       let logit = logits[row.base + id];
       let key = key_of(logit);
-      if (is_kept(row, key, id)) {
-        let amount = amount_of(row, logit, by_mass);
-        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(vec3<u32>(key) >= steps, false));
-      }
-    }
-    border = highest_reaching(border, steps, sum_of_all(sums, lane).xyz, goal);
-  }
-  // Of the ids at the border, find the one that reaches the goal: the highest id below which it is not reached.
-  var id_border = 0u;
-  for (var shift = 22i; shift >= 0i; shift -= 2i) {
-    let steps = vec3<u32>(id_border) | (vec3<u32>(1u, 2u, 3u) << vec3<u32>(u32(shift)));
-    var sums = vec4<f32>(0.0);
-    for (var id = lane; id < params.VOCAB; id += LANES) {
-      let logit = logits[row.base + id];
-      let key = key_of(logit);
-      if (key >= border && is_kept(row, key, id)) {
-        let amount = amount_of(row, logit, by_mass);
-        let counts = (vec3<u32>(id) < steps) | vec3<bool>(key > border);
-        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(counts, false));
+      if (is_kept(row, key, id) && key >= border) {
+        let amount = select(1.0, mass_of(row, logit), by_mass);
+        let above = select((vec3<u32>(id) < steps) | vec3<bool>(key > border), vec3<u32>(key) >= steps, for_border);
+        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(above, false));
       }
     }
     let reached = sum_of_all(sums, lane).xyz;
-    for (var i = 0u; i < 3u; i += 1u) {
-      id_border = select(id_border, steps[i], reached[i] < goal);
+    if (round == 0u) {
+      // Above 0, so that the likeliest token always stays.
+      goal = select(goal, max(row.sampler.top_p * reached.x, 1e-30), by_mass);
+    } else if (for_border) {
+      border = last_where(reached >= vec3<f32>(goal), steps, border);
+    } else {
+      last_id = last_where(reached < vec3<f32>(goal), steps, last_id);
     }
   }
   var result = row;
   result.border = border;
-  result.last_id = id_border;
+  result.last_id = last_id;
   return result;
 }
 
-fn highest_reaching(floor_key: u32, steps: vec3<u32>, sums: vec3<f32>, goal: f32) -> u32 {
-  var key = floor_key;
-  for (var i = 0u; i < 3u; i += 1u) {
-    key = select(key, steps[i], sums[i] >= goal);
-  }
-  return key;
-}
-
-fn amount_of(row: Row, logit: f32, by_mass: bool) -> f32 {
-  if (by_mass) {
-    return mass_of(row, logit);
-  }
-  return 1.0;
+// `claims` hold for the first steps and not for the later ones.
+fn last_where(claims: vec3<bool>, steps: vec3<u32>, otherwise: u32) -> u32 {
+  return select(select(select(otherwise, steps.x, claims.x), steps.y, claims.y), steps.z, claims.z);
 }
 
 // Likelihood relative to the likeliest token.
@@ -222,16 +200,16 @@ fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
   lane_best[lane] = mine;
   workgroupBarrier();
-  if (lane < 16u) {
-    var best = lane_best[lane * 16u];
-    for (var i = 1u; i < 16u; i += 1u) {
-      best = better(best, lane_best[lane * 16u + i]);
+  if (lane < params.FAN) {
+    var best = lane_best[lane * params.FAN];
+    for (var i = 1u; i < params.FAN; i += 1u) {
+      best = better(best, lane_best[lane * params.FAN + i]);
     }
     group_best[lane] = best;
   }
   workgroupBarrier();
   var best = group_best[0];
-  for (var i = 1u; i < 16u; i += 1u) {
+  for (var i = 1u; i < params.FAN; i += 1u) {
     best = better(best, group_best[i]);
   }
   return best;
@@ -240,16 +218,16 @@ fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
 fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
   lane_sums[lane] = mine;
   workgroupBarrier();
-  if (lane < 16u) {
-    var sum = lane_sums[lane * 16u];
-    for (var i = 1u; i < 16u; i += 1u) {
-      sum += lane_sums[lane * 16u + i];
+  if (lane < params.FAN) {
+    var sum = lane_sums[lane * params.FAN];
+    for (var i = 1u; i < params.FAN; i += 1u) {
+      sum += lane_sums[lane * params.FAN + i];
     }
     group_sums[lane] = sum;
   }
   workgroupBarrier();
   var sum = group_sums[0];
-  for (var i = 1u; i < 16u; i += 1u) {
+  for (var i = 1u; i < params.FAN; i += 1u) {
     sum += group_sums[i];
   }
   return sum;

@@ -26,10 +26,7 @@ export function swiglu(gate: ActivationPart, up: ActivationPart, y: Activation, 
         Y_STRIDE: y.stride,
       },
     },
-    bindings: [
-      holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
-      holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
-    ],
+    bindings: [holding(x.slice, bytesOfRows(x, rowsMax), 'x'), holding(y.slice, bytesOfRows(y, rowsMax), 'y')],
     grid: (rows) => [Math.ceil(y.width / WORKGROUP), rows, 1],
   }
 }

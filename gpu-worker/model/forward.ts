@@ -74,8 +74,7 @@ export class ModelRunner implements Runner {
     const sampledBytes = 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount =
-      layers.encode(pass, counts) + logits.encode(pass, counts) + sampler.encode(pass, counts)
+    this.dispatchCount = layers.encode(pass, counts) + logits.encode(pass, counts) + sampler.encode(pass, counts)
     pass.end()
     this.#readback.copy(encoder, scratch.sampled, sampledBytes)
     gpu.device.queue.submit([encoder.finish()])

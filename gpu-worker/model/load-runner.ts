@@ -132,4 +132,3 @@ function fingerprintOf(modelDigest: string, adapter: AdapterFacts): string {
   const identity = [modelDigest, PROFILE, kernelDigest(), adapter, version]
   return `axle-${createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 16)}`
 }
-

@@ -94,7 +94,10 @@ export class StepWriter {
     const { rowsMax, sequencesMax } = this.#limits
     const rows = rowCount(batch)
     assert(rows <= rowsMax, `A step holds ${rowsMax} rows, got ${rows}`)
-    assert(batch.sequences.length <= sequencesMax, `A step holds ${sequencesMax} sequences, got ${batch.sequences.length}`)
+    assert(
+      batch.sequences.length <= sequencesMax,
+      `A step holds ${sequencesMax} sequences, got ${batch.sequences.length}`,
+    )
     for (const sequence of batch.sequences) this.#checkSequence(sequence)
     const entries = batch.sequences.reduce((sum, sequence) => sum + sequence.blocks.length, 0)
     assert(entries <= this.#tables.length, `A step holds ${this.#tables.length} block-table entries, got ${entries}`)
@@ -106,10 +109,19 @@ export class StepWriter {
     assert(tokenIds.length > 0 && start >= 0, 'A sequence of a step has at least one row')
     assert(end <= contextTokensMax, `A sequence holds ${contextTokensMax} positions, got ${end}`)
     assert(blocks.length * blockTokens >= end, `${blocks.length} blocks do not cover ${end} positions`)
-    assert(tokenIds.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize), 'A token id is outside the vocabulary')
-    assert(blocks.every((block) => Number.isInteger(block) && block >= 0 && block < blockCount), 'A block is outside the pool')
+    assert(
+      tokenIds.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize),
+      'A token id is outside the vocabulary',
+    )
+    assert(
+      blocks.every((block) => Number.isInteger(block) && block >= 0 && block < blockCount),
+      'A block is outside the pool',
+    )
     if (sampler === null) return
     const { temperature, topK, topP, minP } = sampler
-    assert(temperature >= 0 && temperature < Infinity && topK >= 0 && topP >= 0 && minP >= 0, 'A sampler field is out of range')
+    assert(
+      temperature >= 0 && temperature < Infinity && topK >= 0 && topP >= 0 && minP >= 0,
+      'A sampler field is out of range',
+    )
   }
 }
