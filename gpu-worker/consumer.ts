@@ -11,7 +11,7 @@ import { AppError } from '../contract/errors.ts'
 import type { JobId } from '../contract/ids.ts'
 import type { JobRecord } from '../contract/job.ts'
 import { keys } from '../contract/keys.ts'
-import { suspectStalledCount, windowPerSlot } from '../contract/limits.ts'
+import { windowPerSlot } from '../contract/limits.ts'
 import type { JobScripts } from '../contract/scripts.ts'
 import { LogMismatch } from './answer-stream.ts'
 import type { EngineLoop } from './engine-loop.ts'
@@ -40,6 +40,8 @@ export interface ConsumerContext extends JobRunContext {
   readonly pollMs: number
   /** False only in the negative control of a test: jobs taken over start from nothing. */
   readonly isResuming: boolean
+  /** Losses after which a job runs alone; a negative control never lets one. */
+  readonly suspectStalledCount: number
 }
 
 interface HeldJob {
@@ -124,7 +126,7 @@ export class Consumer {
     const { queues, locks } = this.#context
     const fetched = await queues.fetch(lane)
     if (fetched === null) return
-    const isSuspect = fetched.stalledCount >= suspectStalledCount && !fetched.isGivenUp
+    const isSuspect = fetched.stalledCount >= this.#context.suspectStalledCount && !fetched.isGivenUp
     if (this.#isStopping || (isSuspect && this.#suspect !== null)) return queues.handBack(fetched)
     const job: HeldJob = { fetched, run: null, prepared: null }
     if (isSuspect) this.#suspect = job
@@ -183,7 +185,7 @@ export class Consumer {
   }
 
   async #run(job: HeldJob, record: JobRecord, written: WrittenLog, prepared: () => void): Promise<JobOutcome> {
-    const { loop, text, log, isResuming } = this.#context
+    const { loop, text, log, isResuming, suspectStalledCount } = this.#context
     const { jobId, stalledCount } = job.fetched
     try {
       const plan = planJob(record, isResuming ? written : emptyLog, text, loop.tokensMax)

@@ -9,7 +9,7 @@ import type { Logger } from 'pino'
 import type { ServedModel } from '../contract/heartbeat.ts'
 import { decodeServedModel } from '../contract/heartbeat.ts'
 import { channels, keys } from '../contract/keys.ts'
-import { heartbeatMs, heartbeatTtlMs, lockMs, lockRenewMs } from '../contract/limits.ts'
+import { heartbeatMs, heartbeatTtlMs, lockMs, lockRenewMs, suspectStalledCount } from '../contract/limits.ts'
 import { readScriptSources } from '../contract/script-files.ts'
 import { JobScripts, type ScriptSources } from '../contract/scripts.ts'
 import { Consumer } from './consumer.ts'
@@ -39,9 +39,10 @@ export interface WorkerOptions {
   readonly nowMs: () => number
   /** Tests shorten them; everyone else leaves them to the limits. */
   readonly timings?: Partial<WorkerTimings>
-  /** The two switches of the fault tests' negative controls. */
+  /** Protections that a fault test's negative control switches off. */
   readonly scriptSources?: ScriptSources
   readonly isResuming?: boolean
+  readonly suspectStalledCount?: number
 }
 
 export interface WorkerTimings {
@@ -141,6 +142,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     pollMs: timings.pollMs,
     redisDeadlineMs: timings.redisDeadlineMs,
     isResuming: options.isResuming ?? true,
+    suspectStalledCount: options.suspectStalledCount ?? suspectStalledCount,
   })
   const stopped = new AbortController()
   const leave = async () => {

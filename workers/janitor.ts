@@ -151,7 +151,7 @@ export class Janitor {
 
   async #add({ lane, jobId, priority }: OpenJob): Promise<void> {
     const options: JobsOptions = { jobId, priority }
-    await this.#queue(lane).add('job', {}, options)
+    await this.#queue(lane).add('generate', {}, options)
     this.#wake(lane)
   }
 
