@@ -223,8 +223,10 @@ const chatBody = z
       .nullish(),
   })
   .superRefine((given, context) => {
-    const { max_tokens: older, max_completion_tokens: newer } = given
-    if ((older ?? newer) !== (newer ?? older)) {
+    const limits = [given.max_tokens, given.max_completion_tokens].filter(
+      (limit) => limit !== null && limit !== undefined,
+    )
+    if (new Set(limits).size > 1) {
       const text = 'max_tokens and max_completion_tokens differ. Send one of them.'
       refuse(context, 'contradictory_parameters', text, ['max_completion_tokens'])
     }

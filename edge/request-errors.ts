@@ -45,11 +45,12 @@ function codeOf(issue: Issue): ErrorCode {
     return typeof code === 'string' && isErrorCode(code) ? code : 'invalid_value'
   }
   if (issue.code === 'unrecognized_keys') return 'unknown_parameter'
-  const isUnion = issue.code === 'invalid_union'
-  if (issue.code === 'invalid_type' || (isUnion && issue.discriminator === undefined)) {
-    return issue.input === undefined ? 'missing_required_parameter' : 'invalid_type'
+  if (issue.code !== 'invalid_type' && issue.code !== 'invalid_union') return 'invalid_value'
+  if (issue.code === 'invalid_union' && issue.discriminator !== undefined) {
+    const hasTag = typeof issue.input === 'object' && issue.input !== null && issue.discriminator in issue.input
+    return hasTag ? 'invalid_value' : 'missing_required_parameter'
   }
-  return 'invalid_value'
+  return issue.input === undefined ? 'missing_required_parameter' : 'invalid_type'
 }
 
 function messageOf(code: ErrorCode, param: string, issue: Issue): string {

@@ -4,11 +4,10 @@
  * The client's pace is the stream's: a frame is made when the last one was taken. When the client goes, the log is let
  * go of. It knows frames only as text.
  */
-import { AppError } from '../contract/errors.ts'
 import type { LogEvent } from '../contract/event.ts'
 import { keepAliveMs, keepAliveWaitingMs } from '../contract/limits.ts'
 import type { JobLog } from './broker/client.ts'
-import { logError } from './log.ts'
+import { factsOf } from './failure-facts.ts'
 import { chatFrames, errorFrame, keepAliveFrame, streamStart, type ChatFacts } from './sse.ts'
 import { within } from './within.ts'
 
@@ -68,10 +67,4 @@ export function frameStream(
     },
     { highWaterMark: 0 },
   )
-}
-
-function factsOf(error: unknown) {
-  if (error instanceof AppError) return error.facts
-  logError('stream-broke', error)
-  return { code: 'internal_error' as const, message: 'The server failed in the middle of this answer.', param: null }
 }

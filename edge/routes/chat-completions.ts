@@ -13,12 +13,12 @@ import { headersAfterMs } from '../../contract/limits.ts'
 import type { AppEnv } from '../app-env.ts'
 import { orderJob, type OpenJob } from '../broker/client.ts'
 import { parseChatRequest, type ChatRequest } from '../chat-request.ts'
-import { chatCompletion } from '../completion.ts'
 import { readRepetition } from '../idempotency.ts'
 import { endError } from '../job-end.ts'
 import { readJsonBody } from '../middleware/body.ts'
 import type { ChatFacts } from '../sse.ts'
 import { frameStream, streamHeaders } from '../stream-response.ts'
+import { wholeResponse } from '../whole-response.ts'
 import { within } from '../within.ts'
 
 export const chatCompletionsPath = '/v1/chat/completions'
@@ -47,7 +47,7 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
   )
   const facts = chatFacts(chat, job)
   const headers = { [modeHeader]: job.opening.isThinking ? 'think' : 'non-think' }
-  return chat.isStream ? streamed(facts, job, after, headers) : whole(facts, job, headers)
+  return chat.isStream ? streamed(facts, job, after, headers) : wholeResponse(facts, job.log, headers)
 }
 
 function chatFacts(chat: ChatRequest, { jobId, opening }: OpenJob): ChatFacts {
@@ -75,10 +75,4 @@ function throwEarlyFailure(events: readonly LogEvent[]): void {
   const [first] = events
   const error = first?.entry.kind === 'end' ? endError(first.entry) : null
   if (error !== null) throw new AppError(error.code, error.message, { param: error.param })
-}
-
-async function whole(facts: ChatFacts, { log }: OpenJob, headers: Record<string, string>): Promise<Response> {
-  const events: LogEvent[] = []
-  while (events.at(-1)?.entry.kind !== 'end') events.push(...(await log.next()))
-  return Response.json(chatCompletion(facts, events), { headers })
 }

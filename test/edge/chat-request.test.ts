@@ -1,0 +1,210 @@
+/** The chat request: both sides of every bound, every parameter we know, and the error that names the one at fault. */
+import { describe, expect, it } from 'vitest'
+import type { AppError, ErrorCode } from '../../contract/errors.ts'
+import { messagesMax, stopStringBytesMax } from '../../contract/limits.ts'
+import { parseChatRequest } from '../../edge/chat-request.ts'
+import { parseJsonBody } from '../../edge/json-body.ts'
+
+const plain = { model: 'm', messages: [{ role: 'user', content: 'hi' }] }
+const utf8 = new TextEncoder()
+/** Through JSON text, as a client sends it; `raw` replaces a value by text that JavaScript cannot hold. */
+const parse = (given: object) => parseChatRequest(parseJsonBody(utf8.encode(JSON.stringify({ ...plain, ...given }))))
+const parseRaw = (name: string, raw: string) =>
+  parseChatRequest(parseJsonBody(utf8.encode(`${JSON.stringify(plain).slice(0, -1)},"${name}":${raw}}`)))
+const refusal = (code: ErrorCode, param: string) => expect.objectContaining({ code, param }) as AppError
+const withMessage = (message: object) => ({ messages: [message] })
+
+describe('parseChatRequest()', () => {
+  it('leaves everything not given to the model', () => {
+    expect(parse({})).toEqual({
+      model: 'm',
+      isStream: false,
+      includeUsage: false,
+      mode: { kind: 'chosen', thinking: { think: false, effort: null, budget: null } },
+      seed: null,
+      request: {
+        messages: [{ role: 'user', content: 'hi' }],
+        maxTokens: null,
+        temperature: null,
+        topP: null,
+        topK: null,
+        minP: null,
+        stop: [],
+      },
+    })
+  })
+
+  const accepted: [object, object][] = [
+    [{ temperature: 0 }, { temperature: 0 }],
+    [{ temperature: 2 }, { temperature: 2 }],
+    [{ top_p: 0.000_001 }, { topP: 0.000_001 }],
+    [{ top_p: 1 }, { topP: 1 }],
+    [{ top_k: -1 }, { topK: 0 }],
+    [{ top_k: 0 }, { topK: 0 }],
+    [{ top_k: 40 }, { topK: 40 }],
+    [{ min_p: 0 }, { minP: 0 }],
+    [{ min_p: 1 }, { minP: 1 }],
+    [{ max_tokens: 1 }, { maxTokens: 1 }],
+    [{ max_completion_tokens: 5 }, { maxTokens: 5 }],
+    [{ max_tokens: 5, max_completion_tokens: 5 }, { maxTokens: 5 }],
+    [{ max_tokens: 5, max_completion_tokens: null }, { maxTokens: 5 }],
+    [{ stop: 'x' }, { stop: ['x'] }],
+    [{ stop: [] }, { stop: [] }],
+    [{ stop: null }, { stop: [] }],
+    [{ stop: ['a', 'b', 'c', 'd'] }, { stop: ['a', 'b', 'c', 'd'] }],
+    [{ stop: 'x'.repeat(stopStringBytesMax) }, { stop: ['x'.repeat(stopStringBytesMax)] }],
+  ]
+  it.each(accepted)('takes %o', (given, expected) => {
+    expect(parse(given).request).toMatchObject(expected)
+  })
+
+  it.each([0, -0, -5, 2 ** 53 - 1, -(2 ** 53 - 1)])('takes the seed %d', (seed) => {
+    expect(parse({ seed }).seed).toBe(seed === 0 ? 0 : seed)
+  })
+
+  const ignored: object[] = [
+    { user: 'u', safety_identifier: 's', prompt_cache_key: 'k', metadata: { a: 'b' }, store: false },
+    { service_tier: 'auto', parallel_tool_calls: true, n: 1, logprobs: false, top_logprobs: 0, logit_bias: {} },
+    { service_tier: 'default', tools: [], tool_choice: 'auto', functions: [], response_format: { type: 'text' } },
+    { frequency_penalty: 0, presence_penalty: 0, repetition_penalty: 1, modalities: ['text'], verbosity: 'medium' },
+    { temperature: null, top_p: null, top_k: null, min_p: null, max_tokens: null, seed: null, n: null, tools: null },
+    { stream: null, stream_options: null, reasoning_effort: null, thinking: null, metadata: null, user: null },
+  ]
+  it.each(ignored)('takes %o as asking for nothing', (given) => {
+    expect(parse(given)).toEqual(parse({}))
+  })
+
+  const refused: [object, ErrorCode, string][] = [
+    [{ temperature: -0.01 }, 'invalid_value', 'temperature'],
+    [{ temperature: 2.01 }, 'invalid_value', 'temperature'],
+    [{ top_p: 0 }, 'invalid_value', 'top_p'],
+    [{ top_p: 1.01 }, 'invalid_value', 'top_p'],
+    [{ top_k: -2 }, 'invalid_value', 'top_k'],
+    [{ top_k: 1.5 }, 'invalid_type', 'top_k'],
+    [{ min_p: -0.1 }, 'invalid_value', 'min_p'],
+    [{ min_p: 1.1 }, 'invalid_value', 'min_p'],
+    [{ max_tokens: 0 }, 'invalid_value', 'max_tokens'],
+    [{ max_completion_tokens: 0 }, 'invalid_value', 'max_completion_tokens'],
+    [{ max_tokens: 1, max_completion_tokens: 2 }, 'contradictory_parameters', 'max_completion_tokens'],
+    [{ seed: 1.5 }, 'invalid_type', 'seed'],
+    [{ stop: '' }, 'invalid_value', 'stop'],
+    [{ stop: ['a', ''] }, 'invalid_value', 'stop[1]'],
+    [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'invalid_value', 'stop'],
+    [{ stop: 'x'.repeat(stopStringBytesMax + 1) }, 'invalid_value', 'stop'],
+    [{ stop: '한'.repeat(Math.ceil((stopStringBytesMax + 1) / 3)) }, 'invalid_value', 'stop'],
+    [{ n: 2 }, 'unsupported_parameter', 'n'],
+    [{ n: 1_000_000_000 }, 'unsupported_parameter', 'n'],
+    [{ n: 0 }, 'invalid_value', 'n'],
+    [{ logprobs: true }, 'unsupported_parameter', 'logprobs'],
+    [{ top_logprobs: 1_000_000 }, 'unsupported_parameter', 'top_logprobs'],
+    [{ logit_bias: { 5: 1 } }, 'unsupported_parameter', 'logit_bias'],
+    [{ tools: [{ type: 'function' }] }, 'unsupported_parameter', 'tools'],
+    [{ tool_choice: 'required' }, 'unsupported_parameter', 'tool_choice'],
+    [{ response_format: { type: 'json_object' } }, 'unsupported_parameter', 'response_format.type'],
+    [{ audio: {} }, 'unsupported_parameter', 'audio'],
+    [{ modalities: ['audio'] }, 'unsupported_parameter', 'modalities'],
+    [{ store: true }, 'unsupported_parameter', 'store'],
+    [{ service_tier: 'flex' }, 'unsupported_parameter', 'service_tier'],
+    [{ frequency_penalty: 0.5 }, 'unsupported_parameter', 'frequency_penalty'],
+    [{ frequency_penalty: 3 }, 'invalid_value', 'frequency_penalty'],
+    [{ stream_options: { include_usage: true } }, 'invalid_value', 'stream_options'],
+    [{ stream: 'yes' }, 'invalid_type', 'stream'],
+    [{ thinking: { type: 'enabled', budget_tokens: 100 } }, 'unsupported_parameter', 'thinking.budget_tokens'],
+    [{ thinking: { type: 'maybe' } }, 'invalid_value', 'thinking.type'],
+    [{ reasoning_effort: 'huge' }, 'invalid_value', 'reasoning_effort'],
+    [{ chat_template_kwargs: { tools: [] } }, 'unknown_parameter', 'chat_template_kwargs.tools'],
+    [{ chat_template: 'x' }, 'unknown_parameter', 'chat_template'],
+    [{ tenant_id: 'x' }, 'unknown_parameter', 'tenant_id'],
+    [{ priority: 0 }, 'unknown_parameter', 'priority'],
+    [{ model: '' }, 'invalid_value', 'model'],
+    [{ model: 'x'.repeat(257) }, 'invalid_value', 'model'],
+    [{ model: 5 }, 'invalid_type', 'model'],
+    [{ model: undefined }, 'missing_required_parameter', 'model'],
+    [{ messages: undefined }, 'missing_required_parameter', 'messages'],
+    [{ messages: 'hi' }, 'invalid_type', 'messages'],
+    [{ messages: [] }, 'invalid_value', 'messages'],
+    [{ messages: Array.from({ length: messagesMax + 1 }, () => plain.messages[0]) }, 'invalid_value', 'messages'],
+    [withMessage({ role: 'user' }), 'missing_required_parameter', 'messages[0].content'],
+    [withMessage({ role: 'user', content: null }), 'invalid_type', 'messages[0].content'],
+    [withMessage({ role: 'user', content: 7 }), 'invalid_type', 'messages[0].content'],
+    [withMessage({ role: 'user', content: [] }), 'invalid_value', 'messages[0].content'],
+    [
+      withMessage({ role: 'user', content: [{ type: 'text' }] }),
+      'missing_required_parameter',
+      'messages[0].content[0].text',
+    ],
+    [
+      withMessage({ role: 'user', content: [{ type: 'image_url', image_url: {} }] }),
+      'unsupported_parameter',
+      'messages[0].content[0]',
+    ],
+    [withMessage({ role: 'user', content: 'x', status: 'y' }), 'unknown_parameter', 'messages[0].status'],
+    [withMessage({ role: 'robot', content: 'x' }), 'invalid_value', 'messages[0].role'],
+    [withMessage({ content: 'x' }), 'missing_required_parameter', 'messages[0].role'],
+    [withMessage({ role: 'tool', content: 'x', tool_call_id: 'y' }), 'unsupported_parameter', 'messages[0]'],
+    [
+      withMessage({ role: 'assistant', content: null, tool_calls: [{}] }),
+      'unsupported_parameter',
+      'messages[0].tool_calls',
+    ],
+  ]
+  it.each(refused)('refuses %o as %s of %s', (given, code, param) => {
+    expect(() => parse(given)).toThrow(refusal(code, param))
+  })
+
+  const integers = ['max_tokens', 'max_completion_tokens', 'top_k', 'seed', 'n']
+  const numbers = [...integers, 'temperature', 'top_p', 'min_p', 'frequency_penalty', 'presence_penalty']
+  const noNumbers = ['"1"', 'true', '[]', '{}', '1e400', '-1e400']
+  it.each(numbers.flatMap((name) => noNumbers.map((raw) => [name, raw] as const)))('refuses %s: %s', (name, raw) => {
+    expect(() => parseRaw(name, raw)).toThrow(expect.objectContaining({ param: name, status: 400 }) as AppError)
+  })
+  it.each(integers.flatMap((name) => ['1.5', '9007199254740993'].map((raw) => [name, raw] as const)))(
+    'refuses %s: %s, which is no safe integer',
+    (name, raw) => {
+      expect(() => parseRaw(name, raw)).toThrow(expect.objectContaining({ param: name, status: 400 }) as AppError)
+    },
+  )
+
+  it('joins text parts, takes developer as system, and both names of earlier reasoning', () => {
+    const { request } = parse({
+      messages: [
+        {
+          role: 'developer',
+          content: [
+            { type: 'text', text: 'Be ' },
+            { type: 'text', text: 'brief.' },
+          ],
+        },
+        { role: 'user', content: 'a', name: 'ann' },
+        { role: 'assistant', content: 'b', reasoning_content: 'r1' },
+        { role: 'user', content: 'c' },
+        { role: 'assistant', reasoning: 'r2', content: null, refusal: null, tool_calls: [] },
+        { role: 'system', content: 'again' },
+        { role: 'user', content: '' },
+      ],
+    })
+    expect(request.messages).toEqual([
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b', reasoning_content: 'r1' },
+      { role: 'user', content: 'c' },
+      { role: 'assistant', content: '', reasoning_content: 'r2' },
+      { role: 'system', content: 'again' },
+      { role: 'user', content: '' },
+    ])
+  })
+
+  it('quotes no value and cuts long names', () => {
+    const error = (given: object): string => {
+      try {
+        parse(given)
+      } catch (thrown) {
+        return (thrown as AppError).message
+      }
+      return ''
+    }
+    expect(error({ reasoning_effort: 'canary' })).not.toContain('canary')
+    expect(error(withMessage({ role: 'canary', content: 'canary' }))).not.toContain('canary')
+    expect(error({ ['k'.repeat(10_000)]: 1 }).length).toBeLessThan(200)
+  })
+})
