@@ -1,9 +1,10 @@
 /** The script sources as Node reads them: from the files beside this one. The edge bundles the same files instead. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { ScriptSources } from './scripts.ts'
 
 function read(path: string): string {
-  return readFileSync(new URL(`./lua/${path}.lua`, import.meta.url), 'utf8')
+  return readFileSync(join(import.meta.dirname, 'lua', `${path}.lua`), 'utf8')
 }
 
 export function readScriptSources(): ScriptSources {

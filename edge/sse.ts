@@ -2,8 +2,8 @@
  * Log entries → the chat.completion.chunk frames of a stream, one reducer: `(facts, state, event) → frames`.
  *
  * Every frame is a function of the request and the log up to its entry (I3), so any reader at any time gets the same
- * bytes. `id:` is the entry's place in the log and stands on the last frame made of that entry; comments and [DONE],
- * which no entry made, have none. It knows no socket and no clock.
+ * bytes. `id:` is the entry's place in the log and stands on the last frame made of that entry; comments and [DONE]
+ * have none. It knows no socket and no clock.
  */
 import { errorBody, type ErrorFacts } from '../contract/errors.ts'
 import type { EndEntry, LogEvent, TokenEntry, Usage } from '../contract/event.ts'
@@ -28,10 +28,12 @@ export interface Frames {
   readonly state: StreamState
   /** Server-sent events, each with its blank line; empty for an entry that shows nothing. */
   readonly text: string
+  /** [DONE] after an answer's end: also for a reader that has seen all frames before it. */
+  readonly closing: string
 }
 
 export const streamStart: StreamState = { fingerprint: null }
-export const doneFrame = 'data: [DONE]\n\n'
+const doneFrame = 'data: [DONE]\n\n'
 export const keepAliveFrame = ': keep-alive\n\n'
 
 export function chatFrames(facts: ChatFacts, state: StreamState, { sequence, entry }: LogEvent): Frames {
@@ -39,12 +41,15 @@ export function chatFrames(facts: ChatFacts, state: StreamState, { sequence, ent
     case 'start': {
       const next = { fingerprint: entry.fingerprint }
       const isFirst = state.fingerprint === null
-      return { state: next, text: isFirst ? frame(choiceChunk(facts, next, roleDelta, null), sequence) : '' }
+      return shown(next, isFirst ? frame(choiceChunk(facts, next, roleDelta, null), sequence) : '')
     }
     case 'token':
-      return { state, text: entry.text === '' ? '' : frame(choiceChunk(facts, state, delta(entry), null), sequence) }
+      return shown(state, entry.text === '' ? '' : frame(choiceChunk(facts, state, delta(entry), null), sequence))
     case 'end':
-      return { state, text: endFrames(facts, state, entry, sequence) }
+      return {
+        ...shown(state, endFrames(facts, state, entry, sequence)),
+        closing: endError(entry) === null ? doneFrame : '',
+      }
     default:
       return entry satisfies never
   }
@@ -70,9 +75,13 @@ function endFrames(facts: ChatFacts, state: StreamState, entry: EndEntry, sequen
   const error = endError(entry)
   if (error !== null) return errorFrame(error, sequence)
   const last = choiceChunk(facts, state, {}, entry.finishReasons[0] ?? 'stop')
-  if (!facts.includeUsage) return frame(last, sequence) + doneFrame
+  if (!facts.includeUsage) return frame(last, sequence)
   const usage = { ...chunk(facts, state), choices: [], usage: usageObject(entry.usage) }
-  return frame(last, null) + frame(usage, sequence) + doneFrame
+  return frame(last, null) + frame(usage, sequence)
+}
+
+function shown(state: StreamState, text: string): Frames {
+  return { state, text, closing: '' }
 }
 
 const roleDelta = { role: 'assistant', content: '' }

@@ -45,6 +45,7 @@ export function frameStream(
       state = frames.state
       hasToken ||= event.entry.kind === 'token'
       if (event.sequence > after) text += frames.text
+      text += frames.closing
     }
     const isEnd = events.at(-1)?.entry.kind === 'end'
     return text === '' && !isEnd ? null : { text, isEnd }

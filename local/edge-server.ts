@@ -6,7 +6,6 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type V4ModuleDefinition } from 'miniflare'
 import { parseKey } from '../contract/key-format.ts'
 import { keyDigest } from '../edge/auth/digest.ts'
@@ -39,7 +38,7 @@ const compatibility = {
   date: '2026-07-01',
   flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
 }
-const migrationsFolder = fileURLToPath(new URL('../edge/d1/migrations', import.meta.url))
+const migrationsFolder = join(import.meta.dirname, '..', 'edge/d1/migrations')
 const pepperId = 'p1'
 export const localTenantId = 'tenant-local'
 

@@ -25,7 +25,7 @@ function framesOf(log: readonly LogEvent[], given: ChatFacts = facts, state: Str
   for (const event of log) {
     const frames = chatFrames(given, state, event)
     state = frames.state
-    text += frames.text
+    text += frames.text + frames.closing
   }
   return { text, state }
 }
@@ -142,11 +142,12 @@ describe('chatFrames()', () => {
         const frames = chatFrames(facts, state, event)
         state = frames.state
         if (event.sequence > from) seen += frames.text
+        seen += frames.closing
       }
       return seen
     }
     for (const { sequence } of log) {
-      const before = framesOf(log.slice(0, sequence)).text
+      const before = framesOf(log.slice(0, sequence)).text.replace('data: [DONE]\n\n', '')
       expect(before + bodies(sequence)).toBe(framesOf(log).text)
     }
   })

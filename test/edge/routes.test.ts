@@ -1,0 +1,64 @@
+/** I16 by walking the router: whatever is registered demands a key unless it is listed as public. Runs in Node: no I/O. */
+import { describe, expect, it } from 'vitest'
+import { createApp } from '../../edge/app.ts'
+import type { Env } from '../../edge/env.ts'
+import { middlewarePattern, publicPaths } from '../../edge/middleware/auth.ts'
+
+/** Settings only: a request that reached a store would throw, and be a 500. */
+const env = {
+  REDIS_URL: 'redis://127.0.0.1:1',
+  AXLE_ENV: 'local',
+  AXLE_PEPPER: 'pepper-of-the-tests-0123456789-abcdef',
+} as Env
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const app = createApp()
+const paths = [...new Set(app.routes.map((route) => route.path))].filter((path) => path !== middlewarePattern)
+
+async function codeOf(response: Response): Promise<string> {
+  const body: { error: { code: string } } = await response.json()
+  return body.error.code
+}
+
+describe('the router', () => {
+  it('has the routes of the API', () => {
+    expect(paths.sort()).toEqual(['/healthz', '/readyz', '/v1/chat/completions', '/v1/models', '/v1/models/:model{.+}'])
+  })
+
+  const guarded = paths.filter((path) => !publicPaths.has(path)).map((path) => path.replace(/:\w+(\{.*\})?/, 'x'))
+  it.each(guarded.flatMap((path) => methods.map((method) => [method, path] as const)))(
+    'I16: %s %s without a key is 401',
+    async (method, path) => {
+      const response = await app.request(path, { method }, env)
+      expect(response.status).toBe(401)
+      expect(await codeOf(response)).toBe('missing_api_key')
+      expect(response.headers.get('x-request-id')).toMatch(/^req_/)
+    },
+  )
+
+  it('lists no public path that is not registered', () => {
+    expect([...publicPaths].filter((path) => !paths.includes(path))).toEqual([])
+  })
+
+  it.each(['/', '/v1', '/v1/nope', '/healthz/x', '/V1/models', '//v1/models'])('%s is 404', async (path) => {
+    const response = await app.request(path, {}, env)
+    expect(response.status).toBe(404)
+    expect(await codeOf(response)).toBe('not_found')
+  })
+
+  it.each(['POST', 'DELETE'])('%s /healthz is 405', async (method) => {
+    expect((await app.request('/healthz', { method }, env)).status).toBe(405)
+  })
+
+  it.each([
+    { AXLE_PEPPER: '' },
+    { AXLE_PEPPER: 'short' },
+    { AXLE_PEPPER: 'x'.repeat(64) },
+    { AXLE_PEPPER: 'changeme'.repeat(4) },
+    { AXLE_ENV: 'staging' },
+    { REDIS_URL: '' },
+  ])('does not serve with %o', async (change) => {
+    const response = await app.request('/v1/models', {}, { ...env, AXLE_ENV: 'production', ...change } as Env)
+    expect(response.status).toBe(500)
+    expect(await codeOf(response)).toBe('internal_error')
+  })
+})
