@@ -10,13 +10,19 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { z } from 'zod'
+import { parseJobId } from '../../contract/ids.ts'
+import { keys } from '../../contract/keys.ts'
 import { takeoverBudgetMs } from '../../contract/limits.ts'
 import { type Stack, startStack } from '../fixtures/stack.ts'
 
 const concurrency = 16
 const disconnectBudgetMs = 3_000
 const pollMs = 20
-const longQuestion = 'What is 4821 + 397?'
+const shortQuestion = 'What is 4821 + 397?'
+/** 261 tokens. */
+const longQuestion = 'Count from 1 to 90 then 1 to 90'
+/** The model loses itself in this one: it goes on to the end of its context. */
+const endlessQuestion = `Sort: ${Array.from({ length: 60 }, (_, i) => (i * 37 + 11) % 100).join(', ')}`
 
 interface Question {
   readonly content: string
@@ -98,7 +104,7 @@ async function answersTogether(
 
 /** Arrival times of the frames that carry text: most tokens must come in a chunk of their own, spread over the answer. */
 async function tokensOneByOne(stack: Stack): Promise<void> {
-  const response = await post(stack, { content: longQuestion, think: true })
+  const response = await post(stack, { content: shortQuestion, think: true })
   const startedMs = performance.now()
   const arrivals: number[] = []
   let frames = 0
@@ -118,21 +124,40 @@ async function tokensOneByOne(stack: Stack): Promise<void> {
 async function clientLeaves(stack: Stack): Promise<void> {
   for (const stream of [true, false]) {
     const abort = new AbortController()
-    const leaving = post(stack, { content: longQuestion, think: true }, { stream, signal: abort.signal })
-    leaving.catch(() => undefined)
-    await until(async () => (await running(stack)) > 0, disconnectBudgetMs, 'the sequence runs')
+    const leaving = post(stack, { content: endlessQuestion, think: true }, { stream, signal: abort.signal })
+    const gone = leaving.then((response) => response.text()).catch(() => null)
+    const [jobId] = await until(
+      async () => (await stack.connection.zrange(keys.open, '0', '-1')).map(parseJobId).filter((id) => id !== null),
+      (ids) => ids.length > 0,
+      'the job is admitted',
+    )
+    assert(jobId !== undefined)
+    const field = (name: string) => stack.connection.hget(keys.job(jobId), name)
+    await until(
+      () => field('completionTokens'),
+      (count) => Number(count) > 5,
+      'it answers',
+    )
     abort.abort()
+    assert.equal(await gone, null, 'the client left before the end')
     const leftMs = performance.now()
-    await until(async () => (await running(stack)) === 0, disconnectBudgetMs, 'the sequence is dropped')
-    console.log(`  client left (${stream ? 'stream' : 'no stream'}): dropped after ${elapsed(leftMs)}`)
+    await until(
+      () => field('status'),
+      (status) => status === 'cancelled',
+      'the engine drops the sequence',
+    )
+    const tokens = await field('completionTokens')
+    console.log(
+      `  client left (${stream ? 'stream' : 'no stream'}): dropped ${elapsed(leftMs)} later, at ${tokens} tokens`,
+    )
   }
 }
 
 async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<void> {
-  const question: Question = { content: longQuestion, think: true, expected: null }
-  const whole = await ask(client, stack.model, question)
+  const counting: Question = { content: longQuestion, think: true, expected: null }
+  const whole = await ask(client, stack.model, counting)
   for (let round = 0; round < times; round++) {
-    const stream = await client.chat.completions.create({ ...body(stack.model, question), stream: true })
+    const stream = await client.chat.completions.create({ ...body(stack.model, counting), stream: true })
     let text = ''
     let longestWaitMs = 0
     let lastMs = performance.now()
@@ -142,7 +167,7 @@ async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<
       lastMs = performance.now()
       const delta = chunk.choices[0]?.delta
       text += reasoningFields.parse(delta ?? {}).reasoning_content ?? delta?.content ?? ''
-      if (!isKilled && text.length > 5 + round * 7) {
+      if (!isKilled && text.length > 5 + round * 50) {
         isKilled = true
         const [beat] = await stack.heartbeats()
         assert(beat !== undefined, 'a worker is alive')
@@ -227,15 +252,13 @@ async function* decode(response: Response): AsyncGenerator<string> {
   for await (const bytes of response.body) yield decoder.decode(bytes, { stream: true })
 }
 
-async function running(stack: Stack): Promise<number> {
-  const beats = await stack.heartbeats()
-  return beats.reduce((count, beat) => count + beat.running + beat.waiting, 0)
-}
-
-async function until(condition: () => Promise<boolean>, budgetMs: number, claim: string): Promise<void> {
-  const deadlineMs = performance.now() + budgetMs
-  while (!(await condition())) {
-    assert(performance.now() < deadlineMs, `Within ${budgetMs} ms ${claim}`)
+/** Looks until what it sees holds; within the budget of a client that leaves. */
+async function until<T>(look: () => Promise<T>, holds: (seen: T) => boolean, claim: string): Promise<T> {
+  const deadlineMs = performance.now() + disconnectBudgetMs
+  for (;;) {
+    const seen = await look()
+    if (holds(seen)) return seen
+    assert(performance.now() < deadlineMs, `Within ${disconnectBudgetMs} ms ${claim}`)
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }
