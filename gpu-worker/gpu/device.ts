@@ -44,7 +44,6 @@ export class Gpu {
   readonly adapter: AdapterFacts
   readonly deadlineMs: number
   #failure: GpuError | null = null
-  #isClosing = false
   readonly #failed: Promise<never>
   #fail: (error: GpuError) => void = () => {}
 
@@ -63,9 +62,7 @@ export class Gpu {
     device.addEventListener('uncapturederror', (event) => {
       this.#fail(new GpuError('uncaptured', `The GPU refused a command: ${event.error.message}`))
     })
-    void device.lost.then((info) => {
-      if (!this.#isClosing) this.#fail(new GpuError('device-lost', `The GPU device was lost: ${info.message}`))
-    })
+    void this.#watch()
   }
 
   get limits(): GPUSupportedLimits {
@@ -102,9 +99,15 @@ export class Gpu {
     await this.wait(this.device.queue.onSubmittedWorkDone(), what)
   }
 
+  /** From here on every wait and check throws. */
   close(): void {
-    this.#isClosing = true
     this.device.destroy()
+    this.#fail(new GpuError('device-lost', 'The GPU device was closed'))
+  }
+
+  async #watch(): Promise<void> {
+    const { message } = await this.device.lost
+    this.#fail(new GpuError('device-lost', `The GPU device was lost: ${message}`))
   }
 }
 

@@ -4,7 +4,7 @@
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, rowBytes, type Activation } from './matrix.ts'
-import type { NormWeight } from './rms-norm.ts'
+import type { NormWeight } from './norm-weight.ts'
 import { wgsl } from './wgsl.ts'
 
 export interface ExpertCombineOperands {

@@ -12,7 +12,7 @@ import { GpuError } from '../gpu/gpu-error.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
 import { buildRecipe } from '../gpu/recipe.ts'
 import { entryBytes } from '../kernels/latent-pages.ts'
-import { ROWS_TOGETHER } from '../kernels/matmul.ts'
+import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
 import { BLOCK_TOKENS } from '../kernels/step-input.ts'
 import { kernelDigest } from '../kernels/wgsl.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
@@ -42,6 +42,8 @@ export interface LoadOptions extends DeviceOptions {
   readonly kvBytesMax?: number
   /** A smaller binding limit than the adapter's: for tests. */
   readonly bindingBytesMax?: number
+  /** Replaces the config's inverse RoPE frequencies, f32 [rope / 2]: to repeat a reference that rounded its own. */
+  readonly inverseFrequencies?: (config: ModelConfig) => Float32Array
   readonly onProgress?: (progress: LoadProgress) => void
 }
 
@@ -98,7 +100,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     buildRecipe(gpu, pipelines, scratchBuffers, samplerSegments(parts)),
   ])
   await gpu.idle('loading the model')
-  const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config))
+  const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config)))
   const { expertsPerToken } = config
   const model = { gpu, buffers: owners, scratch, writer, layers, logits, sampler, expertsPerToken }
   return {

@@ -66,9 +66,10 @@ export class RopeTable {
   readonly #factor: number
   readonly #pages = new Map<number, Float32Array>()
 
-  constructor(config: ModelConfig) {
+  /** `frequencies`: f32 [rope / 2] */
+  constructor(config: ModelConfig, frequencies = inverseFrequencies(config.rope, config.qkRopeHeadDim)) {
     this.width = config.qkRopeHeadDim
-    this.#frequencies = inverseFrequencies(config.rope, this.width)
+    this.#frequencies = frequencies
     this.#factor = f32(attentionFactor(config.rope))
   }
 

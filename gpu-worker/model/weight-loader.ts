@@ -6,7 +6,7 @@
 import type { Buffers, Slice } from '../gpu/buffers.ts'
 import type { Uploader } from '../gpu/upload.ts'
 import { bytesPerValue, rowBytes, type Matrix, type WeightFormat } from '../kernels/matrix.ts'
-import type { NormWeight } from '../kernels/rms-norm.ts'
+import type { NormWeight } from '../kernels/norm-weight.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import type { Checkpoint, TensorInfo } from './checkpoint.ts'
 import { planWindows, type StackPart } from './placement.ts'

@@ -6,11 +6,11 @@
  *
  * Values stay as stored. `post_mlp_layernorm` of dense layers is on disk and ignored, as transformers does.
  */
-import { Buffers } from '../gpu/buffers.ts'
+import type { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Uploader } from '../gpu/upload.ts'
 import type { Matrix } from '../kernels/matrix.ts'
-import type { NormWeight } from '../kernels/rms-norm.ts'
+import type { NormWeight } from '../kernels/norm-weight.ts'
 import type { AttentionWeights } from '../layers/attention.ts'
 import type { DenseMlpWeights } from '../layers/dense-mlp.ts'
 import type { ExpertMlpWeights } from '../layers/expert-mlp.ts'

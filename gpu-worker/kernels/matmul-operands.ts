@@ -1,0 +1,40 @@
+/**
+ * What a product y = x · Wᵀ works on, and the constants both of its shaders take.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import { holding } from '../gpu/program.ts'
+import { bytesOfRows, rowVectors, type Activation, type Matrix, type MatrixWindow } from './matrix.ts'
+
+export interface MatmulOperands {
+  /** f32 [rows, columnCount] */
+  readonly x: Activation
+  readonly matrix: Matrix
+  /** f32 [rows, rowCount] */
+  readonly y: Activation
+}
+
+/** Throws a RangeError unless x, W and y fit each other. */
+export function checkShapes({ x, matrix, y }: MatmulOperands): void {
+  if (x.width !== matrix.columnCount || y.width !== matrix.rowCount) {
+    throw new RangeError(`Shapes do not fit: x ${x.width}, W ${matrix.rowCount}×${matrix.columnCount}, y ${y.width}`)
+  }
+}
+
+export function matmulConstants({ x, matrix, y }: MatmulOperands, window: MatrixWindow) {
+  return {
+    K: matrix.columnCount,
+    X_VECTORS: x.stride / 4,
+    W_VECTORS: rowVectors(matrix.columnCount, window.format),
+    ROWS_IN_WINDOW: window.rowCount,
+    Y_STRIDE: y.stride,
+    Y_OFFSET: window.rowStart,
+  }
+}
+
+export function matmulBindings({ x, matrix, y }: MatmulOperands, window: MatrixWindow, rowsMax: number): Slice[] {
+  return [
+    holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
+    holding(window.slice, window.rowCount * rowVectors(matrix.columnCount, window.format) * 16, 'weights'),
+    holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
+  ]
+}
