@@ -44,7 +44,7 @@ export function chatFrames(facts: ChatFacts, state: StreamState, { sequence, ent
       return shown(next, isFirst ? frame(choiceChunk(facts, next, roleDelta, null), sequence) : '')
     }
     case 'token':
-      return shown(state, entry.text === '' ? '' : frame(choiceChunk(facts, state, delta(entry), null), sequence))
+      return shown(state, entry.text === '' ? '' : frame(choiceChunk(facts, state, deltaOf(entry), null), sequence))
     case 'end':
       return {
         ...shown(state, endFrames(facts, state, entry, sequence)),
@@ -87,7 +87,7 @@ function shown(state: StreamState, text: string): Frames {
 const roleDelta = { role: 'assistant', content: '' }
 
 /** Reasoning goes out under both names in use; the answer under one. */
-function delta(entry: TokenEntry) {
+function deltaOf(entry: TokenEntry) {
   return entry.channel === 'reasoning'
     ? { reasoning_content: entry.text, reasoning: entry.text }
     : { content: entry.text }

@@ -73,7 +73,7 @@ export class JobReader {
     this.#newest = Math.max(this.#newest, sequence)
     if (sequence === this.#sequence + 1 && this.#wake !== null && !this.#mustLook) {
       this.#advance(sequence, json)
-      this.#resume(line(sequence, json))
+      this.#resume(lineOf(sequence, json))
     } else {
       this.look()
     }
@@ -151,7 +151,7 @@ export class JobReader {
     if (last === undefined) return null
     this.#advance(last.sequence, last.json)
     this.#mustLook = page.entries.length === pageEntriesMax || this.#newest > this.#sequence
-    return page.entries.map(({ sequence, json }) => line(sequence, json)).join('')
+    return page.entries.map(({ sequence, json }) => lineOf(sequence, json)).join('')
   }
 
   /** Redis is away: waits for word that it is back, or that the wait is over. */
@@ -164,7 +164,7 @@ export class JobReader {
   }
 }
 
-function line(sequence: number, json: string): string {
+function lineOf(sequence: number, json: string): string {
   return `${sequence} ${json}\n`
 }
 

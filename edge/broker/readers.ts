@@ -72,7 +72,7 @@ export class Readers {
     const afterSequence = message.indexOf(' ', afterId + 1)
     const sequence = Number(message.slice(afterId + 1, afterSequence))
     const json = message.slice(afterSequence + 1)
-    for (const reader of [...audience.readers]) reader.hear(sequence, json)
+    for (const reader of audience.readers) reader.hear(sequence, json)
   }
 
   lookAll(): void {
@@ -86,9 +86,9 @@ export class Readers {
     const nowMs = Date.now()
     const downSinceMs = this.downSinceMs()
     const isOutage = downSinceMs !== null && nowMs - downSinceMs > outageMaxMs
-    for (const [id, { readers }] of [...this.#audiences]) {
+    for (const [id, { readers }] of this.#audiences) {
       const isOverdue = nowMs - decodeTime(id) > waitMaxMs
-      for (const reader of [...readers]) {
+      for (const reader of readers) {
         if (isOverdue) reader.fail(overdueError)
         else if (isOutage) reader.fail(outageError)
         else reader.look()

@@ -9,11 +9,15 @@ import { parseJsonBody, type JsonObject } from '../json-body.ts'
 
 /** A body that has not arrived by then comes from a client that is stuck, or means harm. */
 export const bodyDeadlineMs = 30_000
+/**
+ * Of a body that is too large this much is still read and dropped: a client that is cut off while it sends sees a broken
+ * connection, not the answer that says why.
+ */
+const discardBytesMax = 16 * bodyBytesMax
 
 /** @throws AppError 400, 408, 413 or 415. */
 export async function readJsonBody(request: Request): Promise<JsonObject> {
   requireJson(request.headers)
-  if (Number(request.headers.get('content-length') ?? 0) > bodyBytesMax) throw tooLarge()
   return parseJsonBody(request.body === null ? new Uint8Array() : await readBytes(request.body))
 }
 
@@ -45,10 +49,12 @@ async function readBytes(body: ReadableStream<Uint8Array>): Promise<Uint8Array> 
   try {
     for (;;) {
       const { done, value } = await Promise.race([reader.read(), deadline])
+      if (done && byteCount > bodyBytesMax) throw tooLarge()
       if (done) return concatenate(chunks, byteCount)
       byteCount += value.length
-      if (byteCount > bodyBytesMax) throw tooLarge()
-      chunks.push(value)
+      if (byteCount > discardBytesMax) throw tooLarge()
+      if (byteCount <= bodyBytesMax) chunks.push(value)
+      else chunks.length = 0
     }
   } catch (error) {
     // Unread bytes are dropped with the connection.

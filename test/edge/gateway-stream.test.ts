@@ -33,6 +33,48 @@ async function take(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
   return value
 }
 
+const repeated = (key: string, headers: Record<string, string> = {}) => ({
+  headers: { 'idempotency-key': key, ...headers },
+})
+
+/** As an engine does: a token now and then, until it is told to stop. */
+async function keepSaying(say: (text: string) => Promise<void>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await say('y')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** How long after a client left in mid-answer the worker is told to stop. */
+async function leaves(body: object, isStream: boolean): Promise<number> {
+  const leaving = new AbortController()
+  const answer = edge.chat(body, { signal: leaving.signal })
+  const job = await worker.next()
+  await job.start()
+  if (isStream) {
+    const events = readEvents(await answer)
+    await take(events)
+    await job.say('x')
+    await take(events)
+  }
+  const outcome = answer.catch(() => null)
+  const leftAtMs = performance.now()
+  leaving.abort()
+  const producing = new AbortController()
+  const tokens = isStream ? keepSaying(job.say.bind(job), producing.signal) : Promise.resolve()
+  await worker.cancelled(job.record.id)
+  const elapsedMs = performance.now() - leftAtMs
+  producing.abort()
+  await tokens
+  await outcome
+  await job.end({ status: 'cancelled', finishReasons: [] })
+  return elapsedMs
+}
+
+function auto(content: string): Promise<Response> {
+  return edge.chat({ ...chat, messages: [{ role: 'user', content }], thinking: { type: 'auto' } })
+}
+
 describe('an answer', () => {
   it('is one object when it is not streamed, and the request reaches the worker as it was meant', async () => {
     const answer = edge.chat({ ...chat, seed: -7, max_tokens: 5, temperature: 0, stop: 'x', reasoning_effort: 'low' })
@@ -184,10 +226,6 @@ describe('an answer', () => {
 })
 
 describe('a repeated request', () => {
-  const repeated = (key: string, headers: Record<string, string> = {}) => ({
-    headers: { 'idempotency-key': key, ...headers },
-  })
-
   it('joins the job it names, late, and gets the same bytes; after Last-Event-ID exactly the rest', async () => {
     const first = edge.chat(streamed, repeated('join'))
     const job = await worker.next()
@@ -249,39 +287,6 @@ describe('a repeated request', () => {
 })
 
 describe('a client that leaves', () => {
-  async function leaves(body: object, isStream: boolean): Promise<number> {
-    const leaving = new AbortController()
-    const answer = edge.chat(body, { signal: leaving.signal })
-    const job = await worker.next()
-    await job.start()
-    if (isStream) {
-      const events = readEvents(await answer)
-      await take(events)
-      await job.say('x')
-      await take(events)
-    }
-    const outcome = answer.catch(() => null)
-    const leftAtMs = performance.now()
-    leaving.abort()
-    const producing = new AbortController()
-    const tokens = isStream ? keepSaying(job.say.bind(job), producing.signal) : Promise.resolve()
-    await worker.cancelled(job.record.id)
-    const elapsedMs = performance.now() - leftAtMs
-    producing.abort()
-    await tokens
-    await outcome
-    await job.end({ status: 'cancelled', finishReasons: [] })
-    return elapsedMs
-  }
-
-  /** As an engine does: a token now and then, until it is told to stop. */
-  async function keepSaying(say: (text: string) => Promise<void>, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await say('y')
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-  }
-
   it('ends its streamed job within the budget', async () => {
     expect(await leaves(streamed, true)).toBeLessThan(dropBudgetMs)
   })
@@ -315,9 +320,6 @@ describe('a client that leaves', () => {
 })
 
 describe('auto', () => {
-  const auto = (content: string) =>
-    edge.chat({ ...chat, messages: [{ role: 'user', content }], thinking: { type: 'auto' } })
-
   it.each([
     ['Prove that 2 + 2 = 4 step by step.', 'think', true],
     ['Hello there', 'non-think', false],

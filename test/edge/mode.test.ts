@@ -21,6 +21,8 @@ const choose = (given: Partial<ModeParameters>) => chooseMode({ ...nothing, ...g
 const chosen = (think: boolean, effort: string | null = null): ModeChoice =>
   ({ kind: 'chosen', thinking: { think, effort, budget: null } }) as ModeChoice
 
+const ask = (content: string) => countCues([{ role: 'user', content }])
+
 describe('chooseMode()', () => {
   it('takes Non-Think when nothing is asked', () => {
     expect(choose({})).toEqual(chosen(false))
@@ -66,8 +68,6 @@ describe('chooseMode()', () => {
 })
 
 describe('auto', () => {
-  const ask = (content: string) => countCues([{ role: 'user', content }])
-
   it.each([
     'Hello!',
     'What is the capital of France?',

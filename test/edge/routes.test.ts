@@ -57,7 +57,7 @@ describe('the router', () => {
     { AXLE_ENV: 'staging' },
     { REDIS_URL: '' },
   ])('does not serve with %o', async (change) => {
-    const response = await app.request('/v1/models', {}, { ...env, AXLE_ENV: 'production', ...change } as Env)
+    const response = await app.request('/v1/models', {}, { ...env, AXLE_ENV: 'production', ...change })
     expect(response.status).toBe(500)
     expect(await codeOf(response)).toBe('internal_error')
   })

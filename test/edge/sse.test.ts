@@ -1,5 +1,5 @@
 /** Frames as a function of (request, log prefix), and the whole answer as what the frames add up to. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { AppError } from '../../contract/errors.ts'
 import type { EndEntry, LogEntry, LogEvent, TokenEntry } from '../../contract/event.ts'
@@ -28,6 +28,19 @@ function framesOf(log: readonly LogEvent[], given: ChatFacts = facts, state: Str
     text += frames.text + frames.closing
   }
   return { text, state }
+}
+
+/** What a reader is sent that has seen the events up to `sequence`. */
+function framesAfter(log: readonly LogEvent[], sequence: number): string {
+  let state = streamStart
+  let text = ''
+  for (const event of log) {
+    const frames = chatFrames(facts, state, event)
+    state = frames.state
+    if (event.sequence > sequence) text += frames.text
+    text += frames.closing
+  }
+  return text
 }
 
 /** As a client parses: blank-line separated events of `id` and `data` lines. */
@@ -135,20 +148,9 @@ describe('chatFrames()', () => {
   })
 
   it('a reader that saw up to any event needs exactly the frames after it', () => {
-    const bodies = (from: number) => {
-      let state = streamStart
-      let seen = ''
-      for (const event of log) {
-        const frames = chatFrames(facts, state, event)
-        state = frames.state
-        if (event.sequence > from) seen += frames.text
-        seen += frames.closing
-      }
-      return seen
-    }
     for (const { sequence } of log) {
       const before = framesOf(log.slice(0, sequence)).text.replace('data: [DONE]\n\n', '')
-      expect(before + bodies(sequence)).toBe(framesOf(log).text)
+      expect(before + framesAfter(log, sequence)).toBe(framesOf(log).text)
     }
   })
 })
