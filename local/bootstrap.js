@@ -98,11 +98,12 @@ function watchNpm(onGone) {
   return watch
 }
 
-/** npm runs scripts through a shell, which some shells replace by the script's command and others do not. */
+/** npm runs scripts through a shell; some shells make way for the script's command, others stay in between. */
 function npmAboveUs() {
   const parent = describeProcess(process.ppid)
   if (parent === undefined) return undefined
-  return identityOf(/^(npm|node)/.test(parent.name) ? process.ppid : parent.parentPid)
+  const isShell = /^-?(sh|dash|bash|zsh|ksh|ash|busybox)$/.test(parent.name)
+  return identityOf(isShell ? parent.parentPid : process.ppid)
 }
 
 /**

@@ -1,0 +1,36 @@
+/**
+ * `npm run axle -- <command>`: the command line for people who work on Axle. It knows the commands' names only; each lives
+ * in a file of its own and is loaded when asked for.
+ */
+
+interface Command {
+  readonly summary: string
+  load(): Promise<(args: string[]) => Promise<void>>
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  logits: {
+    summary: 'logits of given token ids, through the serving engine, as safetensors',
+    load: async () => (await import('./logits.ts')).logits,
+  },
+}
+
+const [name, ...args] = process.argv.slice(2)
+if (name === undefined || name === '--help' || name === '-h') {
+  console.log(help())
+} else {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) {
+    console.error(`No such command: ${name}\n\n${help()}`)
+    process.exitCode = 2
+  } else {
+    await (
+      await command.load()
+    )(args)
+  }
+}
+
+function help(): string {
+  const lines = Object.entries(commands).map(([command, { summary }]) => `  ${command.padEnd(10)} ${summary}`)
+  return `npm run --silent axle -- <command> [options]\n\nCommands:\n${lines.join('\n')}\n\n<command> --help tells more.`
+}
