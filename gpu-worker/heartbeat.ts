@@ -28,7 +28,7 @@ export class Heartbeats {
     this.#liveWorkerIds = [options.workerId]
   }
 
-  /** Workers with a heartbeat, as of the last one here; this worker is among them. */
+  /** Workers with a heartbeat, as of the last one here, this worker among them; another array only when they changed. */
   get liveWorkerIds(): readonly string[] {
     return this.#liveWorkerIds
   }
@@ -65,7 +65,8 @@ export class Heartbeats {
       const beats = await redis.mget(workerIds.map((id) => keys.worker(id)))
       const dead = workerIds.filter((_id, position) => beats[position] === null)
       if (dead.length > 0) await redis.srem(keys.workers, ...dead)
-      this.#liveWorkerIds = workerIds.filter((id) => !dead.includes(id))
+      const alive = workerIds.filter((id) => !dead.includes(id)).sort()
+      if (alive.join() !== this.#liveWorkerIds.join()) this.#liveWorkerIds = alive
     } catch (error) {
       log.warn({ err: error }, 'cannot write the heartbeat')
     }

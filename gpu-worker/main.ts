@@ -11,11 +11,13 @@ import { pino } from 'pino'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
 import { loadModelText } from './model/model-text.ts'
 import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
+import { openLink, whenConnected } from './redis-link.ts'
 import { parseSettings, type WorkerSettings } from './settings.ts'
 import { describeFailure } from './start-failure.ts'
 import { startWorker } from './worker.ts'
 
 const closeGraceMs = 1_000
+const redisDeadlineMs = 5_000
 const log = pino({ name: 'gpu-worker' })
 let stop = async (): Promise<void> => undefined
 let isStopping = false
@@ -32,6 +34,7 @@ try {
 
 async function serve(settings: WorkerSettings): Promise<void> {
   const { modelDir, modelId, modelAliases, workerId, laneCount, redisUrl } = settings
+  await requireRedis(redisUrl)
   await tellLauncher({ kind: 'progress', step: 'reading the tokenizer' })
   const text = await loadModelText(modelDir, modelId)
   const loaded = await load(settings)
@@ -63,6 +66,17 @@ async function serve(settings: WorkerSettings): Promise<void> {
   log.info({ ...facts, kvBytes: loaded.kvBytes, weightBytes: loaded.weightBytes }, 'ready')
   await tellLauncher({ kind: 'ready', facts })
   await worker.ended
+}
+
+/** Before minutes go into loading a model. @throws RedisGone. */
+async function requireRedis(redisUrl: string): Promise<void> {
+  await tellLauncher({ kind: 'progress', step: 'asking for Redis' })
+  const link = openLink(redisUrl, { log })
+  try {
+    await whenConnected(link, redisDeadlineMs)
+  } finally {
+    link.disconnect()
+  }
 }
 
 /** The launcher hears of every tenth of the weights. */

@@ -23,6 +23,8 @@ export function describeFailure(error: unknown): StartFailure {
       return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
     case 'RedisGone':
       return { message, wayOut: 'Start Redis, or point REDIS_URL at one that runs and lets this worker in.' }
+    case 'ReplyError':
+      return { message: `Redis refused a command: ${message}`, wayOut: 'Check the user and password in REDIS_URL.' }
     case 'StepFailed':
       return {
         message: `${message}: ${error.cause instanceof Error ? error.cause.message : 'the GPU gave no reason'}`,

@@ -6,9 +6,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { ServedModel } from '../contract/heartbeat.ts'
-import { decodeServedModel } from '../contract/heartbeat.ts'
-import { channels, keys } from '../contract/keys.ts'
+import { channels } from '../contract/keys.ts'
 import { heartbeatMs, heartbeatTtlMs, lockMs, lockRenewMs, suspectStalledCount } from '../contract/limits.ts'
 import { readScriptSources } from '../contract/script-files.ts'
 import { JobScripts, type ScriptSources } from '../contract/scripts.ts'
@@ -22,6 +20,7 @@ import { LaneQueues } from './lane-queues.ts'
 import { Locks } from './locks.ts'
 import type { ModelText } from './model/model-text.ts'
 import { openLink, whenConnected } from './redis-link.ts'
+import { announceModel } from './served-model.ts'
 import { warmUp } from './warm-up.ts'
 
 export interface WorkerOptions {
@@ -118,7 +117,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       }
     },
   })
-  const owned = () => ownedLanes(workerId, heartbeats.liveWorkerIds, laneCount)
+  let ownedBefore = { liveWorkerIds: heartbeats.liveWorkerIds, lanes: ownedLanes(workerId, [], laneCount) }
+  const owned = () => {
+    const { liveWorkerIds } = heartbeats
+    if (liveWorkerIds !== ownedBefore.liveWorkerIds) {
+      ownedBefore = { liveWorkerIds, lanes: ownedLanes(workerId, liveWorkerIds, laneCount) }
+    }
+    return ownedBefore.lanes
+  }
   const queues = new LaneQueues(bullRedis, {
     laneCount,
     lockMs: timings.lockMs,
@@ -147,13 +153,12 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const stopped = new AbortController()
   const leave = async () => {
     locks.stop()
-    await Promise.race([heartbeats.stop().catch(() => undefined), delay(stopGraceMs)])
-    await queues.close().catch(() => undefined)
+    await Promise.race([Promise.allSettled([heartbeats.stop(), queues.close()]), delay(stopGraceMs)])
     close()
   }
 
   try {
-    await redis.set(keys.servedModel, JSON.stringify(await servedModel()))
+    await announceModel(redis, { id: text.modelId, aliases: [...options.modelAliases], contextTokens }, nowMs())
     await heartbeats.start()
     const firstTokenMs = await warmUp(engine, text)
     isReady = true
@@ -161,36 +166,32 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await listen()
     const looping = loop.run(stopped.signal)
     const consuming = consumer.run()
+    let stopping: Promise<void> | null = null
     const failing = Promise.race(
       [looping, consuming].map((running) => running.then(() => new Promise(() => undefined))),
     )
     const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
     failing.catch(async (error: unknown) => {
       // Nothing is handed back: a job that breaks the Runner every time must be counted by its takeovers.
+      stopping = Promise.resolve()
       stopped.abort()
       await leave()
       reject(error)
     })
-    const stop = async () => {
+    const handOver = async () => {
       stopped.abort()
-      await Promise.race([Promise.all([looping, consumer.stop(), consuming]), delay(stopGraceMs)])
-      await redis.publish(channels.wake, '0').catch(() => undefined)
+      await Promise.allSettled([looping, consumer.stop(), consuming])
+      await redis.publish(channels.wake, '0')
+    }
+    const stop = async () => {
+      await Promise.race([Promise.allSettled([handOver()]), delay(stopGraceMs)])
       await leave()
       resolve()
     }
-    let stopping: Promise<void> | null = null
     return { firstTokenMs, ended, stop: () => (stopping ??= stop()) }
   } catch (error) {
     await leave()
     throw error
-  }
-
-  /** Kept from its first serving on. */
-  async function servedModel(): Promise<ServedModel> {
-    const before = await redis.get(keys.servedModel)
-    const known = before === null ? null : decodeServedModel(before)
-    const created = known?.id === text.modelId ? known.created : Math.floor(nowMs() / 1_000)
-    return { id: text.modelId, aliases: [...options.modelAliases], contextTokens, created }
   }
 
   async function listen(): Promise<void> {

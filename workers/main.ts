@@ -14,7 +14,7 @@ import { JobScripts } from '../contract/scripts.ts'
 import { Janitor } from './janitor.ts'
 import { parseSettings, type WorkersSettings } from './settings.ts'
 
-const connectDeadlineMs = 10_000
+const connectDeadlineMs = 5_000
 const reconnectMs = 100
 const reconnectMsMax = 500
 const stopGraceMs = 4_000

@@ -1,0 +1,48 @@
+/** The GPU worker's process where it cannot start: one clear message with the way out, and exit 1. No GPU is needed. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runToEnd } from '../fixtures/child-process.ts'
+import { freePort, startRedis, type TestRedis } from '../fixtures/redis.ts'
+
+const script = 'gpu-worker/main.ts'
+const worker = { AXLE_MODEL: 'models/axk1-tiny', AXLE_WORKER_ID: 'w1' }
+let server: TestRedis
+let folder: string
+
+beforeAll(async () => {
+  server = await startRedis()
+  folder = await mkdtemp(join(tmpdir(), 'axle-checkpoint-'))
+})
+afterAll(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true })
+})
+
+describe('a GPU worker that cannot start', () => {
+  it('names the settings that are wrong', async () => {
+    const { exitCode, messages } = await runToEnd(script, { ...worker, REDIS_URL: 'http://x', AXLE_LANES: 'many' })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({ kind: 'fatal', message: expect.stringMatching(/REDIS_URL[^]*AXLE_LANES/) })
+  })
+
+  it('says that Redis does not answer, and keeps the password to itself', async () => {
+    const url = `redis://user:s3cret-pw@127.0.0.1:${await freePort()}`
+    const { exitCode, messages, output } = await runToEnd(script, { ...worker, REDIS_URL: url })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({ kind: 'fatal', wayOut: expect.stringContaining('REDIS_URL') })
+    expect(output + JSON.stringify(messages)).not.toContain('s3cret-pw')
+  })
+
+  it('says which file of the checkpoint is broken', async () => {
+    await writeFile(join(folder, 'config.json'), '{"model_type": "axk1"')
+    const { exitCode, messages } = await runToEnd(script, { ...worker, REDIS_URL: server.url, AXLE_MODEL: folder })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({
+      kind: 'fatal',
+      message: expect.stringContaining('config.json'),
+      wayOut: expect.stringContaining('AXLE_MODEL'),
+    })
+  })
+})

@@ -1,0 +1,170 @@
+/** What a GPU worker promises every job, with a fake Runner, real text and a real Redis. */
+import { describe, expect, it } from 'vitest'
+import type { JobId } from '../../contract/ids.ts'
+import { keys } from '../../contract/keys.ts'
+import { seedWords } from '../../gpu-worker/job-plan.ts'
+import { fakeAnswer } from '../fixtures/fault-stage.ts'
+import { readHistory } from '../fixtures/history.ts'
+import type { AskOptions } from '../fixtures/job-desk.ts'
+import { stopTokenId, WorkerBench } from '../fixtures/worker-bench.ts'
+
+const bench = WorkerBench.forThisFile()
+
+describe('a job', () => {
+  it('is answered token by token, and ends at its token limit as incomplete', async () => {
+    await bench.start()
+    const jobId = await bench.desk.ask({ request: { maxTokens: 20 } })
+    const { tokenIds, end } = await bench.outcomeOf(jobId)
+    expect(tokenIds).toEqual(fakeAnswer(7n, 20))
+    expect(end).toMatchObject({ status: 'incomplete', finishReasons: ['length'], error: null })
+    const prompt = bench.text.promptTokens({ messages: [{ role: 'user', content: 'Hello' }], think: false })
+    expect(end.usage.promptTokens).toBe(prompt.length)
+    expect(bench.desk.live(jobId)[0]?.entry).toEqual({
+      kind: 'start',
+      epoch: 1,
+      fingerprint: 'fake',
+      promptTokens: prompt.length,
+    })
+  })
+
+  it('ends at an end token as completed', async () => {
+    await bench.start({ stopIndex: () => 5 })
+    const { tokenIds, end } = await bench.outcomeOf(await bench.desk.ask())
+    expect(tokenIds).toEqual([...fakeAnswer(7n, 5), stopTokenId])
+    expect(end).toMatchObject({ status: 'completed', finishReasons: ['stop'] })
+  })
+
+  it('ends at a stop string, whose text and later tokens nobody sees', async () => {
+    await bench.start()
+    const whole = await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 30 } }))
+    const stop = whole.text.slice(12, 16)
+    const {
+      tokenIds,
+      text: said,
+      end,
+    } = await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 30, stop: [stop] } }))
+    expect(said).toBe(whole.text.slice(0, whole.text.indexOf(stop)))
+    expect(end).toMatchObject({ status: 'completed', finishReasons: ['stop'] })
+    expect(whole.tokenIds.slice(0, tokenIds.length)).toEqual(tokenIds)
+    expect(tokenIds.length).toBeLessThan(30)
+  })
+
+  it('counts the tokens of its reasoning', async () => {
+    await bench.start()
+    const thinking = { think: true, effort: null, budget: null }
+    const { end } = await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 9, thinking } }))
+    expect(end.usage).toMatchObject({ completionTokens: 9, reasoningTokens: 9 })
+  })
+
+  it('leaves nothing in BullMQ when it ended', async () => {
+    await bench.start()
+    await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 3 } }))
+    await expect.poll(() => bench.desk.redis.keys('*:bull:lane-0:0*')).toEqual([])
+    expect(await bench.desk.queue(0).getJobCounts('active', 'prioritized', 'wait', 'failed', 'completed')).toEqual({
+      active: 0,
+      prioritized: 0,
+      wait: 0,
+      failed: 0,
+      completed: 0,
+    })
+  })
+})
+
+describe('a job that cannot run', () => {
+  it('fails before any start entry when its prompt is longer than the context, with the numbers', async () => {
+    await bench.start()
+    const jobId = await bench.desk.ask({ request: { messages: [{ role: 'user', content: 'word '.repeat(3_000) }] } })
+    const { end } = await bench.outcomeOf(jobId)
+    expect(bench.desk.live(jobId).map(({ entry }) => entry.kind)).toEqual(['end'])
+    expect(end).toMatchObject({ status: 'failed', error: { code: 'context_length_exceeded', param: 'messages' } })
+    expect(end.error?.message).toMatch(/maximum context length is 2048 tokens.* resulted in \d{4,} tokens/)
+  })
+
+  it('fails as model_error on a logit that is no number, and its neighbour does not notice', async () => {
+    const [low] = seedWords(66n)
+    await bench.start({ isNotFinite: (seed, index) => seed[0] === low && index === 4 })
+    const [bad, good] = await Promise.all([
+      bench.desk.ask({ seed: 66n, request: { maxTokens: 20 } }),
+      bench.desk.ask({ seed: 8n, request: { maxTokens: 20 } }),
+    ])
+    expect((await bench.outcomeOf(bad)).end).toMatchObject({ status: 'failed', error: { code: 'model_error' } })
+    expect((await bench.outcomeOf(good)).tokenIds).toEqual(fakeAnswer(8n, 20))
+  })
+
+  it('fails alone when its record cannot be read', async () => {
+    await bench.start()
+    const jobId = await askWhileStopped({ request: { maxTokens: 3 } }, (id) =>
+      bench.desk.redis.hset(keys.job(id), 'request', '{"messages":7}'),
+    )
+    await bench.start()
+    expect((await bench.outcomeOf(jobId)).end).toMatchObject({ status: 'failed', error: { code: 'internal_error' } })
+    await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 3 } }))
+  })
+
+  it('is let go of quietly when it was cancelled before anyone took it', async () => {
+    const jobId = await askWhileStopped({}, (id) => bench.desk.scripts.cancel(id))
+    await bench.start()
+    await expect.poll(() => bench.desk.queue(0).getJob(jobId)).toBeUndefined()
+    expect((await bench.outcomeOf(jobId)).end).toMatchObject({ status: 'cancelled' })
+  })
+})
+
+describe('a log that a lost worker left', () => {
+  it('is continued at the next index, with a start entry of the new epoch', async () => {
+    const jobId = await halfWritten(5, { request: { maxTokens: 60 } })
+    await bench.startNext()
+    expect((await bench.outcomeOf(jobId)).tokenIds).toEqual(fakeAnswer(7n, 60))
+    const starts = bench.desk.live(jobId).filter(({ entry }) => entry.kind === 'start')
+    expect(starts.map(({ entry }) => entry.kind === 'start' && entry.epoch)).toEqual([1, 2])
+  })
+
+  it('that already holds the whole answer is only finished', async () => {
+    const jobId = await halfWritten(5, { request: { maxTokens: 200 } })
+    const { log: written } = await readHistory(bench.desk.redis, jobId)
+    const tokens = written.flatMap(({ entry }) => (entry.kind === 'token' ? entry.tokenIds : []))
+    await bench.desk.redis.hset(keys.job(jobId), 'request', await withLimit(jobId, tokens.length))
+    await bench.startNext()
+    const { tokenIds, end } = await bench.outcomeOf(jobId)
+    expect(tokenIds).toEqual(tokens)
+    expect(end).toMatchObject({ status: 'incomplete', finishReasons: ['length'] })
+  })
+
+  it('whose text is not what its tokens make fails the job loudly', async () => {
+    const jobId = await halfWritten(5, { request: { maxTokens: 200 } })
+    const { log: written } = await readHistory(bench.desk.redis, jobId)
+    const forged = written.map(({ sequence, entry }) =>
+      entry.kind === 'token' && entry.index === 2
+        ? { sequence, entry: { ...entry, text: 'forged' } }
+        : { sequence, entry },
+    )
+    await bench.desk.redis.del(keys.log(jobId))
+    for (const { sequence, entry } of forged) {
+      await bench.desk.redis.xadd(keys.log(jobId), `${sequence}-0`, 'entry', JSON.stringify(entry))
+    }
+    await bench.startNext()
+    expect((await bench.desk.end(jobId)).entry).toMatchObject({ status: 'failed', error: { code: 'internal_error' } })
+    expect(bench.lines.some((line) => line.includes('differs from its tokens'))).toBe(true)
+    expect(bench.lines.some((line) => line.includes('forged'))).toBe(false)
+  })
+})
+
+/** Asks while no worker runs, and lets `change` happen to the job before one does. */
+async function askWhileStopped(options: AskOptions, change: (jobId: JobId) => Promise<unknown>): Promise<JobId> {
+  await bench.stop()
+  const jobId = await bench.desk.ask(options)
+  await change(jobId)
+  return jobId
+}
+
+/** Stops the worker after `count` tokens: the job waits again, its log half written. */
+async function halfWritten(count: number, options: AskOptions): Promise<JobId> {
+  await bench.start({ stepMs: () => 5 })
+  const jobId = await bench.desk.ask(options)
+  await bench.desk.tokens(jobId, count)
+  await bench.stop()
+  return jobId
+}
+
+async function withLimit(jobId: JobId, maxTokens: number): Promise<string> {
+  return JSON.stringify({ ...JSON.parse((await bench.desk.redis.hget(keys.job(jobId), 'request')) ?? ''), maxTokens })
+}

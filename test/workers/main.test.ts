@@ -1,0 +1,36 @@
+/** The workers process: it says when it serves, leaves when told, and says why when it cannot start. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runToEnd } from '../fixtures/child-process.ts'
+import { freePort, startRedis, type TestRedis } from '../fixtures/redis.ts'
+
+const script = 'workers/main.ts'
+let server: TestRedis
+
+beforeAll(async () => {
+  server = await startRedis()
+})
+afterAll(() => server.stop())
+
+describe('the workers process', () => {
+  it('says that it is ready, and exits 0 on SIGTERM', async () => {
+    const { exitCode, messages } = await runToEnd(script, { REDIS_URL: server.url }, ({ kind }, kill) => {
+      if (kind === 'ready') kill('SIGTERM')
+    })
+    expect(messages).toEqual([{ kind: 'ready', facts: { lanes: 2 } }])
+    expect(exitCode).toBe(0)
+  })
+
+  it('exits 1 with the way out where its settings are wrong', async () => {
+    const { exitCode, messages } = await runToEnd(script, { REDIS_URL: server.url, AXLE_LANES: '0' })
+    expect(messages).toEqual([
+      expect.objectContaining({ kind: 'fatal', message: expect.stringContaining('AXLE_LANES') }),
+    ])
+    expect(exitCode).toBe(1)
+  })
+
+  it('exits 1 with the way out where no Redis answers', async () => {
+    const { exitCode, messages } = await runToEnd(script, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+    expect(messages).toEqual([expect.objectContaining({ kind: 'fatal', wayOut: expect.stringContaining('REDIS_URL') })])
+    expect(exitCode).toBe(1)
+  })
+})
