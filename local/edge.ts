@@ -25,8 +25,7 @@ let server: EdgeServer | null = null
 let isStopping = false
 
 async function main(): Promise<void> {
-  process.on('SIGTERM', () => void stop())
-  process.on('SIGINT', () => void stop())
+  listenToSignals()
   onLauncherGone(() => void stop())
 
   const parsed = environment.safeParse(process.env)
@@ -44,7 +43,7 @@ async function main(): Promise<void> {
       'End the program that listens there, or choose another port: AXLE_PORT=8788 npm start',
     )
   }
-  await tellLauncher({ kind: 'progress', step: 'gateway', detail: 'bundling and starting workerd' })
+  await tellLauncher({ kind: 'progress', step: 'bundling and starting workerd' })
   const edgeFolder = join(settings.AXLE_DATA_DIR, 'edge')
   try {
     server = await startEdge({
@@ -67,9 +66,18 @@ async function main(): Promise<void> {
       'If its data is damaged, move the folder `edge` out of the data directory.',
     )
   }
+  listenToSignals()
   // A stop that came while starting has found no server to stop.
   if (isStopping) return stop()
   await tellLauncher({ kind: 'ready', facts: { url: server.url } })
+}
+
+/** Miniflare's own listeners end the process before workerd is down, and with another code: ours are the only ones. */
+function listenToSignals(): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.removeAllListeners(signal)
+    process.on(signal, () => void stop())
+  }
 }
 
 async function stop(): Promise<void> {

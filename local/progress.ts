@@ -3,7 +3,7 @@
  * when it takes long enough to wonder. It knows no step.
  */
 
-/** Quicker steps print one line, slower ones say what they are doing. */
+/** Quicker steps print one line; slower ones say what they are doing, no more often than this. */
 const patienceMs = 1_000
 const nameColumns = 16
 
@@ -24,18 +24,17 @@ export class Progress {
   async step<T>(name: string, work: (detail: Detail) => Promise<{ result: T; outcome: string }>): Promise<T> {
     const startedAt = performance.now()
     let current = ''
-    let shown: string | undefined
     let isOver = false
+    let shownAt = startedAt
     const show = (): void => {
-      if (isOver || shown === current) return
-      shown = current
+      shownAt = performance.now()
       this.#line('·', name, secondsSince(startedAt), current === '' ? '…' : `${current} …`)
     }
     const timer = setTimeout(show, patienceMs)
     try {
       const { result, outcome } = await work((text) => {
         current = text
-        if (performance.now() - startedAt > patienceMs) show()
+        if (!isOver && performance.now() - shownAt > patienceMs) show()
       })
       this.#line('✓', name, secondsSince(startedAt), outcome)
       return result

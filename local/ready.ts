@@ -31,7 +31,8 @@ export interface Surroundings {
   readonly startTime: string
 }
 
-/** A question that the model that ships answers right. */
+/** The model that ships answers a greeting with what it can do, and adds right when it thinks first. */
+const greeting = 'Hello'
 const question = 'What is 17 + 25?'
 
 export function welcome({ url, apiKey, model }: Ready, { adapter, toggles, dataDir, startTime }: Surroundings): string {
@@ -47,7 +48,7 @@ export function welcome({ url, apiKey, model }: Ready, { adapter, toggles, dataD
 
 curl -N ${url}/v1/chat/completions \\
   -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' \\
-  -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "${question}"}]}'
+  -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "${greeting}"}]}'
 
   or with the OpenAI SDK (npm install openai):
 
@@ -56,7 +57,7 @@ const client = new OpenAI({ baseURL: '${url}/v1', apiKey: '${apiKey}' })
 const answer = await client.chat.completions.create({
   model: '${model}',
   messages: [{ role: 'user', content: '${question}' }],
-  reasoning_effort: 'high', // lets the model think first; leave it out for a direct answer
+  reasoning_effort: 'high', // think first; leave it out for a direct answer
 })
 console.log(answer.choices[0].message)
 
