@@ -6,13 +6,14 @@
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 
 const root = join(import.meta.dirname, '..')
 const sources = ['edge', 'contract', 'wrangler.toml', 'package-lock.json']
 const bundleTimeoutMs = 120_000
+const bundlesKept = 4
 
 export const entryName = 'index.js'
 
@@ -32,10 +33,19 @@ export async function bundleEdge(cacheFolder: string): Promise<string> {
     await rename(fresh, bundle).catch(async (error: unknown) => {
       if (!(await isThere(bundle))) throw error
     })
+    await dropOld(cacheFolder)
     return bundle
   } finally {
     await rm(fresh, { recursive: true, force: true })
   }
+}
+
+/** Whoever still starts from an older bundle has a few to go. */
+async function dropOld(cacheFolder: string): Promise<void> {
+  const paths = (await readdir(cacheFolder)).map((name) => join(cacheFolder, name))
+  const dated = await Promise.all(paths.map(async (path) => ({ path, madeAtMs: (await stat(path)).mtimeMs })))
+  const old = dated.sort((a, b) => b.madeAtMs - a.madeAtMs).slice(bundlesKept)
+  await Promise.all(old.map(({ path }) => rm(path, { recursive: true, force: true })))
 }
 
 async function isThere(bundle: string): Promise<boolean> {

@@ -1,9 +1,9 @@
 /**
  * One reader of one token log: a byte stream of its lines, each once and in order.
  *
- * It holds a place in the log and a flag, never a backlog. A live entry that is the next one goes straight through when
- * the other end is waiting for it; in every other case (behind, gap, slow, back after an outage) the log itself is read
- * from the place on. It knows no client and not why it is told to look.
+ * It holds a place in the log, a flag, and a few live entries that nobody has taken yet. In every case but the plain one
+ * (behind, gap, slow, back after an outage) the log itself is read from that place on. It knows no client and not why it
+ * is told to look.
  */
 import type { ErrorFacts } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
@@ -22,6 +22,8 @@ export interface LogSource {
 }
 
 export const pageEntriesMax = 256
+/** Live entries held for a reader that is busy. More than this is left in the log. */
+const aheadEntriesMax = 32
 
 const utf8 = new TextEncoder()
 const goneError: ErrorFacts = { code: 'worker_failed', message: 'The request was lost. Send it again.', param: null }
@@ -31,23 +33,24 @@ export class JobReader {
   readonly stream: ReadableStream<Uint8Array>
   readonly #source: LogSource
   readonly #onLeave: (reader: JobReader) => void
-  /** Entries up to here have been passed on. */
+  /** Entries up to here have been passed on, or wait in `ahead`. */
   #sequence = 0
   /** Highest place heard of. */
   #newest = 0
   #mustLook: boolean
-  #head: string | null
+  /** The last look found Redis away. */
+  #isCutOff = false
+  #ahead: string[] = []
+  #head: string | null = null
   #failure: ErrorFacts | null = null
   #hasEnded = false
-  #isOver = false
   #hasLeft = false
-  #wake: ((line: string | null) => void) | null = null
+  #wake: (() => void) | null = null
 
   /** @param isNew nothing has been logged yet and the shard's channel is subscribed: then live entries suffice. */
   constructor(jobId: JobId, isNew: boolean, source: LogSource, onLeave: (reader: JobReader) => void) {
     this.jobId = jobId
     this.#mustLook = !isNew
-    this.#head = null
     this.#source = source
     this.#onLeave = onLeave
     this.stream = new ReadableStream<Uint8Array>(
@@ -71,24 +74,22 @@ export class JobReader {
   hear(sequence: number, json: string): void {
     if (sequence <= this.#sequence) return
     this.#newest = Math.max(this.#newest, sequence)
-    if (sequence === this.#sequence + 1 && this.#wake !== null && !this.#mustLook) {
-      this.#advance(sequence, json)
-      this.#resume(lineOf(sequence, json))
-    } else {
-      this.look()
-    }
+    const isNext = sequence === this.#sequence + 1 && this.#ahead.length < aheadEntriesMax
+    if (isNext && !this.#mustLook) this.#ahead.push(this.#advance(sequence, json))
+    else this.#mustLook = true
+    this.#resume()
   }
 
   /** The log may hold more than was heard. */
   look(): void {
     this.#mustLook = true
-    this.#resume(null)
+    this.#resume()
   }
 
   /** Ends the stream with a reason instead of the log's end. */
   fail(error: ErrorFacts): void {
     this.#failure ??= error
-    this.#resume(null)
+    this.#resume()
   }
 
   /** The other end is gone. */
@@ -98,77 +99,56 @@ export class JobReader {
     this.fail(goneError)
   }
 
-  #advance(sequence: number, json: string): void {
-    this.#sequence = sequence
-    this.#hasEnded = isEndEntry(json)
-    this.#isOver = this.#hasEnded
-  }
-
-  #resume(line: string | null): void {
-    const wake = this.#wake
-    this.#wake = null
-    wake?.(line)
-  }
-
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    const text = await this.#next()
+    const { text, isLast } = await this.#next()
     if (this.#hasLeft) return
-    const head = this.#head ?? ''
-    this.#head = null
-    controller.enqueue(utf8.encode(head + text))
-    if (!this.#isOver) return
+    controller.enqueue(utf8.encode(text))
+    if (!isLast) return
     this.#onLeave(this)
     controller.close()
   }
 
-  async #next(): Promise<string> {
-    if (this.#head !== null) return ''
+  /** What is to be passed on next: the head, what came live, what stands in the log, or why there is no more. */
+  async #next(): Promise<{ text: string; isLast: boolean }> {
+    if (this.#head !== null) {
+      const head = this.#head
+      this.#head = null
+      return { text: head, isLast: false }
+    }
     for (;;) {
-      if (this.#failure !== null) {
-        this.#isOver = true
-        return `${brokenMark}${JSON.stringify(this.#failure)}\n`
-      }
-      const text = this.#mustLook ? await this.#read() : null
-      if (text !== null) return text
-      if (this.#failure !== null || this.#mustLook) continue
-      const live = await new Promise<string | null>((resolve) => {
+      if (this.#failure !== null) return { text: `${brokenMark}${JSON.stringify(this.#failure)}\n`, isLast: true }
+      const lines = this.#ahead.length === 0 && this.#mustLook ? await this.#read() : this.#ahead.splice(0)
+      if (lines.length > 0) return { text: lines.join(''), isLast: this.#hasEnded }
+      if (this.#failure !== null || (this.#mustLook && !this.#isCutOff)) continue
+      await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
-      if (live !== null) return live
     }
   }
 
-  /** @returns null when there is nothing new in the log. */
-  async #read(): Promise<string | null> {
-    this.#mustLook = false
+  /** What is due stays due while Redis is away: whoever is told that it is back looks again. */
+  async #read(): Promise<string[]> {
+    // What was heard of before now stands in the log; what is heard from now on may not be on this page.
+    this.#newest = this.#sequence
     const page = await this.#source.page(this.jobId, this.#sequence)
-    if (page === null) {
-      await this.#told()
-      return null
-    }
+    this.#isCutOff = page === null
+    if (page === null) return []
     if (page.isGone) this.fail(goneError)
-    const last = page.entries.at(-1)
-    if (last === undefined) return null
-    this.#advance(last.sequence, last.json)
-    this.#mustLook = page.entries.length === pageEntriesMax || this.#newest > this.#sequence
-    return page.entries.map(({ sequence, json }) => lineOf(sequence, json)).join('')
+    const lines = page.entries.map(({ sequence, json }) => this.#advance(sequence, json))
+    this.#mustLook = lines.length === pageEntriesMax || this.#newest > this.#sequence
+    return lines
   }
 
-  /** Redis is away: waits for word that it is back, or that the wait is over. */
-  async #told(): Promise<void> {
-    this.#mustLook = true
-    if (this.#failure !== null) return
-    await new Promise<string | null>((resolve) => {
-      this.#wake = resolve
-    })
+  #advance(sequence: number, json: string): string {
+    this.#sequence = sequence
+    // The end entry is written by one script, which begins it so.
+    this.#hasEnded = json.startsWith('{"kind":"end"')
+    return `${sequence} ${json}\n`
   }
-}
 
-function lineOf(sequence: number, json: string): string {
-  return `${sequence} ${json}\n`
-}
-
-/** The end entry is written by one script, which begins it so. */
-function isEndEntry(json: string): boolean {
-  return json.startsWith('{"kind":"end"')
+  #resume(): void {
+    const wake = this.#wake
+    this.#wake = null
+    wake?.()
+  }
 }
