@@ -30,7 +30,14 @@ export function expertCombine(operands: ExpertCombineOperands, top: number, eps:
       name: 'expert-combine',
       source: wgsl('expert-combine', `weights-${norm?.format ?? 'f32'}`, 'dot', 'row-sum'),
       access: ['read', 'read', 'read', 'read', 'write'],
-      constants: { WIDTH: delta.width, STRIDE: delta.stride, TOP: top, HAS_NORM: Number(norm !== null), EPS: eps },
+      constants: {
+        WIDTH: delta.width,
+        STRIDE: delta.stride,
+        TOP: top,
+        HAS_NORM: Number(norm !== null),
+        PER_VALUE: 1 / delta.width,
+        EPS: eps,
+      },
     },
     bindings: [
       holding(weights, rowsMax * top * 4, 'weights'),

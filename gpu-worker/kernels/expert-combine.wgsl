@@ -13,6 +13,8 @@ struct Params {
   STRIDE: u32,
   TOP: u32,
   HAS_NORM: u32,
+  // 1 / WIDTH
+  PER_VALUE: f32,
   EPS: f32,
 }
 
@@ -39,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (params.HAS_NORM == 0u) {
     return;
   }
-  let root = sqrt(row_sum(lane, sum) / f32(params.WIDTH) + params.EPS);
+  let root = sqrt(fma(row_sum(lane, sum), params.PER_VALUE, params.EPS));
   for (var i = lane; i < params.WIDTH; i += 64u) {
     delta[row * params.STRIDE + i] = weight_at(&norm, 0u, i) * (delta[row * params.STRIDE + i] / root);
   }

@@ -57,14 +57,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var tile = split; tile < min(split + TILES_PER_SPLIT, tiles); tile += 1u) {
       let first = tile * TILE;
       let count = min(TILE, keys - first);
-      var score = LOWEST;
+      scores[lane] = LOWEST;
       if (lane < count) {
-        score = params.SCALE * scored(query, entry_of(table, first + lane));
+        scores[lane] = params.SCALE * scored(query, entry_of(table, first + lane));
       }
-      scores[lane] = score;
       workgroupBarrier();
       let tile_max = max(split_max, maximum());
-      weights[lane] = exp_exact(score - tile_max);
+      // From memory: no compiler may fuse the score's product with this difference.
+      weights[lane] = exp_exact(scores[lane] - tile_max);
       workgroupBarrier();
       let shrink = exp_exact(split_max - tile_max);
       var tile_sum = 0.0;

@@ -43,6 +43,7 @@ export function latentWrite(
         ENTRY: layout.entry,
         KV_STRIDE: kv.activation.stride,
         LATENT_OFFSET: kv.offset,
+        PER_VALUE: 1 / shape.latent,
         EPS: eps,
         INTERLEAVED: Number(isInterleaved),
       },

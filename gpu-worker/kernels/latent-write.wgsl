@@ -19,6 +19,8 @@ struct Params {
   ENTRY: u32,
   KV_STRIDE: u32,
   LATENT_OFFSET: u32,
+  // 1 / LATENT
+  PER_VALUE: f32,
   EPS: f32,
   INTERLEAVED: u32,
 }
@@ -43,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = kv[base + i];
     sum = fma(c, c, sum);
   }
-  let root = sqrt(row_sum(lane, sum) / f32(params.LATENT) + params.EPS);
+  let root = sqrt(fma(row_sum(lane, sum), params.PER_VALUE, params.EPS));
   for (var i = lane; i < params.ROPE_START; i += 64u) {
     if (i < params.LATENT) {
       pages[entry + i] = weight_at(&weight, 0u, i) * (kv[base + i] / root);

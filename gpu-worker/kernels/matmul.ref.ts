@@ -1,18 +1,9 @@
-/** y[r, n] = Σ_k w[n, k] · x[r, k] in f64, dense arrays. */
-export function matmulReference(
-  x: ArrayLike<number>,
-  w: ArrayLike<number>,
-  rows: number,
-  n: number,
-  k: number,
-): Float64Array {
-  const y = new Float64Array(rows * n)
-  for (let r = 0; r < rows; r++) {
-    for (let i = 0; i < n; i++) {
-      let sum = 0
-      for (let j = 0; j < k; j++) sum += (w[i * k + j] ?? 0) * (x[r * k + j] ?? 0)
-      y[r * n + i] = sum
-    }
-  }
-  return y
+/** y[n] = Σ_k w[n, k] · x[k] of one row, in f64. */
+export function matmulReference(x: ArrayLike<number>, w: ArrayLike<number>): Float64Array {
+  const k = x.length
+  return Float64Array.from({ length: w.length / k }, (_, n) => {
+    let sum = 0
+    for (let j = 0; j < k; j++) sum += (w[n * k + j] ?? 0) * (x[j] ?? 0)
+    return sum
+  })
 }

@@ -20,7 +20,7 @@ export function outputNorm(
       name: 'output-norm',
       source: normSource('output-norm', weight),
       access: ['read', 'read', 'read', 'read', 'write'],
-      constants: { WIDTH: x.width, STRIDE: x.stride, EPS: eps },
+      constants: { WIDTH: x.width, STRIDE: x.stride, PER_VALUE: 1 / x.width, EPS: eps },
     },
     bindings: [
       holding(picked, pickedMax * 4, 'picked'),

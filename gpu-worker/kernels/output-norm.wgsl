@@ -10,6 +10,8 @@
 struct Params {
   WIDTH: u32,
   STRIDE: u32,
+  // 1 / WIDTH
+  PER_VALUE: f32,
   EPS: f32,
 }
 
@@ -28,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let v = x[base + i] + delta[base + i];
     sum = fma(v, v, sum);
   }
-  let root = sqrt(row_sum(lane, sum) / f32(params.WIDTH) + params.EPS);
+  let root = sqrt(fma(row_sum(lane, sum), params.PER_VALUE, params.EPS));
   for (var i = lane; i < params.WIDTH; i += 64u) {
     let v = x[base + i] + delta[base + i];
     y[group.x * params.STRIDE + i] = weight_at(&weight, 0u, i) * (v / root);

@@ -20,7 +20,7 @@ export function residualNorm({ x, delta, weight, y }: ResidualNormOperands, eps:
       name: 'residual-norm',
       source: normSource('residual-norm', weight),
       access: ['write', 'read', 'read', 'write'],
-      constants: { WIDTH: x.width, STRIDE: x.stride, EPS: eps },
+      constants: { WIDTH: x.width, STRIDE: x.stride, PER_VALUE: 1 / x.width, EPS: eps },
     },
     bindings: [
       holding(x.slice, bytesOfRows(x, rowsMax), 'x'),

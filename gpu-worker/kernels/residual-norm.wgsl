@@ -10,6 +10,8 @@
 struct Params {
   WIDTH: u32,
   STRIDE: u32,
+  // 1 / WIDTH
+  PER_VALUE: f32,
   EPS: f32,
 }
 
@@ -28,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     x[base + i] = v;
     sum = fma(v, v, sum);
   }
-  let root = sqrt(row_sum(lane, sum) / f32(params.WIDTH) + params.EPS);
+  let root = sqrt(fma(row_sum(lane, sum), params.PER_VALUE, params.EPS));
   // Each lane reads back only what it wrote itself.
   for (var i = lane; i < params.WIDTH; i += 64u) {
     y[base + i] = weight_at(&weight, 0u, i) * (x[base + i] / root);

@@ -12,6 +12,7 @@ export function rmsNorm(x: ActivationPart, weight: NormWeight, y: Activation, ep
     X_STRIDE: x.activation.stride,
     X_OFFSET: x.offset,
     Y_STRIDE: y.stride,
+    PER_VALUE: 1 / x.width,
     EPS: eps,
   }
   return {

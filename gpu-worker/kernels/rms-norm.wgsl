@@ -11,6 +11,8 @@ struct Params {
   X_STRIDE: u32,
   X_OFFSET: u32,
   Y_STRIDE: u32,
+  // 1 / WIDTH
+  PER_VALUE: f32,
   EPS: f32,
 }
 
@@ -27,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let v = x[base + i];
     sum = fma(v, v, sum);
   }
-  let root = sqrt(row_sum(lane, sum) / f32(params.WIDTH) + params.EPS);
+  let root = sqrt(fma(row_sum(lane, sum), params.PER_VALUE, params.EPS));
   for (var i = lane; i < params.WIDTH; i += 64u) {
     y[group.x * params.Y_STRIDE + i] = weight_at(&weight, 0u, i) * (x[base + i] / root);
   }

@@ -18,6 +18,8 @@
 const LANES = 256u;
 const NOT_FINITE = 0xffffffffu;
 const NO_ID = 0xffffffffu;
+// 2^-32
+const PER_HASH = 2.3283064e-10;
 
 struct Sampler {
   inverse_temperature: f32,
@@ -95,8 +97,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let logit = logits[row.base + id];
     let mass = mass_of(row, logit);
     if (is_kept(row, key_of(logit), id) && mass >= row.sampler.min_p) {
-      let shifted = (logit - row.highest) * row.sampler.inverse_temperature;
-      winner = better(winner, vec2<u32>(key_of(shifted + gumbel(row.sampler, id)), id));
+      let score = fma(logit - row.highest, row.sampler.inverse_temperature, gumbel(row.sampler, id));
+      winner = better(winner, vec2<u32>(key_of(score), id));
     }
   }
   winner = best_of_all(winner, lane);
@@ -169,10 +171,11 @@ fn key_of(value: f32) -> u32 {
 
 // −ln(−ln(1 − v)) for v uniform in (0, 1); small v, the likely winners, keep all 32 bits of the hash.
 fn gumbel(sampler: Sampler, id: u32) -> f32 {
-  let v = (f32(hash(vec4<u32>(sampler.seed, sampler.index, id))) + 0.5) * 2.3283064e-10;
+  let count = f32(hash(vec4<u32>(sampler.seed, sampler.index, id))) + 0.5;
+  let v = count * PER_HASH;
   var e = fma(v * v, fma(v, 0.33333334, 0.5), v);
   if (v > 0.0009765625) {
-    e = -log_exact(max(1.0 - v, 5.9604645e-8));
+    e = -log_exact(max(fma(-count, PER_HASH, 1.0), 5.9604645e-8));
   }
   return -log_exact(e);
 }

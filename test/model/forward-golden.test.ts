@@ -48,7 +48,7 @@ describe.each(cases)('$name', ({ dir, frequencies, nmseMax }) => {
     golden = await openGolden(dir)
     loaded = await loadRunner({
       checkpoint: dir,
-      sequencesMax: 4,
+      sequencesMax: 12,
       rowsMax: 256,
       inverseFrequencies: (config: ModelConfig) => roundedFrequencies(config, frequencies),
     })
@@ -71,32 +71,52 @@ describe.each(cases)('$name', ({ dir, frequencies, nmseMax }) => {
     }
   })
 
-  it('greedy tokens are the same', async () => {
+  it('greedy tokens are the same, all prompts answered together', async () => {
+    const prompts: Prompt[] = []
     for (const key of golden.keys('greedy')) {
-      const wanted = await golden.i32(`greedy.${key}`)
-      const promptCount = golden.keys('prompt_length').includes(key)
-        ? (await golden.i32(`prompt_length.${key}`))[0]
-        : undefined
-      const prompt = (await golden.i32(`ids.${key}`)).slice(0, promptCount)
-      expect(await greedy(loaded, prompt, wanted.length), `greedy.${key}`).toEqual(wanted)
+      const ids = await golden.i32(`ids.${key}`)
+      const length = golden.keys('prompt_length').includes(key) ? await golden.i32(`prompt_length.${key}`) : []
+      prompts.push({ key, tokenIds: ids.slice(0, length[0]), wanted: await golden.i32(`greedy.${key}`) })
     }
+    const wanted = Object.fromEntries(prompts.map((prompt) => [prompt.key, prompt.wanted]))
+    expect(await greedyAnswers(loaded, prompts)).toEqual(wanted)
   })
 })
 
-async function greedy({ runner }: LoadedRunner, prompt: readonly number[], count: number): Promise<number[]> {
-  const blocks = scatteredBlocks(prompt.length + count, 5, runner.limits.blockCount)
-  const answer: number[] = []
-  let start = 0
-  let tokenIds = prompt
-  for (let index = 0; index < count; index++) {
-    const sampler = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] as const, index }
-    const [sampled] = (await runner.run({ sequences: [{ tokenIds, start, blocks, sampler }] })).sampled
-    if (sampled?.kind !== 'token') throw new Error('The step gave no token')
-    answer.push(sampled.tokenId)
-    start += tokenIds.length
-    tokenIds = [sampled.tokenId]
+interface Prompt {
+  readonly key: string
+  readonly tokenIds: readonly number[]
+  readonly wanted: readonly number[]
+}
+
+/** As many tokens of each as are wanted. */
+async function greedyAnswers({ runner }: LoadedRunner, prompts: readonly Prompt[]): Promise<Record<string, number[]>> {
+  const lives = prompts.map(({ key, tokenIds, wanted }, i) => ({
+    key,
+    goal: wanted.length,
+    start: 0,
+    tokenIds,
+    blocks: scatteredBlocks(tokenIds.length + wanted.length, i * 19, runner.limits.blockCount),
+    answer: [] as number[],
+  }))
+  const isOpen = ({ answer, goal }: (typeof lives)[number]): boolean => answer.length < goal
+  const step = async (members: typeof lives): Promise<void> => {
+    const sequences = members.map(({ tokenIds, start, blocks, answer }) => {
+      const sampler = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] as const, index: answer.length }
+      return { tokenIds, start, blocks, sampler }
+    })
+    const { sampled } = await runner.run({ sequences })
+    for (const [i, life] of members.entries()) {
+      const one = sampled[i]
+      if (one?.kind !== 'token') throw new Error('The step gave no token')
+      life.answer.push(one.tokenId)
+      life.start += life.tokenIds.length
+      life.tokenIds = [one.tokenId]
+    }
   }
-  return answer
+  for (const life of lives) await step([life])
+  while (lives.some(isOpen)) await step(lives.filter(isOpen))
+  return Object.fromEntries(lives.map(({ key, answer }) => [key, answer]))
 }
 
 function roundedFrequencies(config: ModelConfig, format: StoredFormat): Float32Array {

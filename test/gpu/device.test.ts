@@ -1,0 +1,47 @@
+/** The device: silent failures of Dawn become errors that every later wait and check throws. */
+import { describe, expect, it } from 'vitest'
+import { openDevice } from '../../gpu-worker/gpu/device.ts'
+import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
+
+describe('openDevice()', () => {
+  it('takes every limit of the adapter and says what it opened', async () => {
+    const gpu = await openDevice({ toggles: ['allow_unsafe_apis'] })
+    expect(gpu.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(128 * 1024 * 1024)
+    expect(gpu.adapter.description).not.toBe('')
+    expect(gpu.adapter.toggles).toEqual(['allow_unsafe_apis'])
+    gpu.close()
+  })
+
+  it('fails with a typed error and a way out when no adapter fits', async () => {
+    const opening = openDevice({ adapterName: 'no such adapter' })
+    await expect(opening).rejects.toThrow(GpuError)
+    await expect(opening).rejects.toMatchObject({ kind: 'no-adapter', message: expect.stringContaining('driver') })
+  })
+})
+
+describe('a Gpu', () => {
+  it('remembers an uncaptured error: the wait under way, later waits and checks all throw it', async () => {
+    const gpu = await openDevice()
+    const { device } = gpu
+    expect(() => gpu.check()).not.toThrow()
+    const small = device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST })
+    device.queue.writeBuffer(small, 16, new Uint32Array(4))
+    await expect(gpu.idle('a test')).rejects.toMatchObject({ kind: 'uncaptured' })
+    expect(() => gpu.check()).toThrow(GpuError)
+    await expect(gpu.wait(Promise.resolve(), 'a test')).rejects.toMatchObject({ kind: 'uncaptured' })
+    gpu.close()
+  })
+
+  it('gives up on an answer that never comes, and is broken from then on', async () => {
+    const gpu = await openDevice({ deadlineMs: 20 })
+    await expect(gpu.wait(new Promise(() => {}), 'an answer')).rejects.toMatchObject({ kind: 'deadline' })
+    expect(() => gpu.check()).toThrow(/an answer/)
+    gpu.close()
+  })
+
+  it('throws once closed', async () => {
+    const gpu = await openDevice()
+    gpu.close()
+    await expect(gpu.idle('a test')).rejects.toMatchObject({ kind: 'device-lost' })
+  })
+})

@@ -1,0 +1,140 @@
+/** sample: a pure function of (logits row, sampler row), equal to sorting in f64 wherever f32 can tell. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { sampleReference, type SamplerFields } from '../../gpu-worker/kernels/sample.ref.ts'
+import { NOT_FINITE, sample } from '../../gpu-worker/kernels/sample.ts'
+import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
+import { seeded } from '../fixtures/numbers.ts'
+
+let bench: KernelBench
+beforeAll(async () => {
+  bench = await openBench()
+})
+afterEach(() => bench.clear())
+afterAll(() => bench.close())
+
+const plain: SamplerFields = { temperature: 1, topK: 0, topP: 1, minP: 0, seed: [12, 0xdeadbeef], index: 0 }
+/** Two perturbed logits this close may change places in f32. */
+const MARGIN_MIN = 1e-4
+
+interface Drawn {
+  readonly logits: ArrayLike<number>
+  readonly sampler: SamplerFields
+}
+
+async function draw(cases: readonly Drawn[]): Promise<number[]> {
+  const vocab = cases[0]?.logits.length ?? 0
+  const records = new DataView(new ArrayBuffer(cases.length * 32))
+  cases.forEach(({ sampler }, i) => {
+    const { temperature, topK, topP, minP, seed, index } = sampler
+    records.setFloat32(i * 32, temperature === 0 ? 0 : 1 / temperature, true)
+    records.setUint32(i * 32 + 4, topK, true)
+    records.setFloat32(i * 32 + 8, topP, true)
+    records.setFloat32(i * 32 + 12, minP, true)
+    for (const [word, value] of [...seed, index].entries()) records.setUint32(i * 32 + 16 + word * 4, value, true)
+  })
+  const sampled = bench.slice(new Uint32Array(cases.length))
+  const logits = bench.activation(Float32Array.from(cases.flatMap(({ logits: row }) => Array.from(row))), vocab)
+  const samplers = bench.slice(new Uint8Array(records.buffer))
+  await bench.run([sample({ logits, samplers, sampled }, cases.length)], cases.length)
+  return [...(await bench.readU32(sampled, cases.length))]
+}
+
+/** Vocabularies around the 256 lanes, and one larger than any table in a lane. */
+const vocabs = [1, 2, 255, 256, 257, 1024, 5000]
+
+describe.each(vocabs)('vocabulary of %i', (vocab) => {
+  it('greedy takes the highest logit, the lowest id among equals', async () => {
+    const logits = seeded(vocab, 3)
+    const tied = new Float32Array(vocab).fill(-2)
+    for (const id of [vocab - 1, vocab >> 1, vocab >> 2]) tied[id] = 5
+    const sampler = { ...plain, temperature: 0 }
+    const wanted = [sampleReference(logits, sampler).tokenId, vocab >> 2]
+    expect(
+      await draw([
+        { logits, sampler },
+        { logits: tied, sampler },
+      ]),
+    ).toEqual(wanted)
+  })
+
+  it('temperature, top k, top p and min p choose what sorting in f64 chooses', async () => {
+    const changes: Partial<SamplerFields>[] = [
+      {},
+      { temperature: 0.3 },
+      { temperature: 2 },
+      { topK: 1 },
+      { topK: 3 },
+      { topK: vocab },
+      { topP: 0.9 },
+      { topP: 0.3, temperature: 0.7 },
+      { topP: 0 },
+      { minP: 0.2 },
+      { topK: 20, topP: 0.8, minP: 0.05, temperature: 1.3 },
+    ]
+    const cases = changes.flatMap((change, i) =>
+      [0, 1, 2].map((index) => ({ logits: seeded(vocab, i + 1, 2), sampler: { ...plain, ...change, index } })),
+    )
+    const got = await draw(cases)
+    let compared = 0
+    cases.forEach(({ logits, sampler }, i) => {
+      const { tokenId, margin, kept } = sampleReference(logits, sampler)
+      expect(kept).toContain(got[i])
+      if (margin < MARGIN_MIN) return
+      compared += 1
+      expect({ sampler, tokenId: got[i] }).toEqual({ sampler, tokenId })
+    })
+    expect(compared).toBeGreaterThan(cases.length * 0.8)
+  })
+})
+
+it('top k and top p keep the lower ids among equal logits at the border', async () => {
+  const logits = new Float32Array(300).fill(-20)
+  for (const id of [10, 100, 200, 290]) logits[id] = 3
+  const cases = Array.from({ length: 200 }, (_, index) => [
+    { logits, sampler: { ...plain, topK: 2, index } },
+    { logits, sampler: { ...plain, topP: 0.49, index } },
+  ]).flat()
+  const got = await draw(cases)
+  const seen = (kind: number) => [...new Set(got.filter((_, i) => i % 2 === kind))].toSorted((a, b) => a - b)
+  expect(seen(0)).toEqual([10, 100])
+  const { kept } = sampleReference(logits, { ...plain, topP: 0.49 })
+  expect(seen(1)).toEqual(kept.toSorted((a, b) => a - b))
+})
+
+it('draws follow the probabilities: chi-square of 4,000 draws over 8 tokens', async () => {
+  const probabilities = [0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02]
+  const logits = probabilities.map(Math.log)
+  const draws = 4000
+  const got = await draw(Array.from({ length: draws }, (_, index) => ({ logits, sampler: { ...plain, index } })))
+  const chiSquare = probabilities.reduce((sum, p, id) => {
+    const count = got.filter((token) => token === id).length
+    return sum + (count - p * draws) ** 2 / (p * draws)
+  }, 0)
+  // 7 degrees of freedom: above 24.3 once in a thousand; the seed is fixed.
+  expect(chiSquare).toBeLessThan(24.3)
+})
+
+it('a NaN or infinite logit is reported for that sequence alone', async () => {
+  const good = seeded(300, 1)
+  const broken = [NaN, Infinity, -Infinity].map((value) => good.map((logit, id) => (id === 299 ? value : logit)))
+  const cases = [good, ...broken, good].map((logits) => ({ logits, sampler: plain }))
+  const [first, ...rest] = await draw(cases)
+  expect(rest).toEqual([NOT_FINITE, NOT_FINITE, NOT_FINITE, first])
+})
+
+it('neighbours, their number and their samplers change nothing; seed and index do', async () => {
+  const logits = new Float32Array(1024)
+  const own = { logits, sampler: plain }
+  const [alone] = await draw([own])
+  const others = Array.from({ length: 7 }, (_, i) => ({
+    logits: seeded(1024, i + 1),
+    sampler: { ...plain, topK: i, index: i },
+  }))
+  expect((await draw([...others, own]))[7]).toBe(alone)
+  const varied = await draw([
+    { logits, sampler: { ...plain, index: 1 } },
+    { logits, sampler: { ...plain, seed: [13, 0xdeadbeef] } },
+    { logits, sampler: { ...plain, seed: [12, 0xdeadbeee] } },
+  ])
+  expect(new Set([alone, ...varied]).size).toBe(4)
+})
