@@ -2,8 +2,8 @@
  * The data directory of a start: one launcher at a time owns it, and a new owner first ends what a killed one left running.
  * It does not know what the files in it mean.
  */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Failure } from './failure.ts'
 import { takeLock } from './pid-lock.js'
@@ -37,7 +37,7 @@ export async function claimDataDirectory(path: string): Promise<DataDirectory> {
 
 function createDirectory(path: string): void {
   try {
-    mkdirSync(join(path, 'logs'), { recursive: true, mode: 0o700 })
+    createFolders(join(path, 'logs'))
   } catch (error) {
     throw new Failure(
       `Cannot create the data directory ${path}: ${error instanceof Error ? error.message : String(error)}`,
@@ -45,6 +45,13 @@ function createDirectory(path: string): void {
       { cause: error },
     )
   }
+}
+
+/** Like mkdir's own `recursive`, which never returns where the file system answers ENOENT to everything (`/proc`). */
+function createFolders(path: string): void {
+  if (existsSync(path)) return
+  createFolders(dirname(path))
+  mkdirSync(path, { mode: 0o700 })
 }
 
 async function takeOver(lockPath: string, dataDir: string): Promise<{ announceEnd: () => void; release: () => void }> {
