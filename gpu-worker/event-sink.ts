@@ -35,6 +35,8 @@ export class EventSink {
   readonly #entries: LogEntry[] = []
   #entryCount: number
   #writing: Promise<void> | null = null
+  /** The append under way. */
+  #sending: Promise<void> | null = null
   #isClosed = false
 
   constructor(scripts: JobScripts, job: SinkJob, deadlineMs: number, listener: SinkListener) {
@@ -53,6 +55,11 @@ export class EventSink {
   /** Resolves when the writing that goes on now has come to rest; null when none does. */
   get writing(): Promise<void> | null {
     return this.#writing
+  }
+
+  /** Resolves when fewer than `tokenCount` tokens wait, or nobody will write them any more. */
+  async relief(tokenCount: number): Promise<void> {
+    while (this.#writing !== null && this.backlogCount >= tokenCount) await this.#sending?.catch(() => undefined)
   }
 
   append(entry: LogEntry): void {
@@ -85,7 +92,10 @@ export class EventSink {
     // Not before the caller's tick ends: the entries of one step leave together.
     await Promise.resolve()
     try {
-      for (let entry = this.#entries[0]; entry !== undefined; entry = this.#entries[0]) await this.#send(entry)
+      for (let entry = this.#entries[0]; entry !== undefined; entry = this.#entries[0]) {
+        this.#sending = this.#send(entry)
+        await this.#sending
+      }
     } catch (error) {
       this.close()
       this.#listener.onFailed(error)

@@ -29,8 +29,8 @@ export interface JobRunContext {
   readonly redisDeadlineMs: number
 }
 
-/** Tokens a log may lag behind its sequence before the engine waits: a few steps. */
-const backlogTokensMax = 4
+/** Tokens a log may lag behind its sequence before the engine waits: a distant Redis' round trip, in quick steps, twice. */
+const backlogTokensMax = 16
 
 export class JobRun implements SequenceOwner {
   readonly outcome: Promise<JobOutcome>
@@ -137,7 +137,7 @@ export class JobRun implements SequenceOwner {
   }
 
   congestion(): Promise<void> | null {
-    return this.#sink.backlogCount >= backlogTokensMax ? this.#sink.writing : null
+    return this.#sink.backlogCount >= backlogTokensMax ? this.#sink.relief(backlogTokensMax) : null
   }
 
   #drop(verdict: 'fenced' | 'abandoned'): void {

@@ -34,11 +34,11 @@ describe('a sequence whose client left', () => {
   it('is dropped within a step of the cancel, and billed for what was made', async () => {
     const jobId = await running()
     const { desk } = stage
-    const askedAtMs = performance.now()
     expect(await desk.scripts.cancel(jobId)).toBe('cancelling')
+    const saidBefore = desk.live(jobId).length
     await desk.end(jobId, dropDeadlineMs)
-    // The step under way when it came, the one that drops it, and the finish.
-    expect(performance.now() - askedAtMs).toBeLessThan(3 * stepMs)
+    // The step that may have ended meanwhile, the step under way, and the end.
+    expect(desk.live(jobId).length - saidBefore).toBeLessThanOrEqual(3)
     const { end } = checkHistory(await readHistory(desk.redis, jobId, desk.live(jobId)))
     expect(end).toMatchObject({ status: 'cancelled', finishReasons: [], error: null })
     await expect.poll(runningCount, { timeout: dropDeadlineMs }).toBe(0)

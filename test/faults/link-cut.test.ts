@@ -1,5 +1,6 @@
 /** The link to Redis cut after an append was applied and before its reply: the retry must be harmless. */
 import { afterEach, describe, expect, it } from 'vitest'
+import { takeoverBudgetMs } from '../../contract/limits.ts'
 import { type CutProxy, startCutProxy } from '../fixtures/cut-proxy.ts'
 import type { FakeWorkerOrders } from '../fixtures/fake-gpu-worker.ts'
 import { fakeAnswer, type FaultStage, openFaultStage, withoutProtection } from '../fixtures/fault-stage.ts'
@@ -7,6 +8,8 @@ import { checkHistory, readHistory } from '../fixtures/history.ts'
 
 const answerTokens = 60
 const cutTokens = [10, 25, 40]
+/** Longer than the worker waits for a silent link. */
+const silenceMs = 30_000
 let stage: FaultStage
 let proxy: CutProxy
 
@@ -39,6 +42,19 @@ describe('a lost reply to an append', () => {
     const { refusals, history } = await cutWhileAppending()
     expect(checkHistory(history).tokenIds).toEqual(fakeAnswer(7n, answerTokens))
     expect(refusals).toEqual([])
+    expect(history.record['epoch']).toBe('1')
+  }, 20_000)
+
+  it('is not waited for for ever: a link that falls silent is replaced', async () => {
+    stage = await openFaultStage()
+    proxy = await startCutProxy(stage.server.port)
+    const { desk, startWorker } = stage
+    await startWorker({ redisUrl: `redis://127.0.0.1:${proxy.port}` })
+    void proxy.cutReplyTo(`"index":${cutTokens[0]}`, silenceMs)
+    const jobId = await desk.ask({ request: { maxTokens: answerTokens } })
+    await desk.end(jobId, takeoverBudgetMs)
+    const history = await readHistory(desk.redis, jobId, desk.live(jobId))
+    expect(checkHistory(history).tokenIds).toEqual(fakeAnswer(7n, answerTokens))
     expect(history.record['epoch']).toBe('1')
   }, 20_000)
 

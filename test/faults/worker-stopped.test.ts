@@ -17,7 +17,7 @@ describe('a worker that is told to stop', () => {
     const first = await startWorker()
     const jobs = await Promise.all(seeds.map((seed) => desk.ask({ seed, request: { maxTokens: answerTokens } })))
     await Promise.all(jobs.map((jobId) => desk.tokens(jobId, 15)))
-    await startWorker()
+    const second = await startWorker()
     first.kill('SIGTERM')
     const stoppedAtMs = performance.now()
     const [exitCode] = await first.exited
@@ -30,6 +30,8 @@ describe('a worker that is told to stop', () => {
       expect(tokenIds).toEqual(fakeAnswer(seeds[position] ?? 0n, answerTokens))
     }
     expect(await desk.redis.smembers(keys.workers)).toEqual(['w2'])
+    const begun = second.log.filter(({ msg }) => msg === 'job begins').map(({ stalledCount }) => stalledCount)
+    expect(begun).toEqual([0, 0, 0, 0])
   })
 
   it('leaves when its launcher is gone', async () => {

@@ -88,6 +88,17 @@ describe('EventSink', () => {
     expect(ids).toEqual([[0], [1, 2], [3, 4]])
   })
 
+  it('says when its backlog is short again, before all of it is written', async () => {
+    const { sink } = await claimed()
+    sink.append(start)
+    for (let index = 0; index < 6; index++) sink.append(token(index, index < 3 ? 'reasoning' : 'content'))
+    expect(sink.backlogCount).toBe(6)
+    await sink.relief(6)
+    expect(sink.backlogCount).toBe(3)
+    await sink.relief(1)
+    expect(sink.backlogCount).toBe(0)
+  })
+
   it('waits for a Redis that was killed, and writes each entry once when it is back', async () => {
     const { jobId, sink } = await claimed()
     sink.append(token(0))

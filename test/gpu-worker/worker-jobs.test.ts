@@ -1,8 +1,12 @@
 /** What a GPU worker promises every job, with a fake Runner, real text and a real Redis. */
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { JobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
 import { seedWords } from '../../gpu-worker/job-plan.ts'
+import { loadModelText, type ModelText } from '../../gpu-worker/model/model-text.ts'
 import { fakeAnswer } from '../fixtures/fault-stage.ts'
 import { readHistory } from '../fixtures/history.ts'
 import type { AskOptions } from '../fixtures/job-desk.ts'
@@ -78,6 +82,15 @@ describe('a job that cannot run', () => {
     expect(bench.desk.live(jobId).map(({ entry }) => entry.kind)).toEqual(['end'])
     expect(end).toMatchObject({ status: 'failed', error: { code: 'context_length_exceeded', param: 'messages' } })
     expect(end.error?.message).toMatch(/maximum context length is 2048 tokens.* resulted in \d{4,} tokens/)
+  })
+
+  it('fails before any start entry when the template cannot render its messages', async () => {
+    await bench.start({}, { text: await textThatRefuses('please refuse') })
+    const messages = [{ role: 'user', content: 'please refuse' }] as const
+    const jobId = await bench.desk.ask({ request: { messages: [...messages] } })
+    const { end } = await bench.outcomeOf(jobId)
+    expect(end).toMatchObject({ status: 'failed', error: { code: 'template_error' } })
+    expect(bench.desk.live(jobId).map(({ entry }) => entry.kind)).toEqual(['end'])
   })
 
   it('fails as model_error on a logit that is no number, and its neighbour does not notice', async () => {
@@ -163,6 +176,22 @@ async function halfWritten(count: number, options: AskOptions): Promise<JobId> {
   await bench.desk.tokens(jobId, count)
   await bench.stop()
   return jobId
+}
+
+/** axk1-tiny with a template that refuses one message. */
+async function textThatRefuses(content: string): Promise<ModelText> {
+  const folder = await mkdtemp(join(tmpdir(), 'axle-template-'))
+  try {
+    const source = await readFile('models/axk1-tiny/chat_template.jinja', 'utf8')
+    const refusal = `{%- if messages[0].content == '${content}' -%}{{ raise_exception('no') }}{%- endif -%}`
+    await writeFile(join(folder, 'chat_template.jinja'), refusal + source)
+    for (const file of ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json']) {
+      await copyFile(join('models/axk1-tiny', file), join(folder, file))
+    }
+    return await loadModelText(folder, 'axk1-tiny')
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 }
 
 async function withLimit(jobId: JobId, maxTokens: number): Promise<string> {
