@@ -13,6 +13,7 @@ const checks: Readonly<Record<string, readonly (readonly string[])[]>> = {
   types: [
     ['typescript/bin/tsc', '-p', '.'],
     ['typescript/bin/tsc', '-p', 'edge'],
+    ['typescript/bin/tsc', '-p', 'test/edge'],
   ],
   tidy: [['vitest/vitest.mjs', 'run', 'test/tidy.test.ts']],
   deploy: [['wrangler/bin/wrangler.js', 'deploy', '--dry-run', '--outdir', 'node_modules/.cache/axle-deploy']],

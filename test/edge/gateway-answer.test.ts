@@ -1,14 +1,12 @@
-/** The real bundle in real workerd over a real Redis: answers, streams, replays, and what happens when a client goes. */
+/** The real bundle in real workerd over a real Redis: answers, whole and streamed. */
 import { OpenAI } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { keys } from '../../contract/keys.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf, type StreamEvent } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { startScriptedWorker, testModel, type ScriptedWorker } from '../fixtures/scripted-worker.ts'
 
 const laneCount = 2
-const dropBudgetMs = 3_000
 let redis: TestRedis
 let edge: TestEdge
 let worker: ScriptedWorker
@@ -31,44 +29,6 @@ async function take(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
   const { value, done } = await events.next()
   if (done === true) throw new Error('The stream ended')
   return value
-}
-
-const repeated = (key: string, headers: Record<string, string> = {}) => ({
-  headers: { 'idempotency-key': key, ...headers },
-})
-
-/** As an engine does: a token now and then, until it is told to stop. */
-async function keepSaying(say: (text: string) => Promise<void>, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await say('y')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
-/** How long after a client left in mid-answer the worker is told to stop. */
-async function leaves(body: object, isStream: boolean): Promise<number> {
-  const leaving = new AbortController()
-  const answer = edge.chat(body, { signal: leaving.signal })
-  const job = await worker.next()
-  await job.start()
-  if (isStream) {
-    const events = readEvents(await answer)
-    await take(events)
-    await job.say('x')
-    await take(events)
-  }
-  const outcome = answer.catch(() => null)
-  const leftAtMs = performance.now()
-  leaving.abort()
-  const producing = new AbortController()
-  const tokens = isStream ? keepSaying(job.say.bind(job), producing.signal) : Promise.resolve()
-  await worker.cancelled(job.record.id)
-  const elapsedMs = performance.now() - leftAtMs
-  producing.abort()
-  await tokens
-  await outcome
-  await job.end({ status: 'cancelled', finishReasons: [] })
-  return elapsedMs
 }
 
 function auto(content: string): Promise<Response> {
@@ -222,100 +182,6 @@ describe('an answer', () => {
       expect(events.at(-1)?.data).toBe('[DONE]')
     }
     await Promise.all([serve(), ...Array.from({ length: 32 }, (_, i) => ask(i))])
-  })
-})
-
-describe('a repeated request', () => {
-  it('joins the job it names, late, and gets the same bytes; after Last-Event-ID exactly the rest', async () => {
-    const first = edge.chat(streamed, repeated('join'))
-    const job = await worker.next()
-    await job.start()
-    await job.say('A')
-    await job.say('B')
-    const late = edge.chat(streamed, repeated('join'))
-    const lateEvents = readEvents(await late)
-    expect(textOf([await take(lateEvents), await take(lateEvents), await take(lateEvents)])).toBe('AB')
-    await job.say('C')
-    expect(textOf([await take(lateEvents)])).toBe('C')
-    await job.end()
-    await lateEvents.return(undefined)
-
-    const whole = await readAll(await first)
-    expect(await readAll(await edge.chat(streamed, repeated('join')))).toEqual(whole)
-    for (let seen = 0; seen < whole.length - 1; seen++) {
-      const rest = await edge.chat(streamed, repeated('join', { 'last-event-id': whole[seen]?.id ?? '' }))
-      expect(await readAll(rest)).toEqual(whole.slice(seen + 1))
-    }
-  })
-
-  it('that was answered whole is answered whole again, by one job', async () => {
-    const answers = Promise.all(Array.from({ length: 8 }, () => edge.chat(chat, repeated('once'))))
-    const job = await worker.next()
-    await job.answer(['only'])
-    const bodies = await Promise.all((await answers).map((response) => response.text()))
-    expect(new Set(bodies).size).toBe(1)
-    expect(bodies[0]).toContain(job.record.id)
-  })
-
-  it('with another body is 422, whatever the order of its keys it is the same body', async () => {
-    const first = edge.chat(chat, repeated('body'))
-    const job = await worker.next()
-    await job.answer(['x'])
-    expect((await first).status).toBe(200)
-    const reordered = { messages: chat.messages, model: chat.model }
-    expect((await edge.chat(reordered, repeated('body'))).status).toBe(200)
-    const other = await edge.chat({ ...chat, temperature: 1 }, repeated('body'))
-    expect(other.status).toBe(422)
-    expect(await other.json()).toMatchObject({ error: { code: 'idempotency_key_reused' } })
-  })
-
-  const bad: [string, Record<string, string>, number][] = [
-    ['a Last-Event-ID beyond the log', { 'idempotency-key': 'once', 'last-event-id': '99' }, 400],
-    ['a negative Last-Event-ID', { 'idempotency-key': 'once', 'last-event-id': '-1' }, 400],
-    ['a Last-Event-ID that is no number', { 'idempotency-key': 'once', 'last-event-id': 'abc' }, 400],
-    ['a Last-Event-ID without a key', { 'last-event-id': '1' }, 400],
-    ['a Last-Event-ID of a key never used', { 'idempotency-key': 'never', 'last-event-id': '1' }, 404],
-    ['an empty key', { 'idempotency-key': '' }, 400],
-    ['a key of 256 characters', { 'idempotency-key': 'k'.repeat(256) }, 400],
-    ['a key with a space', { 'idempotency-key': 'a b' }, 400],
-  ]
-  it.each(bad)('with %s is refused and starts no job', async (_name, headers, status) => {
-    const openBefore = await worker.redis.zcard(keys.open)
-    expect((await edge.chat(chat, { headers })).status).toBe(status)
-    expect(await worker.redis.zcard(keys.open)).toBe(openBefore)
-  })
-})
-
-describe('a client that leaves', () => {
-  it('ends its streamed job within the budget', async () => {
-    expect(await leaves(streamed, true)).toBeLessThan(dropBudgetMs)
-  })
-
-  it('ends its unstreamed job within the budget', async () => {
-    expect(await leaves(chat, false)).toBeLessThan(dropBudgetMs)
-  })
-
-  it('ends its job also when its stream has not had a token yet', async () => {
-    expect(await leaves(streamed, false)).toBeLessThan(dropBudgetMs)
-  })
-
-  it('with an Idempotency-Key leaves a job that goes on and can be joined again', async () => {
-    const leaving = new AbortController()
-    const init = { headers: { 'idempotency-key': 'come-back' } }
-    const answer = edge.chat(streamed, { ...init, signal: leaving.signal })
-    const job = await worker.next()
-    await job.start()
-    const events = readEvents(await answer)
-    const seen = await take(events)
-    leaving.abort()
-    await job.say('A')
-    await job.say('B')
-    const headers = { ...init.headers, 'last-event-id': seen.id ?? '' }
-    const back = edge.chat(streamed, { headers })
-    const rest = readEvents(await back)
-    expect(textOf([await take(rest), await take(rest)])).toBe('AB')
-    await job.end()
-    expect(await worker.redis.hget(keys.job(job.record.id), 'cancel')).toBe('0')
   })
 })
 
