@@ -4,8 +4,9 @@
  * The cache holds answers, present and absent, for a bounded time and in a bounded number: it bounds both D1's load and
  * how long a revocation can stay unseen here (admission looks at Redis as well). It never sees a key.
  */
-import { AppError } from '../../contract/errors.ts'
 import { z } from 'zod'
+import { AppError } from '../../contract/errors.ts'
+import { logError } from '../log.ts'
 
 export const cacheMs = 5_000
 const cacheEntriesMax = 4_096
@@ -58,6 +59,7 @@ async function lookUp(db: D1Database, digest: string, pepperId: string): Promise
     const row = await Promise.race([answer, deadline])
     return row === null ? null : keyRow.parse(row)
   } catch (cause) {
+    logError('key-lookup-failed', cause)
     throw new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
       cause,
       retryAfterSeconds: 1,

@@ -18,6 +18,7 @@ import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
 import {
   brokerPaths,
   elsewhereStatus,
+  logResponse,
   shardOfBroker,
   type Attachment,
   type Elsewhere,
@@ -45,7 +46,11 @@ export class Broker extends DurableObject<Env> {
     super(ctx, env)
     this.#settings = readSettings(env)
     this.#shard = shardOfBroker(ctx.id.name)
-    this.#readers = new Readers({ page: (jobId, after) => this.#page(jobId, after) }, (jobId) => this.#cancel(jobId))
+    this.#readers = new Readers(
+      { page: (jobId, after) => this.#page(jobId, after) },
+      (jobId) => this.#cancel(jobId),
+      () => this.#link.downSinceMs,
+    )
     this.#link = new RedisLink({
       url: this.#settings.redisUrl,
       shard: this.#shard,
@@ -57,7 +62,6 @@ export class Broker extends DurableObject<Env> {
       },
       isNeeded: () => !this.#readers.isEmpty || this.#owedCancels.size > 0,
     })
-    this.#readers.downSinceMs = () => this.#link.downSinceMs
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -95,8 +99,7 @@ export class Broker extends DurableObject<Env> {
       return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
     }
     this.ctx.waitUntil(this.#enqueue(order.jobId, result.lane, result.priority))
-    reader.open({ model: admission.model, isThinking: admission.request.thinking.think })
-    return new Response(reader.stream)
+    return logResponse({ model: admission.model, isThinking: admission.request.thinking.think }, reader.stream)
   }
 
   /** @throws AppError for whatever is not a job to read. */
@@ -160,8 +163,7 @@ export class Broker extends DurableObject<Env> {
       })
     }
     const reader = this.#readers.add(jobId, disconnectGraceMs, false)
-    reader.open({ model, isThinking: isThinking === '1' })
-    return new Response(reader.stream)
+    return logResponse({ model, isThinking: isThinking === '1' }, reader.stream)
   }
 
   async #tellFleet(): Promise<Fleet> {

@@ -13,6 +13,7 @@ import {
   brokerName,
   brokerPaths,
   elsewhereStatus,
+  openingOf,
   type Attachment,
   type Elsewhere,
   type Fleet,
@@ -103,20 +104,13 @@ class LineReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #decoder = new TextDecoder()
   #rest = ''
-  #unread: string[] = []
 
   constructor(body: ReadableStream<Uint8Array>) {
     this.#reader = body.getReader()
   }
 
-  /** Gives lines back, to be the next. */
-  unread(lines: string[]): void {
-    this.#unread = lines
-  }
-
   /** Whole lines that arrived together, at least one; null at the end of the stream. */
   async next(): Promise<string[] | null> {
-    if (this.#unread.length > 0) return this.#unread.splice(0)
     for (;;) {
       const { done, value } = await this.#reader.read()
       if (done) return null
@@ -138,22 +132,13 @@ async function openLog(
   signal: AbortSignal,
 ): Promise<OpenJob> {
   if (response.body === null) throw unreachable(null)
-  const { opening, lines } = await readHead(response.body)
   const reopen = async (after: number): Promise<LineReader> => {
     const attachment: Attachment = { jobId: job.jobId, tenantId: job.tenantId, after }
     const again = await ask(env, job.jobId, brokerPaths.attach, attachment, signal)
     if (again.body === null) throw unreachable(null)
-    return (await readHead(again.body)).lines
+    return new LineReader(again.body)
   }
-  return { jobId: job.jobId, opening, log: new JobLog(lines, reopen) }
-}
-
-async function readHead(body: ReadableStream<Uint8Array>): Promise<{ opening: Opening; lines: LineReader }> {
-  const lines = new LineReader(body)
-  const [head, ...early] = (await lines.next()) ?? []
-  if (head === undefined) throw unreachable(null)
-  lines.unread(early)
-  return { opening: JSON.parse(head) as Opening, lines }
+  return { jobId: job.jobId, opening: openingOf(response), log: new JobLog(new LineReader(response.body), reopen) }
 }
 
 async function ask(env: Env, jobId: JobId, path: string, body: object, signal: AbortSignal): Promise<Response> {

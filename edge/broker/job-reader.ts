@@ -7,7 +7,7 @@
  */
 import type { ErrorFacts } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
-import { brokenMark, type Opening } from './protocol.ts'
+import { brokenMark } from './protocol.ts'
 
 export interface LogPage {
   /** Consecutive entries as JSON, by their place in the log. */
@@ -41,7 +41,6 @@ export class JobReader {
   /** The last look found Redis away. */
   #isCutOff = false
   #ahead: string[] = []
-  #head: string | null = null
   #failure: ErrorFacts | null = null
   #hasEnded = false
   #hasLeft = false
@@ -63,11 +62,6 @@ export class JobReader {
   /** Whether the end of the log was reached: then leaving abandons nothing. */
   get hasEnded(): boolean {
     return this.#hasEnded
-  }
-
-  /** First line of the stream. To be set before the stream is read. */
-  open(opening: Opening): void {
-    this.#head = `${JSON.stringify(opening)}\n`
   }
 
   /** A live entry was published. */
@@ -108,13 +102,8 @@ export class JobReader {
     controller.close()
   }
 
-  /** What is to be passed on next: the head, what came live, what stands in the log, or why there is no more. */
+  /** What is to be passed on next: what came live, what stands in the log, or why there is no more. */
   async #next(): Promise<{ text: string; isLast: boolean }> {
-    if (this.#head !== null) {
-      const head = this.#head
-      this.#head = null
-      return { text: head, isLast: false }
-    }
     for (;;) {
       if (this.#failure !== null) return { text: `${brokenMark}${JSON.stringify(this.#failure)}\n`, isLast: true }
       const lines = this.#ahead.length === 0 && this.#mustLook ? await this.#read() : this.#ahead.splice(0)

@@ -1,9 +1,9 @@
 /**
  * What the gateway and a Broker say to each other: requests as JSON, a job's log as lines.
  *
- * Both ends are one bundle, so the shapes are trusted, not parsed again. A log stream is
+ * Both ends are one bundle, so the shapes are trusted, not parsed again. A log stream says whose it is in a header, and
+ * then is
  *
- *     {opening}\n            who the job is, once
  *     12 {entry}\n           place in the log, and the entry as it stands there
  *     ! {error}\n            the stream breaks here, and why
  *
@@ -68,6 +68,16 @@ export interface Fleet {
 export const brokerPaths = { open: '/open', attach: '/attach', fleet: '/fleet' } as const
 export const elsewhereStatus = 303
 export const brokenMark = '! '
+
+const openingHeader = 'x-opening'
+
+export function logResponse(opening: Opening, log: ReadableStream<Uint8Array>): Response {
+  return new Response(log, { headers: { [openingHeader]: encodeURIComponent(JSON.stringify(opening)) } })
+}
+
+export function openingOf(response: Response): Opening {
+  return JSON.parse(decodeURIComponent(response.headers.get(openingHeader) ?? '')) as Opening
+}
 
 export function brokerName(shard: number): string {
   return `broker-${shard}`

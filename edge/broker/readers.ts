@@ -35,11 +35,14 @@ export class Readers {
   readonly #audiences = new Map<string, Audience>()
   readonly #source: LogSource
   readonly #onAbandoned: (jobId: JobId) => void
+  readonly #downSinceMs: () => number | null
   #sweeper: ReturnType<typeof setInterval> | null = null
 
-  constructor(source: LogSource, onAbandoned: (jobId: JobId) => void) {
+  /** @param downSinceMs since when Redis cannot be reached; null while it can. */
+  constructor(source: LogSource, onAbandoned: (jobId: JobId) => void, downSinceMs: () => number | null) {
     this.#source = source
     this.#onAbandoned = onAbandoned
+    this.#downSinceMs = downSinceMs
   }
 
   get isEmpty(): boolean {
@@ -79,12 +82,9 @@ export class Readers {
     for (const { readers } of this.#audiences.values()) for (const reader of readers) reader.look()
   }
 
-  /** Since when Redis cannot be reached; the owner keeps it current. */
-  downSinceMs: () => number | null = () => null
-
   #sweep(): void {
     const nowMs = Date.now()
-    const downSinceMs = this.downSinceMs()
+    const downSinceMs = this.#downSinceMs()
     const isOutage = downSinceMs !== null && nowMs - downSinceMs > outageMaxMs
     for (const [id, { readers }] of this.#audiences) {
       const isOverdue = nowMs - decodeTime(id) > waitMaxMs

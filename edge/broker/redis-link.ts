@@ -10,7 +10,8 @@ import { Redis } from 'ioredis'
 import { AppError } from '../../contract/errors.ts'
 import { bullPrefix, channels, laneName } from '../../contract/keys.ts'
 import { JobScripts } from '../../contract/scripts.ts'
-import { logWarning } from '../log.ts'
+import { logError, logWarning } from '../log.ts'
+import { within } from '../within.ts'
 import { scriptSources } from './script-sources.ts'
 
 export interface Connection {
@@ -30,6 +31,8 @@ export interface LinkOptions {
 }
 
 const connectTimeoutMs = 2_000
+/** For all of a new connection: a socket may open and then say nothing. */
+const openTimeoutMs = 4_000
 /** Longer than any command of ours takes on a healthy server; a socket that stalls is given up. */
 const commandTimeoutMs = 3_000
 const retryFirstMs = 50
@@ -109,10 +112,12 @@ export class RedisLink {
     redis.on('error', () => undefined)
     redis.on('message', (_channel: string, message: string) => onMessage(message))
     try {
-      await redis.connect()
-      await redis.subscribe(channels.live(shard))
+      const subscribed = redis.connect().then(() => redis.subscribe(channels.live(shard)))
+      if ((await within(subscribed, openTimeoutMs)) === null) throw new Error(`No answer in ${openTimeoutMs} ms`)
     } catch (cause) {
       redis.disconnect()
+      // Once an outage: what follows would say the same.
+      if (this.#downSinceMs === null) logError('redis-unreachable', cause, { shard })
       this.#downSinceMs ??= Date.now()
       throw unavailable(cause)
     }
@@ -158,7 +163,7 @@ function isServerState(message: string): boolean {
 }
 
 function isConnectionFailure(cause: unknown): boolean {
-  if (!(cause instanceof Error)) return false
+  if (!(cause instanceof Error) || cause instanceof AppError) return false
   return (
     cause.name === 'MaxRetriesPerRequestError' ||
     cause.name === 'AbortError' ||

@@ -10,6 +10,8 @@ import { announce, startScriptedWorker, testModel } from '../fixtures/scripted-w
 const laneCount = 1
 /** An outage must be told before a client's own patience ends. */
 const failFastMs = 2_000
+/** A server that neither answers nor hangs up is given up after this. */
+const frozenMs = 5_000
 const healMs = 5_000
 let redis: TestRedis
 let edge: TestEdge
@@ -82,6 +84,19 @@ describe('Redis away', () => {
     await (await worker.next()).answer(['back'])
     expect((await answer).status).toBe(200)
     await worker.stop()
+  }, 30_000)
+
+  it('frozen is a 503 within the deadline of a command, and ends by itself when it goes on', async () => {
+    await announce(redis.connect())
+    await becomes(200, () => edge.send('/readyz'))
+    process.kill(redis.pid(), 'SIGSTOP')
+    for (let i = 0; i < 2; i++) {
+      const askedAtMs = performance.now()
+      expect(await codeOf(await edge.chat(chat))).toBe('queue_unavailable')
+      expect(performance.now() - askedAtMs).toBeLessThan(frozenMs)
+    }
+    process.kill(redis.pid(), 'SIGCONT')
+    await becomes(200, () => edge.send('/readyz'))
   }, 30_000)
 
   it('in mid-answer costs a stream no token and no repetition', async () => {
