@@ -37,9 +37,11 @@ export function tellLauncher(message: LifecycleMessage): Promise<void> {
 }
 
 /**
- * Calls `stop` once when the launcher vanishes: a child never outlives the process that started it.
- * Without a channel it does nothing.
+ * Calls `stop` once when the launcher vanishes, or soon when it already has: a child never outlives the process that
+ * started it. Without a channel it does nothing.
  */
 export function onLauncherGone(stop: () => void): void {
-  if (process.send !== undefined) process.once('disconnect', stop)
+  if (process.send === undefined) return
+  if (process.connected) process.once('disconnect', stop)
+  else queueMicrotask(stop)
 }

@@ -47,7 +47,8 @@ export async function aptInstall(request: AptRequest, detail: Detail): Promise<v
   // apt has locks of its own, but a second `update` fails at once instead of waiting for the first.
   const release = await waitForLock(join(tmpdir(), 'axle-apt.lock'), {
     deadlineMs: aptDeadlineMs,
-    onWait: () => detail('waiting for another start that is installing'),
+    onWait: (pid) =>
+      detail(pid === process.pid ? 'waiting for apt-get' : `waiting for process ${pid}, which uses apt-get`),
   })
   try {
     const useBackports = request.fromBackports && isDebian12()

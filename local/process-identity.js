@@ -3,7 +3,7 @@
  * for the process it once named. Runs on Node 20, before anything is installed; knows nothing of Axle.
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
 /**
  * `startTime` is opaque: only equality means something. On Linux it is boot id and clock ticks since that boot,
@@ -81,11 +81,28 @@ export function readLinuxStat(pid) {
   return { name, state, parentPid: Number(parentPid), group: Number(group), startTicks: fields[19] ?? '' }
 }
 
+/**
+ * What `startTime` is where /proc is not mounted (a bare chroot): enough for a lock, whose holder is never killed;
+ * not enough to end a process by.
+ */
+export const unknownStartTime = 'unknown'
+
 /** @param {number} pid */
 function startTimeOnLinux(pid) {
   const stat = readLinuxStat(pid)
+  if (stat === undefined && !existsSync('/proc/self/stat')) return canBeSignalled(pid) ? unknownStartTime : undefined
   if (stat === undefined || stat.state === 'Z' || stat.state === 'X') return undefined
   return `${bootId()}/${stat.startTicks}`
+}
+
+/** @param {number} pid */
+function canBeSignalled(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false // no such process, or another user's
+  }
 }
 
 /** Ticks count from boot, so without the boot's name a process of an earlier boot could look like one of today. */

@@ -2,10 +2,10 @@
  * Which processes this data directory's launcher started, on disk, so that the next start can end what a killed one left
  * behind. A process is a pid and a start time, never a pid alone. It does not know what the processes do.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { z } from 'zod'
 import { writePrivateFile } from './private-file.ts'
-import { identityOf, isRunning, readLinuxStat } from './process-identity.js'
+import { identityOf, isRunning, readLinuxStat, unknownStartTime } from './process-identity.js'
 
 const recordsSchema = z.array(z.object({ name: z.string(), pid: z.int().min(2), startTime: z.string() }))
 
@@ -24,7 +24,7 @@ export class ProcessRecords {
   /** Call right after the spawn; every recorded process leads a process group of its own. */
   add(name: string, pid: number): void {
     const identity = identityOf(pid)
-    if (identity === undefined) return // died already: nothing to remember
+    if (identity === undefined || identity.startTime === unknownStartTime) return // died already, or nothing to know it by
     this.#write([...this.#records, { name, ...identity }])
   }
 
@@ -77,7 +77,7 @@ function readRecords(path: string): readonly ProcessRecord[] {
  */
 function groupMembers(record: ProcessRecord, dataDir: string): number[] {
   const leader = isRunning(record) ? [record.pid] : []
-  if (process.platform !== 'linux') return leader
+  if (process.platform !== 'linux' || !existsSync('/proc/self')) return leader
   const members = readdirSync('/proc').filter((name) => {
     const stat = /^\d+$/.test(name) ? readLinuxStat(Number(name)) : undefined
     return stat?.group === record.pid && stat.state !== 'Z' && Number(name) !== record.pid

@@ -59,10 +59,6 @@ async function run({ redisUrl, laneCount }: WorkersSettings): Promise<void> {
   if (!isConnected) return die('Redis does not answer', 'Start Redis, or point REDIS_URL at one that runs.')
 
   const janitor = new Janitor({ redis, scripts: new JobScripts(redis, readScriptSources()), laneCount, log })
-  await janitor.start()
-  await tellLauncher({ kind: 'ready', facts: { lanes: laneCount } })
-  log.info({ laneCount }, 'ready')
-
   let isStopping = false
   const stop = async () => {
     if (isStopping) return
@@ -73,6 +69,10 @@ async function run({ redisUrl, laneCount }: WorkersSettings): Promise<void> {
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
   onLauncherGone(() => void stop())
+
+  await janitor.start()
+  await tellLauncher({ kind: 'ready', facts: { lanes: laneCount } })
+  log.info({ laneCount }, 'ready')
 }
 
 const settings = settingsOrExit()
