@@ -6,14 +6,13 @@
  * reference must equal it. The reduced form asks fewer questions, not other ones.
  */
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import OpenAI from 'openai'
 import { z } from 'zod'
 import { parseJobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
 import { takeoverBudgetMs } from '../../contract/limits.ts'
 import { type Stack, startStack } from '../fixtures/stack.ts'
+import { loadQuestions, type Question } from './serving-questions.ts'
 
 const concurrency = 16
 const disconnectBudgetMs = 3_000
@@ -23,13 +22,6 @@ const shortQuestion = 'What is 4821 + 397?'
 const longQuestion = 'Count from 1 to 90 then 1 to 90'
 /** The model loses itself in this one: it goes on to the end of its context. */
 const endlessQuestion = `Sort: ${Array.from({ length: 60 }, (_, i) => (i * 37 + 11) % 100).join(', ')}`
-
-interface Question {
-  readonly content: string
-  readonly think: boolean
-  /** What transformers answers in float32, where it was frozen. */
-  readonly expected: { readonly reasoning: string | null; readonly content: string } | null
-}
 
 interface Answer {
   readonly content: string
@@ -265,37 +257,4 @@ async function until<T>(look: () => Promise<T>, holds: (seen: T) => boolean, cla
 
 function elapsed(sinceMs: number): string {
   return `${(performance.now() - sinceMs).toFixed(0)} ms`
-}
-
-const frozenChats = z.array(
-  z.object({
-    messages: z.array(z.object({ role: z.string(), content: z.string() })),
-    tools: z.unknown(),
-    enable_thinking: z.boolean(),
-    completion: z.string(),
-  }),
-)
-
-/** The model's frozen chats of one question without tools, then generated sums in both languages and modes. */
-async function loadQuestions(isFull: boolean): Promise<Question[]> {
-  const path = join(import.meta.dirname, '../../models/axk1-tiny/chats.json')
-  const chats = frozenChats.parse(JSON.parse(await readFile(path, 'utf8')))
-  const frozen = chats.flatMap(({ messages, tools, enable_thinking: think, completion }): Question[] => {
-    const [message] = messages
-    if (messages.length !== 1 || message === undefined || tools !== null) return []
-    return [{ content: message.content, think, expected: split(completion, think) }]
-  })
-  const more = isFull ? 12 : 2
-  const generated = Array.from({ length: more }, (_, i) => [
-    { content: `What is ${137 + 211 * i} + ${48 + 97 * i}?`, think: i % 2 === 0, expected: null },
-    { content: `${23 + i} 곱하기 ${14 + i}은?`, think: i % 2 === 1, expected: null },
-  ])
-  return [...frozen, ...generated.flat()]
-}
-
-function split(completion: string, think: boolean): Question['expected'] {
-  const text = completion.replace(/<\|im_end\|>$/, '')
-  if (!think) return { reasoning: null, content: text }
-  const [reasoning = '', ...rest] = text.split('</think>')
-  return { reasoning: reasoning.replace(/^\n+|\n+$/g, ''), content: rest.join('</think>').replace(/^\n+/, '') }
 }
