@@ -71,7 +71,7 @@ function shown(output: string): string {
   return output
     .trim()
     .split('\n')
-    .filter((line) => !/XDG_RUNTIME_DIR|artificially reduced/.test(line))
+    .filter((line) => !/XDG_RUNTIME_DIR|artificially reduced|^ +at /.test(line))
     .slice(0, shownLinesMax)
     .join('\n')
 }

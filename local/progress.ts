@@ -27,6 +27,7 @@ export class Progress {
     let isOver = false
     let shownAt = startedAt
     const show = (): void => {
+      clearTimeout(timer)
       shownAt = performance.now()
       this.#line('·', name, secondsSince(startedAt), current === '' ? '…' : `${current} …`)
     }

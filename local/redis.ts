@@ -44,10 +44,14 @@ export async function openRedis(options: RedisOptions): Promise<{ result: RedisI
   return startFallback(installed, options)
 }
 
-/** The path of a real server, installed first if that is possible; undefined where there is none. */
-export async function ensureRedisServer(detail: Detail): Promise<string | undefined> {
+/**
+ * The path of a real server, installed first if that is possible.
+ * @throws Failure saying how to install one
+ */
+export async function ensureRedisServer(detail: Detail): Promise<string> {
   const path = findServer() ?? (await installServer(detail))
-  return typeof path === 'string' ? path : undefined
+  if (typeof path === 'string') return path
+  throw new Failure('There is no redis-server or valkey-server on this machine', path.wayOut)
 }
 
 async function useGivenRedis(url: string): Promise<{ result: RedisInUse; outcome: string }> {
