@@ -30,7 +30,7 @@ export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispa
     return {
       program: {
         name: 'embed',
-        source: wgsl('embed', `weights-${window.format}`, 'dot'),
+        source: wgsl('embed', `weights-${window.format}`, 'quads', 'dot'),
         access: ['read', 'read', 'write'],
         constants,
       },

@@ -28,7 +28,7 @@ export function expertCombine(operands: ExpertCombineOperands, top: number, eps:
   return {
     program: {
       name: 'expert-combine',
-      source: wgsl('expert-combine', `weights-${norm?.format ?? 'f32'}`, 'dot', 'row-sum'),
+      source: wgsl('expert-combine', `weights-${norm?.format ?? 'f32'}`, 'quads', 'dot', 'row-sum'),
       access: ['read', 'read', 'read', 'read', 'write'],
       constants: {
         WIDTH: delta.width,

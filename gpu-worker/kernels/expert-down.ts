@@ -7,7 +7,8 @@ import type { LayerExperts } from './bank.ts'
 import { bytesOfRows, rowVectors, type Activation } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
-const WORKGROUP = 64
+/** Matrix rows of a workgroup: 64 invocations of four. */
+const WORKGROUP_ROWS = 256
 
 export interface ExpertDownOperands {
   readonly chosen: Slice
@@ -27,7 +28,7 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
     return {
       program: {
         name: 'expert-down',
-        source: wgsl('expert-down', `weights-${bank.format}`, 'dot'),
+        source: wgsl('expert-down', `weights-${bank.format}`, 'quads', 'dot'),
         access: ['read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.width,
@@ -46,7 +47,7 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
         holding(bank.down, bank.slotCount * experts.hiddenSize * wVectors * 16, 'down'),
         holding(y.slice, bytesOfRows(y, rowsMax * top), 'y'),
       ],
-      grid: (rows) => [Math.ceil(experts.hiddenSize / WORKGROUP), top, rows],
+      grid: (rows) => [Math.ceil(experts.hiddenSize / WORKGROUP_ROWS), top, rows],
     }
   })
 }

@@ -6,8 +6,8 @@
 //   down    one bank [slots, WIDTH, K] as stored, read
 //   y       f32 [pairs, Y_STRIDE], write
 //
-// One invocation: one value of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / 64, y = TOP, z = rows. Rounds as dot.wgsl.
+// One invocation: four values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / 256, y = TOP, z = rows. Rounds as dot.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -27,11 +27,15 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = group.x * 64u + lane;
+  let n = 4u * (group.x * 64u + lane);
   let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
   if (n >= params.WIDTH || place.x != params.BANK) {
     return;
   }
-  y[pair * params.Y_STRIDE + n] = dot_row(&down, (place.y * params.WIDTH + n) * params.W_VECTORS, &h, pair * params.H_VECTORS, params.K);
+  let w_bases = vec4<u32>(place.y * params.WIDTH * params.W_VECTORS) + weight_rows(n, params.WIDTH, params.W_VECTORS);
+  let sums = dot_row(&down, w_bases, &h, pair * params.H_VECTORS, params.K);
+  for (var j = 0u; j < min(4u, params.WIDTH - n); j += 1u) {
+    y[pair * params.Y_STRIDE + n + j] = sums[j];
+  }
 }

@@ -7,7 +7,8 @@ import type { LayerExperts } from './bank.ts'
 import { bytesOfRows, rowVectors, type Activation } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
-const WORKGROUP = 64
+/** Matrix rows of a workgroup: 64 invocations of four. */
+const WORKGROUP_ROWS = 256
 
 export interface ExpertGateUpOperands {
   /** u32 [rows, top] */
@@ -30,7 +31,7 @@ export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMa
     return {
       program: {
         name: 'expert-gate-up',
-        source: wgsl('expert-gate-up', `weights-${bank.format}`, 'dot', 'exp'),
+        source: wgsl('expert-gate-up', `weights-${bank.format}`, 'quads', 'dot', 'exp'),
         access: ['read', 'read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.hiddenSize,
@@ -50,7 +51,7 @@ export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMa
         holding(bank.up, bankBytes, 'up'),
         holding(h.slice, bytesOfRows(h, rowsMax * top), 'h'),
       ],
-      grid: (rows) => [Math.ceil(experts.width / WORKGROUP), top, rows],
+      grid: (rows) => [Math.ceil(experts.width / WORKGROUP_ROWS), top, rows],
     }
   })
 }

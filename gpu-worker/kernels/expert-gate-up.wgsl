@@ -6,8 +6,8 @@
 //   gate    one bank [slots, WIDTH, K] as stored, read;  up  the like, read
 //   h       f32 [pairs, H_STRIDE], write
 //
-// One invocation: one value of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / 64, y = TOP, z = rows. Rounds as dot.wgsl and swiglu.wgsl.
+// One invocation: four values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / 256, y = TOP, z = rows. Rounds as dot.wgsl and swiglu.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -28,14 +28,17 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let i = group.x * 64u + lane;
+  let i = 4u * (group.x * 64u + lane);
   let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
   if (i >= params.WIDTH || place.x != params.BANK) {
     return;
   }
-  let w = (place.y * params.WIDTH + i) * params.W_VECTORS;
-  let g = dot_row(&gate, w, &x, group.z * params.X_VECTORS, params.K);
-  let u = dot_row(&up, w, &x, group.z * params.X_VECTORS, params.K);
-  h[pair * params.H_STRIDE + i] = swiglu(g, u);
+  let w_bases = vec4<u32>(place.y * params.WIDTH * params.W_VECTORS) + weight_rows(i, params.WIDTH, params.W_VECTORS);
+  let x_base = group.z * params.X_VECTORS;
+  let g = dot_row(&gate, w_bases, &x, x_base, params.K);
+  let u = dot_row(&up, w_bases, &x, x_base, params.K);
+  for (var j = 0u; j < min(4u, params.WIDTH - i); j += 1u) {
+    h[pair * params.H_STRIDE + i + j] = swiglu(g[j], u[j]);
+  }
 }

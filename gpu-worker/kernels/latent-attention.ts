@@ -8,6 +8,11 @@ import { entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
 import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
 import { wgsl } from './wgsl.ts'
 
+/** 64 scores are compared as 8 times 8. */
+const FAN = 8
+/** Heads of one workgroup. */
+const HEADS_TOGETHER = 4
+
 export interface LatentAttentionOperands {
   readonly rows: Slice
   readonly tables: Slice
@@ -32,13 +37,16 @@ export function latentAttention(
   return {
     program: {
       name: 'latent-attention',
-      source: wgsl('latent-attention', 'exp'),
+      source: wgsl('latent-attention', 'exp', 'quads'),
       access: ['read', 'read', 'read', 'read', 'write'],
       constants: {
         HEADS: shape.headCount,
         SCALE: scale,
         ENTRY_VECTORS: entry / 4,
         LATENT_VECTORS: ropeStart / 4,
+        QUERY_CELLS: HEADS_TOGETHER * (entry / 4),
+        OUT_CELLS: HEADS_TOGETHER * (ropeStart / 4),
+        FAN,
       },
     },
     bindings: [
@@ -48,6 +56,6 @@ export function latentAttention(
       holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
       holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
     ],
-    grid: (count) => [shape.headCount, count, 1],
+    grid: (count) => [Math.ceil(shape.headCount / HEADS_TOGETHER), count, 1],
   }
 }

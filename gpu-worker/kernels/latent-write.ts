@@ -34,7 +34,7 @@ export function latentWrite(
   return {
     program: {
       name: 'latent-write',
-      source: wgsl('latent-write', `weights-${weight.format}`, 'dot', 'row-sum', 'rope'),
+      source: wgsl('latent-write', `weights-${weight.format}`, 'quads', 'dot', 'row-sum', 'rope'),
       access: ['read', 'read', 'read', 'read', 'read', 'write'],
       constants: {
         LATENT: shape.latent,

@@ -5,7 +5,8 @@ import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
 import { wgsl } from './wgsl.ts'
 
-const WORKGROUP = 64
+/** Matrix rows of a workgroup: 64 invocations of four. */
+const WORKGROUP_ROWS = 256
 /** Activations hold a multiple of this many rows: the last group computes rows that nobody reads. */
 export const ROWS_TOGETHER = 4
 
@@ -16,12 +17,12 @@ export function matmulRows(operands: MatmulOperands, rowsMax: number, rowsFrom: 
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul-rows',
-      source: wgsl('matmul-rows', `weights-${window.format}`, 'dot'),
+      source: wgsl('matmul-rows', `weights-${window.format}`, 'quads', 'dot'),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (rows) =>
-      rows < rowsFrom ? null : [Math.ceil(window.rowCount / WORKGROUP), Math.ceil(rows / ROWS_TOGETHER), 1],
+      rows < rowsFrom ? null : [Math.ceil(window.rowCount / WORKGROUP_ROWS), Math.ceil(rows / ROWS_TOGETHER), 1],
   }))
 }

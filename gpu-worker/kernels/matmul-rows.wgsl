@@ -5,8 +5,8 @@
 //   weights  one window [ROWS_IN_WINDOW, K] as stored, padded to 8 values a row, read
 //   y        f32 [rows rounded up to 4, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
 //
-// One invocation: one weight row, four activation rows; rows past the last are computed from whatever lies there and
-// read by nobody. Grid: x = weight rows / 64, y = activation rows / 4.
+// One invocation: four weight rows, four activation rows; rows past the last are computed from whatever lies there and
+// read by nobody. Grid: x = weight rows / 256, y = activation rows / 4.
 struct Params {
   K: u32,
   X_VECTORS: u32,
@@ -23,15 +23,18 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = group.x * 64u + lane;
+  let n = 4u * (group.x * 64u + lane);
   if (n >= params.ROWS_IN_WINDOW) {
     return;
   }
   let rows = vec4<u32>(4u * group.y) + vec4<u32>(0u, 1u, 2u, 3u);
-  let sums = dot_rows(&weights, n * params.W_VECTORS, &x, rows * params.X_VECTORS, params.K);
+  let w_bases = weight_rows(n, params.ROWS_IN_WINDOW, params.W_VECTORS);
+  let sums = dot_rows(&weights, w_bases, &x, rows * params.X_VECTORS, params.K);
   let at = rows * params.Y_STRIDE + vec4<u32>(params.Y_OFFSET + n);
-  y[at.x] = sums.x;
-  y[at.y] = sums.y;
-  y[at.z] = sums.z;
-  y[at.w] = sums.w;
+  for (var i = 0u; i < min(4u, params.ROWS_IN_WINDOW - n); i += 1u) {
+    y[at.x + i] = sums[0][i];
+    y[at.y + i] = sums[1][i];
+    y[at.z + i] = sums[2][i];
+    y[at.w + i] = sums[3][i];
+  }
 }

@@ -8,7 +8,8 @@ import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } fro
 import { matmulRows } from './matmul-rows.ts'
 import { wgsl } from './wgsl.ts'
 
-const WORKGROUP = 64
+/** Matrix rows of a workgroup: 64 invocations of four. */
+const WORKGROUP_ROWS = 256
 /** From here on reading a weight once for four rows beats computing rows that nobody wants. */
 const ROWS_TOGETHER_FROM = 3
 
@@ -23,11 +24,11 @@ export function matmulSingle(operands: MatmulOperands, rowsMax: number, rowsBelo
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul',
-      source: wgsl('matmul', `weights-${window.format}`, 'dot'),
+      source: wgsl('matmul', `weights-${window.format}`, 'quads', 'dot'),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },
     bindings: matmulBindings(operands, window, rowsMax),
-    grid: (rows) => (rows < rowsBelow ? [Math.ceil(window.rowCount / WORKGROUP), rows, 1] : null),
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil(window.rowCount / WORKGROUP_ROWS), rows, 1] : null),
   }))
 }

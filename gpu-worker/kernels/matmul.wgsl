@@ -4,7 +4,7 @@
 //   weights  one window [ROWS_IN_WINDOW, K] as stored, padded to 8 values a row, read
 //   y        f32 [rows, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
 //
-// One invocation: one weight row, one activation row. Grid: x = weight rows / 64, y = activation rows.
+// One invocation: four weight rows, one activation row. Grid: x = weight rows / 256, y = activation rows.
 // Rounds as dot.wgsl says; nothing else rounds.
 struct Params {
   K: u32,
@@ -22,10 +22,15 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = group.x * 64u + lane;
+  let n = 4u * (group.x * 64u + lane);
   if (n >= params.ROWS_IN_WINDOW) {
     return;
   }
   let row = group.y;
-  y[row * params.Y_STRIDE + params.Y_OFFSET + n] = dot_row(&weights, n * params.W_VECTORS, &x, row * params.X_VECTORS, params.K);
+  let w_bases = weight_rows(n, params.ROWS_IN_WINDOW, params.W_VECTORS);
+  let sums = dot_row(&weights, w_bases, &x, row * params.X_VECTORS, params.K);
+  let at = row * params.Y_STRIDE + params.Y_OFFSET + n;
+  for (var i = 0u; i < min(4u, params.ROWS_IN_WINDOW - n); i += 1u) {
+    y[at + i] = sums[i];
+  }
 }

@@ -14,7 +14,7 @@ export interface NormWeight {
 
 /** The text of a kernel that norms rows by a weight of this stored type. */
 export function normSource(name: string, weight: NormWeight): string {
-  return wgsl(name, `weights-${weight.format}`, 'dot', 'row-sum')
+  return wgsl(name, `weights-${weight.format}`, 'quads', 'dot', 'row-sum')
 }
 
 export function weightBinding(weight: NormWeight): Slice {

@@ -5,7 +5,7 @@ import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { headWindows, rowsPerHead, type AttentionShape } from './attention-shape.ts'
 import { entryBytes, entryLayout } from './latent-pages.ts'
-import { bytesOfRows, rowVectors, type ActivationPart, type Matrix } from './matrix.ts'
+import { bytesOfRows, paddedColumns, rowVectors, VALUES_PER_UNIT, type ActivationPart, type Matrix } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
@@ -28,12 +28,14 @@ export function queryAbsorb(
 ): Dispatch[] {
   if (q.width !== shape.headCount * (shape.nope + shape.rope)) throw new RangeError(`Shapes do not fit: q ${q.width}`)
   const { ropeStart, entry } = entryLayout(shape)
+  /** Invocations of a head: units of its latent and pairs of its rope part. */
+  const perHead = paddedColumns(shape.latent) / VALUES_PER_UNIT + shape.rope / 2
   return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
     const wVectors = rowVectors(shape.latent, window.format)
     return {
       program: {
         name: 'query-absorb',
-        source: wgsl('query-absorb', `weights-${window.format}`, 'dot', 'rope'),
+        source: wgsl('query-absorb', `weights-${window.format}`, 'quads', 'dot', 'rope'),
         access: ['read', 'read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,
@@ -44,6 +46,7 @@ export function queryAbsorb(
           ROWS_PER_HEAD: rowsPerHead(shape),
           W_VECTORS: wVectors,
           HEAD_START: headStart,
+          WINDOW_HEADS: headCount,
           HEADS: shape.headCount,
           Q_STRIDE: q.activation.stride,
           Q_OFFSET: q.offset,
@@ -56,7 +59,7 @@ export function queryAbsorb(
         holding(window.slice, window.rowCount * wVectors * 16, 'kv_b'),
         holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
       ],
-      grid: (rows) => [Math.ceil(entry / WORKGROUP), headCount, rows],
+      grid: (rows) => [Math.ceil((headCount * perHead) / WORKGROUP), rows, 1],
     }
   })
 }

@@ -7,8 +7,8 @@
 //   kv_b    one window of kv_b_proj as stored, read: per head NOPE rows W_k, then VALUE rows W_v, [.., LATENT] each
 //   out     f32 [rows, HEADS, ENTRY], write
 //
-// One invocation: one value of one head; d ascends by fma in chunks of 256, chunk sums added in order.
-// Grid: x = ENTRY / 64, y = heads of this window, z = rows. Rounds: as the order contract says; the turn as rope.wgsl.
+// One invocation: eight latent values of one head, or one pair of its rope part; d ascends by fma in chunks of 256,
+// chunk sums added in order. Grid: x = heads of this window · (LATENT / 8 + ROPE / 2) / 64, y = rows. Rounds: as the order contract says; the turn as rope.wgsl.
 struct Params {
   NOPE: u32,
   ROPE: u32,
@@ -18,6 +18,7 @@ struct Params {
   ROWS_PER_HEAD: u32,
   W_VECTORS: u32,
   HEAD_START: u32,
+  WINDOW_HEADS: u32,
   HEADS: u32,
   Q_STRIDE: u32,
   Q_OFFSET: u32,
@@ -32,38 +33,55 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let c = group.x * 64u + lane;
-  if (c >= params.ENTRY) {
+  let units = (params.LATENT + 7u) / 8u;
+  let per_head = units + params.ROPE / 2u;
+  let i = group.x * 64u + lane;
+  let window_head = i / per_head;
+  if (window_head >= params.WINDOW_HEADS) {
     return;
   }
-  let head = params.HEAD_START + group.y;
-  let row = group.z;
+  let head = params.HEAD_START + window_head;
+  let row = group.y;
   let query = row * params.Q_STRIDE + params.Q_OFFSET + head * (params.NOPE + params.ROPE);
-  var value = 0.0;
-  if (c < params.LATENT) {
-    value = absorbed(query, group.y * params.ROWS_PER_HEAD, c);
-  } else if (c >= params.ROPE_START && c < params.ROPE_START + params.ROPE) {
-    value = turned(query + params.NOPE, row, c - params.ROPE_START);
+  let entry = (row * params.HEADS + head) * params.ENTRY;
+  let part = i % per_head;
+  if (part < units) {
+    absorb(query, window_head * params.ROWS_PER_HEAD, part, entry);
+  } else {
+    turn_pair(query + params.NOPE, row, part - units, entry + params.ROPE_START);
   }
-  out[(row * params.HEADS + head) * params.ENTRY + c] = value;
 }
 
-fn absorbed(query: u32, w_row: u32, c: u32) -> f32 {
-  var total = 0.0;
+// Eight latent values, and zeros in place of those from LATENT on.
+fn absorb(query: u32, w_row: u32, unit: u32, entry: u32) {
+  var total = Unit();
   for (var start = 0u; start < params.NOPE; start += 256u) {
-    var part = 0.0;
+    var part = Unit();
     for (var d = start; d < min(start + 256u, params.NOPE); d += 1u) {
-      part = fma(weight_at(&kv_b, (w_row + d) * params.W_VECTORS, c), q[query + d], part);
+      let w = weight_unit(&kv_b, (w_row + d) * params.W_VECTORS, unit);
+      let x = vec4<f32>(q[query + d]);
+      part.lo = fma(w.lo, x, part.lo);
+      part.hi = fma(w.hi, x, part.hi);
     }
-    total += part;
+    total.lo += part.lo;
+    total.hi += part.hi;
   }
-  return total;
+  for (var j = 0u; j < min(8u, params.ROPE_START - 8u * unit); j += 1u) {
+    let value = select(total.lo[j & 3u], total.hi[j & 3u], j >= 4u);
+    out[entry + 8u * unit + j] = select(0.0, value, 8u * unit + j < params.LATENT);
+  }
 }
 
-fn turned(part: u32, row: u32, i: u32) -> f32 {
+// One pair; the last also writes the zeros after the rope part.
+fn turn_pair(part: u32, row: u32, pair: u32, place: u32) {
   let half = params.ROPE / 2u;
-  let pair = select(i % half, i / 2u, params.INTERLEAVED != 0u);
   let at = pair_at(pair, params.ROPE, params.INTERLEAVED != 0u);
   let both = turn(q[part + at.x], q[part + at.y], rope[row * half + pair]);
-  return select(both.y, both.x, i == at.x);
+  out[place + at.x] = both.x;
+  out[place + at.y] = both.y;
+  if (pair + 1u == half) {
+    for (var i = params.ROPE; params.ROPE_START + i < params.ENTRY; i += 1u) {
+      out[place + i] = 0.0;
+    }
+  }
 }

@@ -27,7 +27,7 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
     return {
       program: {
         name: 'value-up',
-        source: wgsl('value-up', `weights-${window.format}`, 'dot'),
+        source: wgsl('value-up', `weights-${window.format}`, 'quads', 'dot'),
         access: ['read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,
@@ -36,6 +36,7 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
           MIXED_VECTORS: ropeStart / 4,
           W_VECTORS: wVectors,
           HEAD_START: headStart,
+          WINDOW_HEADS: headCount,
           HEADS: shape.headCount,
           Y_STRIDE: y.stride,
         },
@@ -45,7 +46,7 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
         holding(window.slice, window.rowCount * wVectors * 16, 'kv_b'),
         holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
       ],
-      grid: (rows) => [Math.ceil(shape.value / WORKGROUP), headCount, rows],
+      grid: (rows) => [Math.ceil((headCount * Math.ceil(shape.value / 4)) / WORKGROUP), rows, 1],
     }
   })
 }

@@ -4,7 +4,7 @@
 //   kv_b   one window of kv_b_proj as stored, read: per head NOPE rows W_k, then VALUE rows W_v, [.., LATENT] each
 //   y      f32 [rows, Y_STRIDE], write
 //
-// One invocation: one value of one head. Grid: x = VALUE / 64, y = heads of this window, z = rows. Rounds as dot.wgsl.
+// One invocation: four values of one head. Grid: x = heads of this window · VALUE / 256, y = rows. Rounds as dot.wgsl.
 struct Params {
   NOPE: u32,
   VALUE: u32,
@@ -12,6 +12,7 @@ struct Params {
   MIXED_VECTORS: u32,
   W_VECTORS: u32,
   HEAD_START: u32,
+  WINDOW_HEADS: u32,
   HEADS: u32,
   Y_STRIDE: u32,
 }
@@ -23,13 +24,20 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let v = group.x * 64u + lane;
-  if (v >= params.VALUE) {
+  let quads = (params.VALUE + 3u) / 4u;
+  let i = group.x * 64u + lane;
+  let window_head = i / quads;
+  if (window_head >= params.WINDOW_HEADS) {
     return;
   }
-  let head = params.HEAD_START + group.y;
-  let row = group.z;
-  let w_row = group.y * (params.NOPE + params.VALUE) + params.NOPE + v;
+  let head = params.HEAD_START + window_head;
+  let row = group.y;
+  let v = 4u * (i % quads);
+  let first = (window_head * (params.NOPE + params.VALUE) + params.NOPE) * params.W_VECTORS;
+  let w_bases = vec4<u32>(first) + weight_rows(v, params.VALUE, params.W_VECTORS);
   let base = (row * params.HEADS + head) * params.MIXED_VECTORS;
-  y[row * params.Y_STRIDE + head * params.VALUE + v] = dot_row(&kv_b, w_row * params.W_VECTORS, &mixed, base, params.LATENT);
+  let sums = dot_row(&kv_b, w_bases, &mixed, base, params.LATENT);
+  for (var j = 0u; j < min(4u, params.VALUE - v); j += 1u) {
+    y[row * params.Y_STRIDE + head * params.VALUE + v + j] = sums[j];
+  }
 }

@@ -7,7 +7,16 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
 
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
-export type Include = 'dot' | 'exp' | 'log' | 'rope' | 'row-sum' | 'weights-f32' | 'weights-bf16' | 'weights-f16'
+export type Include =
+  | 'dot'
+  | 'exp'
+  | 'log'
+  | 'quads'
+  | 'rope'
+  | 'row-sum'
+  | 'weights-f32'
+  | 'weights-bf16'
+  | 'weights-f16'
 
 /** The complete WGSL text of `name`.wgsl after its includes. */
 export function wgsl(name: string, ...includes: readonly Include[]): string {
