@@ -4,6 +4,7 @@
  * Knows nothing of shaders or models. Reads no environment: toggles and deadlines are arguments.
  */
 import { create, globals } from 'webgpu'
+import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
 
 Object.assign(globalThis, globals)
@@ -77,21 +78,13 @@ export class Gpu {
   /** Awaits an answer of the GPU, no longer than the deadline and no longer than the device lives. */
   async wait<T>(answer: Promise<T>, what: string): Promise<T> {
     this.check()
-    let timer: NodeJS.Timeout | undefined
-    const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const error = new GpuError('deadline', `The GPU did not finish within ${this.deadlineMs} ms: ${what}`)
-        this.#fail(error)
-        reject(error)
-      }, this.deadlineMs)
+    const value = await withDeadline(Promise.race([answer, this.#failed]), this.deadlineMs, () => {
+      const error = late(what, this.deadlineMs)
+      this.#fail(error)
+      return error
     })
-    try {
-      const value = await Promise.race([answer, deadline, this.#failed])
-      this.check()
-      return value
-    } finally {
-      clearTimeout(timer)
-    }
+    this.check()
+    return value
   }
 
   /** Waits for everything submitted so far. */
@@ -114,13 +107,20 @@ export class Gpu {
 /** Opens the first acceptable adapter with all of its limits. Throws GpuError 'no-adapter'. */
 export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const toggles = [...(options.toggles ?? [])]
-  const adapter = await requestAdapter(toggles, options)
+  const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
+  const inTime = <T>(answer: Promise<T>): Promise<T> =>
+    withDeadline(answer, deadlineMs, () => late('opening the device', deadlineMs))
+  const adapter = await inTime(requestAdapter(toggles, options))
   const features = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature))
-  const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limitsOf(adapter) })
+  const device = await inTime(adapter.requestDevice({ requiredFeatures: features, requiredLimits: limitsOf(adapter) }))
   const { vendor, architecture, device: name, description } = adapter.info
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
-  return new Gpu(device, facts, options.deadlineMs ?? DEFAULT_DEADLINE_MS)
+  return new Gpu(device, facts, deadlineMs)
+}
+
+function late(what: string, deadlineMs: number): GpuError {
+  return new GpuError('deadline', `The GPU did not finish within ${deadlineMs} ms: ${what}`)
 }
 
 const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query']

@@ -78,9 +78,8 @@ async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promi
 
 async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
   const { config } = checkpoint
-  const owners = ['weights', 'kv', 'scratch'].map((owner) => new Buffers(gpu, owner, options.bindingBytesMax))
-  const [weightBuffers, kvBuffers, scratchBuffers] = owners
-  if (weightBuffers === undefined || kvBuffers === undefined || scratchBuffers === undefined) throw new RangeError()
+  const owner = (name: string): Buffers => new Buffers(gpu, name, options.bindingBytesMax)
+  const [weightBuffers, kvBuffers, scratchBuffers] = [owner('weights'), owner('kv'), owner('scratch')]
   const limits = limitsOf(config, kvBuffers.bindingBytesMax, options)
   const weights = await loadWeights(gpu, checkpoint, weightBuffers, options.onProgress ?? (() => {}))
   const shape = attentionShape(config)
@@ -102,7 +101,16 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   await gpu.idle('loading the model')
   const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config)))
   const { expertsPerToken } = config
-  const model = { gpu, buffers: owners, scratch, writer, layers, logits, sampler, expertsPerToken }
+  const model = {
+    gpu,
+    buffers: [weightBuffers, kvBuffers, scratchBuffers],
+    scratch,
+    writer,
+    layers,
+    logits,
+    sampler,
+    expertsPerToken,
+  }
   return {
     runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, gpu.adapter)),
     config,

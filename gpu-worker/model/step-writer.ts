@@ -76,7 +76,7 @@ export class StepWriter {
 
   #packSampler(index: number, sampler: SamplerRow): void {
     const at = index * SAMPLER_RECORD_BYTES
-    this.#samplers.setFloat32(at, sampler.temperature === 0 ? 0 : 1 / sampler.temperature, true)
+    this.#samplers.setFloat32(at, inverseTemperature(sampler), true)
     this.#samplers.setUint32(at + 4, Math.min(sampler.topK, this.#limits.vocabSize), true)
     this.#samplers.setFloat32(at + 8, sampler.topP, true)
     this.#samplers.setFloat32(at + 12, sampler.minP, true)
@@ -124,4 +124,12 @@ export class StepWriter {
       'A sampler field is out of range',
     )
   }
+}
+
+/** Beyond this any difference of logits is infinite anyway, and 0 times it is still 0. */
+const INVERSE_TEMPERATURE_MAX = 1e30
+
+/** 0 says greedy. */
+function inverseTemperature({ temperature }: SamplerRow): number {
+  return temperature === 0 ? 0 : Math.min(1 / temperature, INVERSE_TEMPERATURE_MAX)
 }
