@@ -7,6 +7,8 @@ export type GpuErrorKind =
   /** No adapter that Dawn accepts: nothing was opened. */
   | 'no-adapter'
   | 'device-lost'
+  /** This adapter cannot build one of our shaders. */
+  | 'pipeline'
   /** Dawn reported a validation, memory or internal error that no call caught. */
   | 'uncaptured'
   | 'deadline'

@@ -4,6 +4,7 @@
  * Knows nothing of what the shaders compute.
  */
 import type { Gpu } from './device.ts'
+import { GpuError } from './gpu-error.ts'
 import type { Access } from './program.ts'
 
 /** What makes two pipelines the same. */
@@ -47,15 +48,17 @@ export class Pipelines {
   async #build(name: string, key: PipelineKey): Promise<Pipeline> {
     const { device } = this.#gpu
     const layout = this.#layout(key)
-    const pipeline = await this.#gpu.wait(
-      device.createComputePipelineAsync({
-        label: name,
-        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        compute: { module: this.#module(name, key.source), entryPoint: 'main', constants: { ...key.overrides } },
-      }),
-      `compiling ${name}`,
-    )
-    return { pipeline, layout }
+    const compiling = device.createComputePipelineAsync({
+      label: name,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: this.#module(name, key.source), entryPoint: 'main', constants: { ...key.overrides } },
+    })
+    try {
+      return { pipeline: await this.#gpu.wait(compiling, `compiling ${name}`), layout }
+    } catch (cause) {
+      if (cause instanceof GpuError) throw cause
+      throw new GpuError('pipeline', `Cannot build the shader ${name} on this adapter`, { cause })
+    }
   }
 
   #module(label: string, code: string): GPUShaderModule {

@@ -82,6 +82,22 @@ describe('a Recipe', () => {
     expect(() => recipe.encode(pass, { all: 1 })).toThrow(/Cannot dispatch probe/)
   })
 
+  it('says which shader an adapter cannot build', async () => {
+    const storage = gpu.limits.maxComputeWorkgroupStorageSize
+    const greedy = `${source}\nvar<workgroup> room: array<u32, ${storage / 4 + 1}>;`
+    const body = greedy.replace('out[group.x] =', 'room[group.x] = 1u;\n  out[group.x] =')
+    const other = await openDevice()
+    const own = new Buffers(other, 'test')
+    const broken = {
+      ...dispatch((rows) => [rows, 1, 1]),
+      program: { ...program, source: body },
+      bindings: [own.storage('out', 16)],
+    }
+    const building = buildRecipe(other, new Pipelines(other), own, [{ dispatch: broken, rows: 'all' }])
+    await expect(building).rejects.toMatchObject({ message: expect.stringMatching(/probe|GPU refused/) })
+    other.close()
+  })
+
   it('builds one pipeline for programs that differ in parameters alone', async () => {
     const pipelines = new Pipelines(gpu)
     const of = (constants: Program['constants']) => ({
