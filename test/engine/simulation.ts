@@ -9,6 +9,7 @@ import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
 import type { Runner, RunnerLimits } from '../../gpu-worker/engine/runner.ts'
 import type { EndReason, SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
 import { contextHash, FakeRunner, type FakeStep } from '../fake-runner.ts'
+import { dice, type Dice } from '../fixtures/dice.ts'
 
 /** What a life went through, to show that a number of lives left nothing out. */
 export interface SimulationCounts {
@@ -263,23 +264,4 @@ function checkEnd({ request, submission, expected, answer, asked, end }: Life): 
 
 function hasToken(events: readonly EngineEvent[], id: string): boolean {
   return events.some((event) => event.kind === 'token' && event.id === id)
-}
-
-interface Dice {
-  /** A whole number from `least` to `most`, both possible. */
-  (least: number, most: number): number
-  chance(probability: number): boolean
-}
-
-/** Mulberry32, by Tommy Ettinger: small, and equal everywhere. */
-function dice(seed: number): Dice {
-  let state = seed >>> 0
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let hash = Math.imul(state ^ (state >>> 15), state | 1)
-    hash ^= hash + Math.imul(hash ^ (hash >>> 7), hash | 61)
-    return ((hash ^ (hash >>> 14)) >>> 0) / 2 ** 32
-  }
-  const draw = (least: number, most: number) => least + Math.floor(next() * (most - least + 1))
-  return Object.assign(draw, { chance: (probability: number) => next() < probability })
 }

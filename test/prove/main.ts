@@ -18,6 +18,10 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: 'the whole stack from npm start, the openai SDK, both modes and languages, 16 at once, a killed worker',
     load: async () => (await import('./serving.ts')).serving,
   },
+  chaos: {
+    summary: '32 streams on the real model while workers, janitor and Redis are killed or frozen and clients leave',
+    load: async () => (await import('./chaos.ts')).chaos,
+  },
 }
 
 const usage = `Usage: npm run prove -- NAME [--reduced]
