@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
+import { startTimeOf } from '../../local/process-identity.js'
 
 const pollMs = 10
 
@@ -24,11 +25,7 @@ export async function eventually<T>(read: () => T | undefined | false, deadlineM
   }
 }
 
+/** A process that has ended counts as gone, even while its parent has not yet asked for its exit code. */
 export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false // ESRCH
-  }
+  return startTimeOf(pid) !== undefined
 }
