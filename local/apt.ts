@@ -4,8 +4,6 @@
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Failure } from './failure.ts'
 import { waitForLock } from './pid-lock.js'
@@ -16,6 +14,8 @@ const run = promisify(execFile)
 /** A slow mirror may take minutes; an apt that takes longer hangs. */
 const aptDeadlineMs = 10 * 60_000
 const shownLinesMax = 12
+/** Where only root writes. */
+const lockPath = '/run/axle-apt.lock'
 const backportsSource = '/etc/apt/sources.list.d/axle-bookworm-backports.sources'
 const debianKeyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
@@ -45,7 +45,7 @@ export function aptCommands({ packages, fromBackports }: AptRequest): string {
 /** @throws Failure with apt's own reason. */
 export async function aptInstall(request: AptRequest, detail: Detail): Promise<void> {
   // apt has locks of its own, but a second `update` fails at once instead of waiting for the first.
-  const release = await waitForLock(join(tmpdir(), 'axle-apt.lock'), {
+  const release = await waitForLock(lockPath, {
     deadlineMs: aptDeadlineMs,
     onWait: (pid) =>
       detail(pid === process.pid ? 'waiting for apt-get' : `waiting for process ${pid}, which uses apt-get`),

@@ -30,8 +30,8 @@ export interface ChildHost {
 
 /** A child that dies this often before it was ever ready will not get better. */
 const deathsBeforeReadyMax = 3
-/** A child that has neither become ready nor reported progress for this long hangs. */
-const silenceMaxMs = 120_000
+/** A child that has neither become ready nor reported progress for this long hangs; large weights load in steps of 10 %. */
+const silenceMaxMs = 300_000
 /** The first restart is immediate; one that died soon after its start waits, twice as long each time. */
 const backoffFirstMs = 200
 const backoffMaxMs = 5_000

@@ -9,7 +9,7 @@ import { Failure } from './failure.ts'
 const connectDeadlineMs = 5_000
 const pollMs = 50
 /** Loading a large append-only file takes a while; a Redis that is not done by then hangs. */
-const readyDeadlineMs = 110_000
+const readyDeadlineMs = 290_000
 
 export interface RedisFacts {
   /** `7.0.15`; undefined when the server does not say. */

@@ -49,8 +49,7 @@ async function runVitest(args: readonly string[]): Promise<number> {
       cwd: repositoryRoot,
       stdio: 'inherit',
     })
-    // A terminal's Ctrl-C reaches Vitest by itself; what is sent to this process alone has to be passed on.
-    process.on('SIGINT', () => undefined)
+    process.on('SIGINT', () => child.kill('SIGINT'))
     process.on('SIGTERM', () => child.kill('SIGTERM'))
     process.once('disconnect', () => child.kill('SIGTERM'))
     process.channel?.unref() // listening must not keep this process alive
