@@ -5,7 +5,8 @@
  * when nothing else is held, so that whatever it does to this process it does alone.
  */
 import { windowPerSlot } from '../contract/limits.ts'
-import { type JobCourseContext, seeThrough, withoutContent } from './job-course.ts'
+import { withoutContent } from './error-content.ts'
+import { type JobCourseContext, seeThrough } from './job-course.ts'
 import type { JobOutcome, JobRun } from './job-run.ts'
 import { chooseLanes } from './lane-choice.ts'
 import type { FetchedJob, LaneQueues } from './lane-queues.ts'
@@ -76,8 +77,9 @@ export class Consumer {
       this.#mayFind = false
       const lanes = await untilAnswered(() => queues.waiting(room + 1), redisDeadlineMs)
       const chosen = chooseLanes(lanes, ownedLanes(), room)
-      this.#mayFind ||= lanes.flat().length > chosen.length
-      await Promise.all(chosen.map((lane) => this.#take(lane)))
+      const taken = await Promise.all(chosen.map((lane) => this.#take(lane)))
+      // Where nothing can be taken (Redis is full, a lane paused by hand), looking again at once would not help.
+      this.#mayFind ||= taken.includes(true) && lanes.flat().length > chosen.length
     }
   }
 
@@ -103,22 +105,28 @@ export class Consumer {
     return Math.max(0, Math.min(window, waiting))
   }
 
-  /** Never rejects: a job whose fetch was cut off is found by the stalled check. */
-  async #take(lane: number): Promise<void> {
+  /** Whether there was a job. Never rejects: one whose fetch was cut off is found by the stalled check. */
+  async #take(lane: number): Promise<boolean> {
     const { queues, locks, log, suspectStalledCount } = this.#context
     try {
       const fetched = await queues.fetch(lane)
-      if (fetched === null) return
+      if (fetched === null) return false
+      // Fetched beside a suspect, which must stay alone, or too late.
+      if (this.#isStopping || this.#suspect !== null) {
+        await queues.handBack(fetched)
+        return true
+      }
       const isSuspect = fetched.stalledCount >= suspectStalledCount && !fetched.isGivenUp
-      if (this.#isStopping || (isSuspect && this.#suspect !== null)) return await queues.handBack(fetched)
       const job: HeldJob = { fetched, isSuspect, run: null, prepared: null }
       if (isSuspect) this.#suspect = job
       this.#held.add(job)
       locks.hold(fetched)
-      if (isSuspect && this.#held.size > 1) return // begins when the others have left
-      void this.#process(job)
+      // A suspect begins when the others have left.
+      if (!isSuspect || this.#held.size === 1) void this.#process(job)
+      return true
     } catch (error) {
       log.warn({ lane, err: withoutContent(error) }, 'cannot fetch')
+      return false
     }
   }
 

@@ -10,6 +10,7 @@ import type { JobId } from '../contract/ids.ts'
 import type { JobRecord } from '../contract/job.ts'
 import { keys } from '../contract/keys.ts'
 import { LogMismatch } from './answer-stream.ts'
+import { withoutContent } from './error-content.ts'
 import { planJob } from './job-plan.ts'
 import { errorFactsOf, type JobOutcome, JobRun, type JobRunContext } from './job-run.ts'
 import type { FetchedJob } from './lane-queues.ts'
@@ -53,7 +54,7 @@ export async function seeThrough(
   try {
     claim = await untilAnswered(() => scripts.claim(jobId, workerId), redisDeadlineMs)
   } catch (error) {
-    if (!(error instanceof ZodError)) throw error
+    if (!isUnreadable(error)) throw error
     log.error({ jobId }, 'the record of a job cannot be read')
     const epoch = await untilAnswered(() => context.redis.hget(keys.job(jobId), 'epoch'), redisDeadlineMs)
     return fail(context, jobId, Number(epoch), 0, null)
@@ -105,9 +106,14 @@ async function writtenLog({ redis, redisDeadlineMs }: JobCourseContext, record: 
   try {
     return await untilAnswered(() => readTokenLog(redis, record.id, record.entryCount), redisDeadlineMs)
   } catch (error) {
-    if (error instanceof LogMismatch || error instanceof ZodError) throw new CannotBegin('unreadable', { cause: error })
+    if (error instanceof LogMismatch || isUnreadable(error)) throw new CannotBegin('unreadable', { cause: error })
     throw error
   }
+}
+
+/** Not JSON, or not of our shape: reading it again would not help. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof ZodError || error instanceof SyntaxError
 }
 
 function atTheJobsRisk<T>(step: () => T): T {
@@ -129,10 +135,4 @@ async function fail(
   const ending = { status: 'failed', finishReasons: [], error: facts, promptTokens, cachedTokens: 0 } as const
   const reply = await untilAnswered(() => scripts.finish(jobId, epoch, ending), redisDeadlineMs)
   return reply === 'ok' ? { kind: 'ended', status: 'failed' } : { kind: 'fenced' }
-}
-
-/** Errors of ours say what is wrong without tenant data; of any other kind only where it happened is safe to log. */
-export function withoutContent(error: unknown): unknown {
-  if (error instanceof LogMismatch) return error
-  return error instanceof Error ? { name: error.name, stack: error.stack?.match(/^ +at .*$/gm) } : typeof error
 }

@@ -11,6 +11,7 @@ import type { Ending, JobScripts } from '../contract/scripts.ts'
 import type { AnswerEnd } from './answer-stream.ts'
 import type { EndReason } from './engine/sequence.ts'
 import type { EngineLoop, SequenceOwner } from './engine-loop.ts'
+import { withoutContent } from './error-content.ts'
 import { EventSink } from './event-sink.ts'
 import type { JobPlan } from './job-plan.ts'
 
@@ -130,7 +131,7 @@ export class JobRun implements SequenceOwner {
   }
 
   onFault(error: unknown): void {
-    this.#context.log.error({ jobId: this.#record.id, err: error }, 'a job failed on an error of ours')
+    this.#context.log.error({ jobId: this.#record.id, err: withoutContent(error) }, 'a job failed on an error of ours')
     this.#verdict ??= 'faulty'
     // The engine's end was what failed: nothing else will come.
     if (this.#hasLeftEngine) void this.#fail(internalError)

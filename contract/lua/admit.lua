@@ -22,6 +22,9 @@ if redis.call('SISMEMBER', KEYS[6], ARGV[3]) == 1 then return { 'revoked' } end
 local open = redis.call('ZCARD', KEYS[3])
 if open >= tonumber(ARGV[14]) then return { 'full', open } end
 
+-- An idle cell has no load and no history to be fair about: what lost records left behind ends here.
+if open == 0 then redis.call('DEL', KEYS[4], KEYS[5]) end
+
 -- Least-loaded lane; the lowest index among equals.
 local lane, least = 0, math.huge
 for candidate = 0, tonumber(ARGV[10]) - 1 do
@@ -30,8 +33,6 @@ for candidate = 0, tonumber(ARGV[10]) - 1 do
 end
 
 -- Start-time fair queueing over tenants (Goyal, Vin, Cheng 1996): start = max(virtual time, tenant's last finish tag).
--- An idle cell has no history to be fair about.
-if open == 0 then redis.call('DEL', KEYS[5]) end
 local tags = redis.call('HMGET', KEYS[5], 'virtual', 'tenant:' .. ARGV[2])
 local start_tag = math.max(tonumber(tags[1] or '0'), tonumber(tags[2] or '0'))
 redis.call('HSET', KEYS[5], 'tenant:' .. ARGV[2], start_tag + tonumber(ARGV[11]))

@@ -67,6 +67,12 @@ describe('admit', () => {
     expect(await priorityOf({ tenantId: 'a' })).toBe(1)
   })
 
+  it('forgets a load that nothing open makes any more', async () => {
+    await bench.redis.hset(keys.laneLoad, { 0: 3, 1: -1 })
+    expect(await bench.scripts.admit(admissionOf({ laneCount: 2 }))).toMatchObject({ lane: 0 })
+    expect(await bench.redis.hgetall(keys.laneLoad)).toEqual({ 0: '1' })
+  })
+
   it('sheds what would be one job too many, and takes what still fits', async () => {
     const openJobsMax = 2
     expect(await bench.scripts.admit(admissionOf({ openJobsMax }))).toMatchObject({ kind: 'admitted' })

@@ -104,10 +104,9 @@ describe('a job that cannot run', () => {
     expect((await bench.outcomeOf(good)).tokenIds).toEqual(fakeAnswer(8n, 20))
   })
 
-  it('fails alone when its record cannot be read', async () => {
-    await bench.start()
+  it.each(['{"messages":7}', 'not JSON'])('fails alone when its record cannot be read: %s', async (request) => {
     const jobId = await askWhileStopped({ request: { maxTokens: 3 } }, (id) =>
-      bench.desk.redis.hset(keys.job(id), 'request', '{"messages":7}'),
+      bench.desk.redis.hset(keys.job(id), 'request', request),
     )
     await bench.start()
     expect((await bench.outcomeOf(jobId)).end).toMatchObject({ status: 'failed', error: { code: 'internal_error' } })
@@ -158,6 +157,17 @@ describe('a log that a lost worker left', () => {
     expect((await bench.desk.end(jobId)).entry).toMatchObject({ status: 'failed', error: { code: 'internal_error' } })
     expect(bench.lines.some((line) => line.includes('differs from its tokens'))).toBe(true)
     expect(bench.lines.some((line) => line.includes('forged'))).toBe(false)
+  })
+})
+
+describe('a log that cannot be read', () => {
+  it('fails its job instead of going round from worker to worker', async () => {
+    const jobId = await halfWritten(5, { request: { maxTokens: 200 } })
+    const next = Number(await bench.desk.redis.hincrby(keys.job(jobId), 'entryCount', 1))
+    await bench.desk.redis.xadd(keys.log(jobId), `${next}-0`, 'entry', 'not JSON')
+    await bench.startNext()
+    await expect.poll(() => bench.desk.redis.hget(keys.job(jobId), 'status')).toBe('failed')
+    expect(bench.lines.join('')).not.toContain('not JSON')
   })
 })
 

@@ -1,9 +1,10 @@
 /** What a GPU worker promises the cell: its window, its lanes, its word, and how it leaves. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { decodeHeartbeat, decodeServedModel, type Heartbeat } from '../../contract/heartbeat.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
-import { windowPerSlot } from '../../contract/limits.ts'
+import { suspectStalledCount, windowPerSlot } from '../../contract/limits.ts'
 import { fakeAnswer } from '../fixtures/fault-stage.ts'
 import { WorkerBench } from '../fixtures/worker-bench.ts'
 
@@ -36,6 +37,35 @@ describe('a worker', () => {
     )
     const ends = await Promise.all(jobs.map((jobId) => bench.desk.end(jobId)))
     expect(ends).toHaveLength(9)
+  })
+
+  it('begins nothing beside a job that was lost twice, also what it fetched in the same moment', async () => {
+    const suspect = await askSuspect()
+    const neighbour = await bench.desk.ask({ laneCount: 2, request: { maxTokens: 3 } })
+    await bench.start({ stepMs: () => 5 }, { laneCount: 2 })
+    const ends = [await bench.outcomeOf(suspect), await bench.outcomeOf(neighbour)]
+    expect(ends.map(({ end }) => end.status)).toEqual(['incomplete', 'incomplete'])
+    const [beganAtMs] = bench.desk.arrivals(neighbour)
+    expect(beganAtMs).toBeGreaterThan(bench.desk.arrivals(suspect).at(-1) ?? Infinity)
+  })
+
+  it('begins a job that was lost twice once, whatever leaves meanwhile', async () => {
+    const suspect = await askSuspect()
+    await bench.desk.scripts.cancel(await bench.desk.ask({ laneCount: 2 }))
+    await bench.start({ stepMs: () => 5 }, { laneCount: 2 })
+    await bench.outcomeOf(suspect)
+    expect(await bench.desk.redis.hget(keys.job(suspect), 'epoch')).toBe('1')
+  })
+
+  it('rests between looks at lanes that have jobs and give none', async () => {
+    await bench.desk.queue(0).pause()
+    for (let count = 0; count < 12; count++) await bench.desk.ask({ request: { maxTokens: 2 } })
+    await bench.start()
+    const before = await commandCount()
+    await delay(1_000)
+    expect((await commandCount()) - before).toBeLessThan(200)
+    await bench.desk.queue(0).resume()
+    await expect.poll(() => bench.desk.redis.zcard(keys.open)).toBe(0)
   })
 
   it('drops a cancelled sequence within a step, and bills what was made', async () => {
@@ -122,6 +152,17 @@ describe('a worker', () => {
     expect(bench.lines.length).toBeGreaterThan(0)
   })
 })
+
+async function askSuspect(): Promise<JobId> {
+  const jobId = await bench.desk.ask({ laneCount: 2, request: { maxTokens: 30 } })
+  await bench.desk.redis.hset(bench.desk.queue(0).toKey(jobId), 'stc', suspectStalledCount)
+  return jobId
+}
+
+async function commandCount(): Promise<number> {
+  const stats = await bench.desk.redis.info('stats')
+  return Number(/total_commands_processed:(\d+)/.exec(stats)?.[1])
+}
 
 async function heartbeat(): Promise<Heartbeat> {
   return decodeHeartbeat((await bench.desk.redis.get(keys.worker('w1'))) ?? '')
