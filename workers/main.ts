@@ -15,6 +15,8 @@ import { Janitor } from './janitor.ts'
 import { parseSettings, type WorkersSettings } from './settings.ts'
 
 const connectDeadlineMs = 5_000
+/** A socket that owes a reply for this long is dead, and another is opened. */
+const socketTimeoutMs = 5_000
 const reconnectMs = 100
 const reconnectMsMax = 500
 const stopGraceMs = 4_000
@@ -42,6 +44,7 @@ async function die(message: string, wayOut: string): Promise<void> {
 async function run({ redisUrl, laneCount }: WorkersSettings): Promise<void> {
   const redis = new Redis(redisUrl, {
     maxRetriesPerRequest: null,
+    socketTimeout: socketTimeoutMs,
     retryStrategy: (attempt) => Math.min(attempt * reconnectMs, reconnectMsMax),
   })
   let isUp = true
