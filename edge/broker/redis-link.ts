@@ -151,7 +151,6 @@ function laneQueue(redis: Redis, lane: number): Queue {
     prefix: bullPrefix,
     skipMetasUpdate: true,
     skipVersionCheck: true,
-    defaultJobOptions: { attempts: 1, removeOnComplete: true, removeOnFail: true },
   })
   queue.on('error', () => undefined)
   return queue
@@ -163,7 +162,7 @@ function isServerState(message: string): boolean {
 }
 
 function isConnectionFailure(cause: unknown): boolean {
-  if (!(cause instanceof Error) || cause instanceof AppError) return false
+  if (!(cause instanceof Error) || cause instanceof AppError || cause.name === 'AssertionError') return false
   return (
     cause.name === 'MaxRetriesPerRequestError' ||
     cause.name === 'AbortError' ||
