@@ -45,24 +45,17 @@ export class Gpu {
   readonly adapter: AdapterFacts
   readonly deadlineMs: number
   #failure: GpuError | null = null
-  readonly #failed: Promise<never>
-  #fail: (error: GpuError) => void = () => {}
+  /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
+  readonly #waiters = new Set<(error: GpuError) => void>()
+  readonly #onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
+    this.#fail(new GpuError('uncaptured', `The GPU refused a command: ${error.message}`))
+  }
 
   constructor(device: GPUDevice, adapter: AdapterFacts, deadlineMs: number) {
     this.device = device
     this.adapter = adapter
     this.deadlineMs = deadlineMs
-    this.#failed = new Promise((_, reject) => {
-      this.#fail = (error): void => {
-        this.#failure ??= error
-        reject(this.#failure)
-      }
-    })
-    // Whoever waits sees it through `wait`, whoever comes later through `check`.
-    this.#failed.catch(() => {})
-    device.addEventListener('uncapturederror', (event) => {
-      this.#fail(new GpuError('uncaptured', `The GPU refused a command: ${event.error.message}`))
-    })
+    device.addEventListener('uncapturederror', this.#onUncaptured)
     void this.#watch()
   }
 
@@ -78,13 +71,19 @@ export class Gpu {
   /** Awaits an answer of the GPU, no longer than the deadline and no longer than the device lives. */
   async wait<T>(answer: Promise<T>, what: string): Promise<T> {
     this.check()
-    const value = await withDeadline(Promise.race([answer, this.#failed]), this.deadlineMs, () => {
-      const error = late(what, this.deadlineMs)
-      this.#fail(error)
-      return error
-    })
-    this.check()
-    return value
+    const { promise: failed, reject } = Promise.withResolvers<never>()
+    this.#waiters.add(reject)
+    try {
+      const value = await withDeadline(Promise.race([answer, failed]), this.deadlineMs, () => {
+        const error = late(what, this.deadlineMs)
+        this.#fail(error)
+        return error
+      })
+      this.check()
+      return value
+    } finally {
+      this.#waiters.delete(reject)
+    }
   }
 
   /** Waits for everything submitted so far. */
@@ -94,8 +93,16 @@ export class Gpu {
 
   /** From here on every wait and check throws. */
   close(): void {
+    // Dawn keeps a device's listeners for the life of the process, and what they refer to.
+    this.device.removeEventListener('uncapturederror', this.#onUncaptured)
     this.device.destroy()
     this.#fail(new GpuError('device-lost', 'The GPU device was closed'))
+  }
+
+  /** The first failure counts: waits under way see it at once, later ones through `check`. */
+  #fail(error: GpuError): void {
+    this.#failure ??= error
+    for (const reject of this.#waiters) reject(this.#failure)
   }
 
   async #watch(): Promise<void> {

@@ -18,11 +18,16 @@ export type Include =
   | 'weights-bf16'
   | 'weights-f16'
 
-/** The complete WGSL text of `name`.wgsl after its includes. */
+/** The complete WGSL text of `name`.wgsl after its includes: one string for all who ask, since hundreds do. */
 export function wgsl(name: string, ...includes: readonly Include[]): string {
-  return [...includes.map((include) => read(`include/${include}`)), read(name)].join('\n')
+  const parts = [...includes.map((include) => `include/${include}`), name]
+  const key = parts.join()
+  const source = sources.get(key) ?? parts.map(read).join('\n')
+  sources.set(key, source)
+  return source
 }
 
+const sources = new Map<string, string>()
 const texts = new Map<string, string>()
 
 function read(name: string): string {

@@ -1,6 +1,8 @@
 /** The device: silent failures of Dawn become errors that every later wait and check throws. */
+import v8 from 'node:v8'
+import vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import { openDevice } from '../../gpu-worker/gpu/device.ts'
+import { type Gpu, openDevice } from '../../gpu-worker/gpu/device.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
 
 describe('openDevice()', () => {
@@ -39,9 +41,53 @@ describe('a Gpu', () => {
     gpu.close()
   })
 
+  it('ends the wait under way when the device is lost in the middle of it', async () => {
+    const gpu = await openDevice()
+    const waiting = gpu.wait(new Promise(() => {}), 'a step')
+    gpu.device.destroy()
+    await expect(waiting).rejects.toMatchObject({ kind: 'device-lost' })
+    expect(() => gpu.check()).toThrow(/lost/)
+    gpu.close()
+  })
+
+  it('keeps nothing of a wait that ended', async () => {
+    const gpu = await openDevice()
+    const waits = 5000
+    const wait = async (): Promise<void> => {
+      for (let i = 0; i < waits; i++) await gpu.wait(Promise.resolve(), 'an answer')
+      collectGarbage()
+    }
+    await wait()
+    const before = process.memoryUsage().heapUsed
+    await wait()
+    // A race against one promise for the device's whole life kept some 500 bytes of each.
+    expect((process.memoryUsage().heapUsed - before) / waits).toBeLessThan(100)
+    gpu.close()
+  })
+
+  it('is let go once closed, with all that refers to it', async () => {
+    const closed: WeakRef<Gpu>[] = []
+    for (let i = 0; i < 4; i++) closed.push(await openAndClose())
+    const aliveCount = (): number => {
+      collectGarbage()
+      return closed.filter((gpu) => gpu.deref() !== undefined).length
+    }
+    // The last one may still stand in a register of whoever opened it.
+    await expect.poll(aliveCount, { timeout: 10_000 }).toBeLessThanOrEqual(1)
+  })
+
   it('throws once closed', async () => {
     const gpu = await openDevice()
     gpu.close()
     await expect(gpu.idle('a test')).rejects.toMatchObject({ kind: 'device-lost' })
   })
 })
+
+v8.setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = vm.runInNewContext('gc')
+
+async function openAndClose(): Promise<WeakRef<Gpu>> {
+  const gpu = await openDevice()
+  gpu.close()
+  return new WeakRef(gpu)
+}
