@@ -62,6 +62,11 @@ const metadataEntriesMax = 16
 const utf8 = new TextEncoder()
 const bytesAtMost = (max: number) => (text: string) => utf8.encode(text).length <= max
 
+/** What to say of a tag that no branch has; of anything else, what everyone says. */
+function unknownTag(expectation: string) {
+  return { error: (issue: { readonly code?: string }) => (issue.code === 'invalid_union' ? expectation : undefined) }
+}
+
 /** A parameter we know and cannot honour: fine only where it asks for nothing. */
 function unsupported(isNeutral: (value: unknown) => boolean, wayOut: string) {
   return z
@@ -80,14 +85,19 @@ const isEmptyList = (value: unknown) => Array.isArray(value) && value.length ===
 const isEmptyObject = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0
 const never = () => false
 const notYet = 'is not supported'
+const only = (neutral: string) => `must be ${neutral}: other values are not supported`
 
-const textPart = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('text'), text: z.string() }),
-  z.looseObject({ type: z.enum(['image_url', 'input_audio', 'file', 'refusal']) }).transform((_part, context) => {
-    refuse(context, 'unsupported_parameter', 'is of a kind this model does not take: send text')
-    return { text: '' }
-  }),
-])
+const textPart = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({ type: z.literal('text'), text: z.string() }),
+    z.looseObject({ type: z.enum(['image_url', 'input_audio', 'file', 'refusal']) }).transform((_part, context) => {
+      refuse(context, 'unsupported_parameter', 'is of a kind this model does not take: send text')
+      return { text: '' }
+    }),
+  ],
+  unknownTag("expected 'text'"),
+)
 const content = z.union(
   [
     z.string(),
@@ -101,36 +111,40 @@ const content = z.union(
 const name = z.string().max(labelCharsMax).nullish()
 
 const instruction = { content, name }
-const message = z.discriminatedUnion('role', [
-  z
-    .strictObject({ role: z.enum(['system', 'developer']), ...instruction })
-    .transform((given): ChatMessage => ({ role: 'system', content: given.content })),
-  z
-    .strictObject({ role: z.literal('user'), ...instruction })
-    .transform((given): ChatMessage => ({ role: 'user', content: given.content })),
-  z
-    .strictObject({
-      role: z.literal('assistant'),
-      content: content.nullish(),
-      name,
-      reasoning_content: z.string().nullish(),
-      reasoning: z.string().nullish(),
-      refusal: unsupported(never, notYet),
-      audio: unsupported(never, notYet),
-      tool_calls: unsupported(isEmptyList, notYet),
-      function_call: unsupported(never, notYet),
-      annotations: unsupported(isEmptyList, notYet),
-    })
-    .transform((given): ChatMessage => {
-      const reasoning = given.reasoning_content ?? given.reasoning ?? null
-      const answer = { role: 'assistant' as const, content: given.content ?? '' }
-      return reasoning === null ? answer : { ...answer, reasoning_content: reasoning }
+const message = z.discriminatedUnion(
+  'role',
+  [
+    z
+      .strictObject({ role: z.enum(['system', 'developer']), ...instruction })
+      .transform((given): ChatMessage => ({ role: 'system', content: given.content })),
+    z
+      .strictObject({ role: z.literal('user'), ...instruction })
+      .transform((given): ChatMessage => ({ role: 'user', content: given.content })),
+    z
+      .strictObject({
+        role: z.literal('assistant'),
+        content: content.nullish(),
+        name,
+        reasoning_content: z.string().nullish(),
+        reasoning: z.string().nullish(),
+        refusal: unsupported(never, notYet),
+        audio: unsupported(never, notYet),
+        tool_calls: unsupported(isEmptyList, notYet),
+        function_call: unsupported(never, notYet),
+        annotations: unsupported(isEmptyList, notYet),
+      })
+      .transform((given): ChatMessage => {
+        const reasoning = given.reasoning_content ?? given.reasoning ?? null
+        const answer = { role: 'assistant' as const, content: given.content ?? '' }
+        return reasoning === null ? answer : { ...answer, reasoning_content: reasoning }
+      }),
+    z.looseObject({ role: z.enum(['tool', 'function']) }).transform((_given, context): ChatMessage => {
+      refuse(context, 'unsupported_parameter', 'has a role of tool calling, which is not supported')
+      return z.NEVER
     }),
-  z.looseObject({ role: z.enum(['tool', 'function']) }).transform((_given, context): ChatMessage => {
-    refuse(context, 'unsupported_parameter', 'has a role of tool calling, which is not supported')
-    return z.NEVER
-  }),
-])
+  ],
+  unknownTag("expected 'system', 'developer', 'user' or 'assistant'"),
+)
 
 const tokenCount = z.int().min(1).nullish()
 const stopString = z
@@ -163,7 +177,7 @@ const chatBody = z
     stop: z
       .union(
         [stopString.transform((text) => [text]), z.array(stopString).max(stopStringsMax)],
-        `expected a string or an array of at most ${stopStringsMax}`,
+        `expected a string or an array of at most ${stopStringsMax} strings`,
       )
       .nullish(),
 
@@ -183,7 +197,7 @@ const chatBody = z
       .int()
       .min(1)
       .superRefine((count, context) => {
-        if (count !== 1) refuse(context, 'unsupported_parameter', 'is supported as 1: send one request a choice')
+        if (count !== 1) refuse(context, 'unsupported_parameter', 'must be 1: send one request for each choice')
       })
       .nullish(),
     frequency_penalty: penalty(),
@@ -197,29 +211,35 @@ const chatBody = z
     tool_choice: unsupported(is('none', 'auto'), notYet),
     functions: unsupported(isEmptyList, notYet),
     function_call: unsupported(is('none', 'auto'), notYet),
-    response_format: z.looseObject({ type: unsupported(is('text'), "is supported as 'text'") }).nullish(),
+    response_format: z.looseObject({ type: unsupported(is('text'), only("'text'")) }).nullish(),
     modalities: unsupported(
       (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
-      "is supported as ['text']",
+      only("['text']"),
     ),
     audio: unsupported(never, notYet),
     prediction: unsupported(never, notYet),
     web_search_options: unsupported(never, notYet),
-    verbosity: unsupported(is('medium'), "is supported as 'medium'"),
-    store: unsupported(is(false), 'is supported as false'),
-    service_tier: unsupported(is('auto', 'default'), "is supported as 'auto' or 'default'"),
+    verbosity: unsupported(is('medium'), only("'medium'")),
+    store: unsupported(is(false), only('false')),
+    service_tier: unsupported(is('auto', 'default'), only("'auto' or 'default'")),
 
     parallel_tool_calls: z.boolean().nullish(),
     user: label,
     safety_identifier: label,
     prompt_cache_key: label,
     prompt_cache_retention: label,
+    // Counted before its entries are looked at.
     metadata: z
-      .record(z.string().max(labelCharsMax), z.string().max(labelCharsMax))
+      .record(z.string(), z.unknown())
       .refine(
         (entries) => Object.keys(entries).length <= metadataEntriesMax,
         `expected at most ${metadataEntriesMax} entries`,
       )
+      .refine(
+        (entries) => Object.keys(entries).every((key) => key.length <= labelCharsMax),
+        `expected names of at most ${labelCharsMax} characters`,
+      )
+      .pipe(z.record(z.string(), z.string().max(labelCharsMax)))
       .nullish(),
   })
   .superRefine((given, context) => {
@@ -231,7 +251,7 @@ const chatBody = z
       refuse(context, 'contradictory_parameters', text, ['max_completion_tokens'])
     }
     if (given.stream_options !== null && given.stream_options !== undefined && given.stream !== true) {
-      refuse(context, 'invalid_value', 'expected it only together with stream: true', ['stream_options'])
+      refuse(context, 'invalid_value', 'it is allowed only when stream is true', ['stream_options'])
     }
   })
 
@@ -241,7 +261,7 @@ function penalty() {
     .min(-2)
     .max(2)
     .superRefine((value, context) => {
-      if (value !== 0) refuse(context, 'unsupported_parameter', 'is supported as 0')
+      if (value !== 0) refuse(context, 'unsupported_parameter', only('0'))
     })
     .nullish()
 }

@@ -1,6 +1,6 @@
 /**
- * Bytes of a request body → a JSON object, strictly: UTF-8 without a byte order mark, one object, bounded nesting, no
- * lone surrogate, no key that could reach a prototype. Of duplicate keys the last wins; every later stage works on the
+ * Bytes of a request body → a JSON object, strictly: UTF-8 without a byte order mark, one object, bounded in depth and in
+ * the number of its values, no lone surrogate, no key that could reach a prototype. Of duplicate keys the last wins; every later stage works on the
  * object parsed here, so all of them see the same one.
  *
  * Pure. It knows nothing of what the object should hold, and its errors never quote the body.
@@ -11,6 +11,8 @@ export type JsonObject = Readonly<Record<string, unknown>>
 
 /** Deeper than any request of the API; validators and serialisers recurse, this walk does not. */
 export const nestingMax = 64
+/** More than any request of the API; validation costs time and memory by the value, not by the byte. */
+export const valuesMax = 65_536
 const prototypeKeys: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 /** @throws AppError 400. */
@@ -54,6 +56,7 @@ function parse(text: string): unknown {
 
 function inspect(root: object): void {
   const open: { value: unknown; depth: number }[] = [{ value: root, depth: 1 }]
+  let valueCount = 1
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { value, depth } = next
     if (typeof value === 'string') requireWellFormed(value)
@@ -62,7 +65,12 @@ function inspect(root: object): void {
       throw new AppError('invalid_value', `The request body is nested deeper than ${nestingMax} levels.`)
     }
     if (!Array.isArray(value)) Object.keys(value).forEach(requireHarmlessKey)
-    for (const child of Object.values(value)) open.push({ value: child, depth: depth + 1 })
+    const children: unknown[] = Object.values(value)
+    valueCount += children.length
+    if (valueCount > valuesMax) {
+      throw new AppError('invalid_value', `The request body holds more than ${valuesMax} values.`)
+    }
+    for (const child of children) open.push({ value: child, depth: depth + 1 })
   }
 }
 

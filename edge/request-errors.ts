@@ -1,7 +1,7 @@
 /**
  * A failed validation → the one error a client sees: code, parameter, and what was expected.
  *
- * It knows zod's issues, not any request. Values are never quoted, since they are a tenant's; parameter names are, cut.
+ * It knows zod's issues, not any request, and says nothing in zod's words. Values are never quoted, since they are a tenant's; parameter names are, cut.
  */
 import type { z } from 'zod'
 import { AppError, isErrorCode, type ErrorCode } from '../contract/errors.ts'
@@ -63,15 +63,52 @@ function messageOf(code: ErrorCode, param: string, issue: Issue): string {
       return `'${param}' ${issue.message}.`
     case 'contradictory_parameters':
       return issue.message
+    case 'invalid_type':
+      return `Invalid type for '${param}': ${expectation(issue)}.`
     default:
-      return `Invalid '${param}': ${expectation(issue.message)}.`
+      return `Invalid value for '${param}': ${expectation(issue)}.`
   }
 }
 
-/** zod's sentence without its own "Invalid". */
-function expectation(message: string): string {
-  const text = message.replace(/^Invalid input: /, '')
-  return text.charAt(0).toLowerCase() + text.slice(1)
+/** In plain words; where the schema says it itself, in its own. */
+function expectation(issue: Issue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `expected ${typeNames[issue.expected] ?? issue.expected}, got ${typeOf(issue.input)}`
+    case 'too_small':
+      return `expected ${amount(issue.inclusive === false ? 'more than' : 'at least', issue.minimum, issue.origin)}`
+    case 'too_big':
+      return `expected ${amount(issue.inclusive === false ? 'less than' : 'at most', issue.maximum, issue.origin)}`
+    case 'invalid_value':
+      return `expected one of ${issue.values.map((value) => `'${String(value)}'`).join(', ')}`
+    default:
+      return issue.message
+  }
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  array: 'an array',
+  boolean: 'a boolean',
+  int: 'an integer',
+  number: 'a number',
+  object: 'an object',
+  record: 'an object',
+  string: 'a string',
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  // JSON has no infinity: it is what a number beyond the range of a double becomes.
+  if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY) return 'one out of range'
+  if (typeof value === 'number' && !Number.isInteger(value)) return 'a fraction'
+  return typeNames[typeof value] ?? typeof value
+}
+
+/** `at most 2`, `at least 1 character`, `at most 4 items`. */
+function amount(relation: string, bound: number | bigint, origin: string): string {
+  const unit = { string: ' character', array: ' item' }[origin] ?? ''
+  return `${relation} ${bound}${unit}${unit === '' || Number(bound) === 1 ? '' : 's'}`
 }
 
 /** `messages[0].content`, as OpenAI writes it. */

@@ -14,6 +14,10 @@ const parseRaw = (name: string, raw: string) =>
 const refusal = (code: ErrorCode, param: string) => expect.objectContaining({ code, param }) as AppError
 const withMessage = (message: object) => ({ messages: [message] })
 
+function entries(count: number, value: unknown): object {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, value]))
+}
+
 function messageOf(given: object): string {
   try {
     parse(given)
@@ -201,6 +205,44 @@ describe('parseChatRequest()', () => {
       { role: 'system', content: 'again' },
       { role: 'user', content: '' },
     ])
+  })
+
+  const sentences: [object, string][] = [
+    [{ temperature: 3 }, "Invalid value for 'temperature': expected at most 2."],
+    [{ top_p: 0 }, "Invalid value for 'top_p': expected more than 0."],
+    [{ max_tokens: 1.5 }, "Invalid type for 'max_tokens': expected an integer, got a fraction."],
+    [{ stream: 'yes' }, "Invalid type for 'stream': expected a boolean, got a string."],
+    [{ metadata: [] }, "Invalid type for 'metadata': expected an object, got an array."],
+    [{ stop: '' }, "Invalid value for 'stop': expected at least 1 character."],
+    [{ stop: ['a', 'b', 'c', 'd', 'e'] }, "Invalid value for 'stop': expected at most 4 items."],
+    [{ stop: 5 }, "Invalid type for 'stop': expected a string or an array of at most 4 strings."],
+    [{ thinking: { type: 'on' } }, "Invalid value for 'thinking.type': expected one of 'enabled', 'disabled', 'auto'."],
+    [
+      withMessage({ role: 'robot', content: '' }),
+      "Invalid value for 'messages[0].role': expected 'system', 'developer', 'user' or 'assistant'.",
+    ],
+    [
+      withMessage({ role: 'user', content: [{ type: 'video' }] }),
+      "Invalid value for 'messages[0].content[0].type': expected 'text'.",
+    ],
+    [{ n: 2 }, "'n' must be 1: send one request for each choice."],
+    [{ presence_penalty: 1 }, "'presence_penalty' must be 0: other values are not supported."],
+    [{ tools: [{}] }, "'tools' is not supported."],
+    [{ stream_options: {} }, "Invalid value for 'stream_options': it is allowed only when stream is true."],
+  ]
+  it.each(sentences)('says of %o: %s', (given, sentence) => {
+    expect(messageOf(given)).toBe(sentence)
+  })
+
+  it.each(refused)('says what is wrong with %o in words, not in those of its schema', (given) => {
+    expect(messageOf(given)).not.toMatch(/too (big|small)|received|[<>]=|"|discriminator|Invalid input|undefined/i)
+  })
+
+  it('counts the entries of metadata before it looks at them', () => {
+    expect(() => parse({ metadata: entries(60_000, 1) })).toThrow(refusal('invalid_value', 'metadata'))
+    expect(() => parse({ metadata: entries(16, 'v') })).not.toThrow()
+    expect(() => parse({ metadata: entries(17, 'v') })).toThrow(refusal('invalid_value', 'metadata'))
+    expect(() => parse({ metadata: { ['k'.repeat(513)]: 'v' } })).toThrow(refusal('invalid_value', 'metadata'))
   })
 
   it('quotes no value and cuts long names', () => {

@@ -1,10 +1,11 @@
 /** Bytes of a body: what is text, what is JSON, and what is too strange to look at. */
 import { describe, expect, it } from 'vitest'
 import type { AppError, ErrorCode } from '../../contract/errors.ts'
-import { canonicalJson, nestingMax, parseJsonBody } from '../../edge/json-body.ts'
+import { canonicalJson, nestingMax, parseJsonBody, valuesMax } from '../../edge/json-body.ts'
 
 const utf8 = new TextEncoder()
 const refusal = (code: ErrorCode) => expect.objectContaining({ code }) as AppError
+const list = (count: number) => utf8.encode(`{"a":[${Array.from({ length: count }, () => 0).join(',')}]}`)
 const nested = (depth: number) => `${'{"a":'.repeat(depth - 1)}{}${'}'.repeat(depth - 1)}`
 
 describe('parseJsonBody()', () => {
@@ -52,6 +53,14 @@ describe('parseJsonBody()', () => {
     expect(() => parseJsonBody(utf8.encode(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`))).toThrow(
       refusal('invalid_value'),
     )
+  })
+
+  it('bounds the number of values on both sides, however they are arranged', () => {
+    // The object and the list are values too.
+    expect(() => parseJsonBody(list(valuesMax - 2))).not.toThrow()
+    expect(() => parseJsonBody(list(valuesMax - 1))).toThrow(refusal('invalid_value'))
+    const keys = Array.from({ length: valuesMax }, (_, i) => `"${i}":[]`).join(',')
+    expect(() => parseJsonBody(utf8.encode(`{${keys}}`))).toThrow(refusal('invalid_value'))
   })
 
   it('lets the last of duplicate keys win', () => {
