@@ -37,7 +37,9 @@ export function createApp(): Hono<AppEnv> {
 /** One method a path; every other method of it is 405, behind the same door. */
 function route(app: Hono<AppEnv>, method: 'GET' | 'POST', path: string, handler: Handler<AppEnv>): void {
   app.on(method, path, handler)
-  app.all(path, () => {
-    throw new AppError('method_not_allowed', `This route takes ${method} only.`)
+  app.all(path, (context) => {
+    const answer = answerError(new AppError('method_not_allowed', `This route takes ${method} only.`), context)
+    answer.headers.set('allow', method === 'GET' ? 'GET, HEAD' : method)
+    return answer
   })
 }

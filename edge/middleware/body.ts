@@ -25,7 +25,7 @@ function requireJson(headers: Headers): void {
   const [mediaType = '', ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';')
   const isUtf8 = parameters.every((parameter) => {
     const [name, value = ''] = parameter.trim().split('=')
-    return name !== 'charset' || value.replaceAll('"', '') === 'utf-8'
+    return name !== 'charset' || /^"?utf-?8"?$/.test(value)
   })
   if (mediaType.trim() !== 'application/json' || !isUtf8) {
     throw new AppError('unsupported_media_type', 'Expected content-type: application/json, in UTF-8.')
@@ -56,10 +56,10 @@ async function readBytes(body: ReadableStream<Uint8Array>): Promise<Uint8Array> 
       if (byteCount <= bodyBytesMax) chunks.push(value)
       else chunks.length = 0
     }
-  } catch (error) {
+  } catch (cause) {
     // Unread bytes are dropped with the connection.
     reader.cancel().catch(() => undefined)
-    throw error
+    throw cause instanceof AppError ? cause : brokenOff(cause)
   } finally {
     clearTimeout(timer)
   }
@@ -73,6 +73,11 @@ function concatenate(chunks: readonly Uint8Array[], byteCount: number): Uint8Arr
     offset += chunk.length
   }
   return bytes
+}
+
+/** The client left, or framed its body wrongly: either way the fault is on its side. */
+function brokenOff(cause: unknown): AppError {
+  return new AppError('invalid_json', 'The request body broke off before its end.', { cause })
 }
 
 function tooLarge(): AppError {

@@ -75,7 +75,7 @@ function post(body: BodyInit, headers: Record<string, string> = {}): Promise<Res
 }
 
 /** As a client that does not say how long its body is. */
-function statusOfChunked(body: string): Promise<number> {
+function statusOfChunked(body: string, frame = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`): Promise<number> {
   const { hostname, port } = new URL(edge.url)
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname, () => {
@@ -83,7 +83,7 @@ function statusOfChunked(body: string): Promise<number> {
         `POST ${chatPath} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${edge.tenantKey}\r\n` +
           'content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
       )
-      socket.write(`${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`)
+      socket.write(frame)
     })
     socket.once('data', (answer) => {
       resolve(Number(answer.toString().split(' ')[1]))
@@ -222,6 +222,18 @@ describe('bodies', () => {
     expect(await refusalOf(await post(ofSize(bodyBytesMax + 1)))).toEqual([413, 'request_too_large', null])
     expect(await statusOfChunked(ofSize(bodyBytesMax + 1))).toBe(413)
   })
+
+  it('one that breaks off is the client’s fault, and no failure in the log', async () => {
+    expect(await statusOfChunked('', 'zz\r\n{}\r\n0\r\n\r\n')).toBe(400)
+    expect(edge.logs.filter((line) => line.includes('request-failed'))).toEqual([])
+  })
+
+  it.each(['application/json;charset=UTF-8', 'application/json; charset="utf-8"', 'application/json; charset=utf8'])(
+    '%s is read',
+    async (type) => {
+      expect(await refusalOf(await post('{', { 'content-type': type }))).toEqual([400, 'invalid_json', null])
+    },
+  )
 
   it.each([
     [{ ...chat, max_tokens: 0 }, 'invalid_value', 'max_tokens'],

@@ -45,8 +45,11 @@ describe('the router', () => {
     expect(await codeOf(response)).toBe('not_found')
   })
 
-  it.each(['POST', 'DELETE'])('%s /healthz is 405', async (method) => {
-    expect((await app.request('/healthz', { method }, env)).status).toBe(405)
+  it.each(['POST', 'DELETE'])('%s /healthz is 405 and says what is allowed', async (method) => {
+    const response = await app.request('/healthz', { method }, env)
+    expect([response.status, await codeOf(response)]).toEqual([405, 'method_not_allowed'])
+    expect(response.headers.get('allow')).toBe('GET, HEAD')
+    expect(response.headers.get('x-request-id')).toMatch(/^req_/)
   })
 
   it.each([
