@@ -90,12 +90,18 @@ export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
   }
 }
 
+/** The first module is the entry. */
 async function modulesOf(bundle: string): Promise<V4ModuleDefinition[]> {
   const names = await readdir(bundle)
-  const texts = names
-    .filter((name) => name.endsWith('.lua'))
-    .map((name) => ({ type: 'Text' as const, path: join(bundle, name) }))
-  return [{ type: 'ESModule', path: join(bundle, entryName) }, ...texts]
+  const modules = (type: 'ESModule' | 'Text', extension: string) =>
+    names
+      .filter((name) => name.endsWith(extension) && name !== entryName)
+      .map((name) => ({ type, path: join(bundle, name) }))
+  return [
+    { type: 'ESModule', path: join(bundle, entryName) },
+    ...modules('ESModule', '.js'),
+    ...modules('Text', '.lua'),
+  ]
 }
 
 /** Applies what is new, in the order of names, and notes it in the table that `wrangler d1 migrations` uses. */

@@ -8,7 +8,6 @@ import { DurableObject } from 'cloudflare:workers'
 import { AppError } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { channels, keys } from '../../contract/keys.ts'
-import { disconnectGraceMs } from '../../contract/limits.ts'
 import type { AdmitResult } from '../../contract/scripts.ts'
 import { readSettings, type Env, type Settings } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
@@ -18,6 +17,7 @@ import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
 import {
   brokerPaths,
   elsewhereStatus,
+  graceMsOf,
   logResponse,
   shardOfBroker,
   type Attachment,
@@ -93,7 +93,7 @@ export class Broker extends DurableObject<Env> {
       if ((await this.#link.run(({ redis }) => redis.exists(slot))) === 0) throw notKept()
     }
     // The reader listens before the job exists, so that it misses nothing.
-    const reader = this.#readers.add(order.jobId, idempotency === null ? 0 : disconnectGraceMs, true)
+    const reader = this.#readers.add(order.jobId, graceMsOf(order), true)
     const result = await this.#admit(reader, () => this.#link.run(({ scripts }) => scripts.admit(admission)), order)
     if (result.kind === 'replay') {
       return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
@@ -152,7 +152,7 @@ export class Broker extends DurableObject<Env> {
     }
   }
 
-  async #attach({ jobId, tenantId, after }: Attachment): Promise<Response> {
+  async #attach({ jobId, tenantId, after, graceMs }: Attachment): Promise<Response> {
     const [owner, model, isThinking, entryCount] = await this.#link.run(({ redis }) =>
       redis.hmget(keys.job(jobId), 'tenantId', 'model', 'isThinking', 'entryCount'),
     )
@@ -162,7 +162,7 @@ export class Broker extends DurableObject<Env> {
         param: 'last-event-id',
       })
     }
-    const reader = this.#readers.add(jobId, disconnectGraceMs, false)
+    const reader = this.#readers.add(jobId, graceMs, false)
     return logResponse({ model, isThinking: isThinking === '1' }, reader.stream)
   }
 
@@ -196,7 +196,10 @@ export class Broker extends DurableObject<Env> {
         return { entries, isGone: entries.length === 0 && exists === 0 }
       })
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
+      if (!(error instanceof AppError)) {
+        logError('log-unreadable', error, { jobId })
+        return { entries: [], isGone: true }
+      }
       this.#link.keepTrying()
       return null
     }

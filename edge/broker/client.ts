@@ -4,15 +4,18 @@
  * A log stream that breaks (the Broker moved or was replaced) is taken up again where it stood. It knows neither frames
  * nor Redis.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { AppError } from '../../contract/errors.ts'
 import { decodeLogEntry, type LogEvent } from '../../contract/event.ts'
 import { shardOf, type JobId } from '../../contract/ids.ts'
 import { readSettings, type Env } from '../env.ts'
+import { logError, logWarning } from '../log.ts'
 import {
   brokenMark,
   brokerName,
   brokerPaths,
   elsewhereStatus,
+  graceMsOf,
   openingOf,
   type Attachment,
   type Elsewhere,
@@ -22,8 +25,11 @@ import {
   type Refusal,
 } from './protocol.ts'
 
-/** A stream that breaks more often without an entry in between is not worth another try. */
-const reattachmentsMax = 3
+/**
+ * Waits before a broken stream is taken up again, try by try. A Broker is back within the first ones; the rest is for a
+ * Redis that went away with it. A stream that breaks more often without an entry in between is given up.
+ */
+const reattachDelaysMs = [0, 100, 400, 1_000, 2_000, 4_000, 8_000]
 
 export interface OpenJob {
   readonly jobId: JobId
@@ -37,15 +43,11 @@ export interface OpenJob {
  */
 export async function orderJob(env: Env, order: Order, after: number, signal: AbortSignal): Promise<OpenJob> {
   const response = await ask(env, order.jobId, brokerPaths.open, order, signal)
-  if (response.status !== elsewhereStatus) return openLog(env, order, response, signal)
+  const graceMs = graceMsOf(order)
+  if (response.status !== elsewhereStatus) return openLog(env, { ...order, graceMs }, response, signal)
   const { jobId } = await response.json<Elsewhere>()
-  const attachment: Attachment = { jobId, tenantId: order.tenantId, after }
-  return attachJob(env, attachment, signal)
-}
-
-export async function attachJob(env: Env, attachment: Attachment, signal: AbortSignal): Promise<OpenJob> {
-  const response = await ask(env, attachment.jobId, brokerPaths.attach, attachment, signal)
-  return openLog(env, attachment, response, signal)
+  const attachment: Attachment = { jobId, tenantId: order.tenantId, after, graceMs }
+  return openLog(env, attachment, await ask(env, jobId, brokerPaths.attach, attachment, signal), signal)
 }
 
 /** @throws AppError queue_unavailable. */
@@ -58,9 +60,12 @@ export async function askFleet(env: Env): Promise<Fleet> {
 /** A job's log, batch by batch: each batch is what had arrived together. */
 export class JobLog {
   readonly #reopen: (after: number) => Promise<LineReader>
-  #lines: LineReader
+  /** Null while the stream is broken. */
+  #lines: LineReader | null
   #sequence = 0
-  #attempts = 0
+  /** Times the stream broke since the last entry. */
+  #breaks = 0
+  #isCancelled = false
 
   constructor(lines: LineReader, reopen: (after: number) => Promise<LineReader>) {
     this.#lines = lines
@@ -78,25 +83,39 @@ export class JobLog {
       const last = events.at(-1)
       if (last === undefined) continue
       this.#sequence = last.sequence
-      this.#attempts = 0
+      this.#breaks = 0
       return events
     }
   }
 
   /** Tells the Broker that nobody reads any more. */
   async cancel(): Promise<void> {
-    await this.#lines.cancel()
+    this.#isCancelled = true
+    await this.#lines?.cancel()
   }
 
   async #read(): Promise<string[]> {
-    const lines = await this.#lines.next().catch(() => null)
-    if (lines !== null) return lines
-    this.#attempts += 1
-    if (this.#attempts > reattachmentsMax) {
+    const lines = (await this.#lines?.next().catch(() => null)) ?? null
+    if (lines === null) await this.#reattach()
+    return lines ?? []
+  }
+
+  /** One try: whoever reads on finds out whether it helped. */
+  async #reattach(): Promise<void> {
+    this.#lines = null
+    const delayMs = reattachDelaysMs[this.#breaks]
+    this.#breaks += 1
+    if (delayMs !== undefined) await delay(delayMs)
+    if (delayMs === undefined || this.#isCancelled) {
       throw new AppError('queue_unavailable', 'The answer could not be read to its end. Try again shortly.')
     }
-    this.#lines = await this.#reopen(this.#sequence)
-    return []
+    const lines = await this.#reopen(this.#sequence).catch((error: unknown) => {
+      if (error instanceof AppError && error.code === 'queue_unavailable') return null
+      throw error
+    })
+    this.#lines = lines
+    // Whoever left meanwhile could not cancel what was not there yet.
+    if (this.#isCancelled) await lines?.cancel()
   }
 }
 
@@ -127,14 +146,16 @@ class LineReader {
 
 async function openLog(
   env: Env,
-  job: { readonly jobId: JobId; readonly tenantId: string },
+  job: Omit<Attachment, 'after'>,
   response: Response,
   signal: AbortSignal,
 ): Promise<OpenJob> {
   if (response.body === null) throw unreachable(null)
   const reopen = async (after: number): Promise<LineReader> => {
-    const attachment: Attachment = { jobId: job.jobId, tenantId: job.tenantId, after }
-    const again = await ask(env, job.jobId, brokerPaths.attach, attachment, signal)
+    const { jobId, tenantId, graceMs } = job
+    logWarning('log-taken-up-again', { jobId, after })
+    const attachment: Attachment = { jobId, tenantId, after, graceMs }
+    const again = await ask(env, jobId, brokerPaths.attach, attachment, signal)
     if (again.body === null) throw unreachable(null)
     return new LineReader(again.body)
   }
@@ -152,6 +173,8 @@ async function reach(call: () => Promise<Response>): Promise<Response> {
   try {
     response = await call()
   } catch (cause) {
+    // A client that left is no failure of ours.
+    if (!(cause instanceof Error && cause.name === 'AbortError')) logError('broker-unreachable', cause)
     throw unreachable(cause)
   }
   if (response.ok || response.status === elsewhereStatus) return response

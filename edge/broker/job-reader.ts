@@ -17,7 +17,7 @@ export interface LogPage {
 }
 
 export interface LogSource {
-  /** Entries after `sequence`, at most `pageEntriesMax`; null when Redis cannot be reached now. */
+  /** Entries after `sequence`, at most `pageEntriesMax`; null when Redis cannot be reached now. Never rejects. */
   readonly page: (jobId: JobId, after: number) => Promise<LogPage | null>
 }
 
@@ -80,16 +80,16 @@ export class JobReader {
     this.#resume()
   }
 
-  /** Ends the stream with a reason instead of the log's end. */
+  /** Ends the stream with a reason instead of the log's end. Counts as left at once: who does not read is not waited for. */
   fail(error: ErrorFacts): void {
     this.#failure ??= error
+    this.#onLeave(this)
     this.#resume()
   }
 
   /** The other end is gone. */
   leave(): void {
     this.#hasLeft = true
-    this.#onLeave(this)
     this.fail(goneError)
   }
 

@@ -12,6 +12,7 @@
 import type { ErrorFacts } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import type { JobRequest } from '../../contract/job.ts'
+import { disconnectGraceMs } from '../../contract/limits.ts'
 import type { ModeChoice } from '../mode.ts'
 
 /** Admit a new job and read its log from the first entry. */
@@ -43,6 +44,12 @@ export interface Attachment {
   readonly tenantId: string
   /** The client has read up to here; a log that is shorter is an error. */
   readonly after: number
+  readonly graceMs: number
+}
+
+/** How long a job runs on without a reader: only one that can be asked for again does. */
+export function graceMsOf(order: Order): number {
+  return order.idempotency === null ? 0 : disconnectGraceMs
 }
 
 export interface Opening {

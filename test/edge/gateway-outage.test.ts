@@ -1,7 +1,7 @@
 /** The gateway without what it needs: no model, no worker, no Redis, a full cell, a lost job. Each is told, fast, and heals unaided. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { keys } from '../../contract/keys.ts'
-import { openJobsMax } from '../../contract/limits.ts'
+import { keepAliveMs, keepAliveWaitingMs, openJobsMax } from '../../contract/limits.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
@@ -13,6 +13,8 @@ const failFastMs = 2_000
 /** A server that neither answers nor hangs up is given up after this. */
 const frozenMs = 5_000
 const healMs = 5_000
+/** An unstreamed request is silent for this long while it waits, and only a write shows that its client is gone. */
+const goneWaitingMs = keepAliveMs + 3 * keepAliveWaitingMs
 let redis: TestRedis
 let edge: TestEdge
 
@@ -133,6 +135,29 @@ describe('a job', () => {
     expect(JSON.parse((await events).at(-1)?.data ?? '')).toMatchObject({ error: { code: 'worker_failed' } })
     await worker.stop()
   }, 30_000)
+
+  it('whose log cannot be read is told, not waited for', async () => {
+    const worker = await startScriptedWorker(redis, laneCount)
+    const answer = edge.chat(streamed)
+    const job = await worker.next()
+    await job.start()
+    const events = readAll(await answer)
+    await worker.redis.set(keys.log(job.record.id), 'no stream')
+    expect(JSON.parse((await events).at(-1)?.data ?? '')).toMatchObject({ error: { code: 'worker_failed' } })
+    await worker.stop()
+  }, 30_000)
+
+  it('that waits for a worker ends soon after its client left, streamed or not', async () => {
+    const connection = redis.connect()
+    await announce(connection)
+    for (const body of [streamed, chat]) {
+      const leaving = new AbortController()
+      edge.chat(body, { signal: leaving.signal }).catch(() => undefined)
+      await expect.poll(() => connection.zcard(keys.open)).toBe(1)
+      leaving.abort()
+      await expect.poll(() => connection.zcard(keys.open), { timeout: goneWaitingMs, interval: 200 }).toBe(0)
+    }
+  }, 60_000)
 
   it('whose messages were all lost still comes, from the log', async () => {
     const worker = await startScriptedWorker(redis, laneCount)

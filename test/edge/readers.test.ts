@@ -99,6 +99,16 @@ describe('Readers', () => {
     expect(abandoned).toEqual([jobId])
   })
 
+  it('I11: keeps nobody who has stopped reading beyond the age cap of jobs', async () => {
+    const { stream } = readers.add(jobId, 0, true)
+    readers.hear(token)
+    await vi.advanceTimersByTimeAsync(jobAgeMaxMs)
+    expect(readers.isEmpty).toBe(false)
+    await vi.advanceTimersByTimeAsync(2 * 60_000)
+    expect(readers.isEmpty).toBe(true)
+    expect(await read(stream)).toContain('job_expired')
+  })
+
   it('I12: ends a wait that outlives the age cap of jobs', async () => {
     const got = read(readers.add(jobId, 0, true).stream)
     const settled = vi.fn<(text: string) => void>()
