@@ -163,7 +163,7 @@ describe('a log that a lost worker left', () => {
 describe('a log that cannot be read', () => {
   it('fails its job instead of going round from worker to worker', async () => {
     const jobId = await halfWritten(5, { request: { maxTokens: 200 } })
-    const next = Number(await bench.desk.redis.hincrby(keys.job(jobId), 'entryCount', 1))
+    const next = await bench.desk.redis.hincrby(keys.job(jobId), 'entryCount', 1)
     await bench.desk.redis.xadd(keys.log(jobId), `${next}-0`, 'entry', 'not JSON')
     await bench.startNext()
     await expect.poll(() => bench.desk.redis.hget(keys.job(jobId), 'status')).toBe('failed')
