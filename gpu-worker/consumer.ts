@@ -132,7 +132,7 @@ export class Consumer {
 
   /** Never rejects. */
   async #process(job: HeldJob): Promise<void> {
-    const { queues, log } = this.#context
+    const { queues, locks, log } = this.#context
     const { fetched, isSuspect } = job
     const { promise, resolve } = Promise.withResolvers<void>()
     job.prepared = promise
@@ -145,6 +145,8 @@ export class Consumer {
           resolve()
         },
       })
+      // A lock that goes with its job is not lost.
+      locks.release(fetched)
       if (!this.#isStopping) await this.#letGo(fetched, outcome) // else `stop` does
     } catch (error) {
       // Its lock expires and the janitor passes it on: counted, so that it cannot go round for ever.

@@ -41,7 +41,7 @@ export class Locks {
     this.#isRenewing = true
     try {
       for (const job of await this.#queues.extendLocks([...this.#held])) {
-        // A job that ended between the call and its answer has no lock either.
+        // What was released between the call and its answer was not lost.
         if (this.#held.delete(job)) this.#log.warn({ jobId: job.jobId }, 'lost the lock of a job')
       }
     } catch (error) {
