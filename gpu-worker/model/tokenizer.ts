@@ -78,21 +78,13 @@ export class Tokenizer {
   }
 
   encodePieces(pieces: readonly PromptPiece[]): number[] {
-    return pieces.flatMap((piece, index) => {
-      if (typeof piece !== 'string') return piece.id
-      const before = pieces[index - 1]
-      const after = pieces[index + 1]
-      let text = piece
-      if (typeof before === 'object' && before.stripsAfter) text = text.trimStart()
-      if (typeof after === 'object' && after.stripsBefore) text = text.trimEnd()
-      return this.encodeText(text)
-    })
+    return stripped(pieces).flatMap((piece) => (typeof piece === 'string' ? this.encodeText(piece) : piece.id))
   }
 
   /** A lower bound of `encodePieces(pieces).length`, without encoding: a prompt far too long is refused at once. */
   tokenCountMin(pieces: readonly PromptPiece[]): number {
-    const counts = pieces.map((piece) =>
-      typeof piece === 'string' ? Math.ceil(Buffer.byteLength(piece.trim()) / this.#textBytesPerTokenMax) : 1,
+    const counts = stripped(pieces).map((piece) =>
+      typeof piece === 'string' ? Math.ceil(Buffer.byteLength(piece) / this.#textBytesPerTokenMax) : 1,
     )
     return counts.reduce((sum, count) => sum + count, 0)
   }
@@ -114,6 +106,19 @@ export class Tokenizer {
     if (control || this.#spellings.has(id)) this.#bytes.set(id, bytes)
     return bytes
   }
+}
+
+/** Text loses the white space that a control token beside it takes. */
+function stripped(pieces: readonly PromptPiece[]): PromptPiece[] {
+  return pieces.map((piece, index) => {
+    if (typeof piece !== 'string') return piece
+    const before = pieces[index - 1]
+    const after = pieces[index + 1]
+    let text = piece
+    if (typeof before === 'object' && before.stripsAfter) text = text.trimStart()
+    if (typeof after === 'object' && after.stripsBefore) text = text.trimEnd()
+    return text
+  })
 }
 
 /** Reads tokenizer.json and, where present, tokenizer_config.json. Throws CheckpointError. */

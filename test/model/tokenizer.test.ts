@@ -97,7 +97,9 @@ describe('Tokenizer', () => {
         expect(tokenizer.tokenCountMin(pieces)).toBeLessThanOrEqual(tokenizer.encodePieces(pieces).length)
       }),
     )
-    expect(tokenizer.tokenCountMin(['x'.repeat(16_000)])).toBeGreaterThanOrEqual(1000)
+    for (const text of ['x', ' ', '\n']) {
+      expect(tokenizer.tokenCountMin([text.repeat(16_000)])).toBeGreaterThanOrEqual(1000)
+    }
   })
 
   it.each<[field: string, change: Record<string, unknown>]>([
