@@ -6,6 +6,8 @@
 //   kept, in this order: the top_k highest logits (0: all); of those the smallest set of likeliest tokens whose mass
 //   reaches top_p of theirs; of those the tokens at least min_p times as likely as the likeliest. Among equal logits at
 //   a border the lower ids stay.
+//   Temperature comes before all of it and the order is transformers' (LogitsProcessorList: temperature, top k, top p,
+//   min p); vLLM takes min p before top p. Unlike both, equals at the border of top k never exceed k.
 //
 //   logits    f32 [sequences, STRIDE], read: VOCAB values a row
 //   samplers  8 × u32 [sequences], read: see step-input.ts

@@ -76,7 +76,7 @@ export class StepWriter {
 
   #packSampler(index: number, sampler: SamplerRow): void {
     const at = index * SAMPLER_RECORD_BYTES
-    this.#samplers.setFloat32(at, inverseTemperature(sampler), true)
+    this.#samplers.setFloat32(at, inverseTemperature(sampler.temperature), true)
     this.#samplers.setUint32(at + 4, Math.min(sampler.topK, this.#limits.vocabSize), true)
     this.#samplers.setFloat32(at + 8, sampler.topP, true)
     this.#samplers.setFloat32(at + 12, sampler.minP, true)
@@ -118,18 +118,27 @@ export class StepWriter {
       'A block is outside the pool',
     )
     if (sampler === null) return
-    const { temperature, topK, topP, minP } = sampler
+    const { temperature, topK, topP, minP, seed, index } = sampler
+    // Above 1, min p would keep no token at all.
+    const areFractions = topP >= 0 && minP >= 0 && minP <= 1
     assert(
-      temperature >= 0 && temperature < Infinity && topK >= 0 && topP >= 0 && minP >= 0,
+      temperature >= 0 && temperature < Infinity && areFractions && [topK, ...seed, index].every(isU32),
       'A sampler field is out of range',
     )
   }
 }
 
+function isU32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 2 ** 32
+}
+
 /** Beyond this any difference of logits is infinite anyway, and 0 times it is still 0. */
 const INVERSE_TEMPERATURE_MAX = 1e30
+/** The smallest normal f32: a shader may take anything below for 0, which says greedy. */
+const INVERSE_TEMPERATURE_MIN = 2 ** -126
 
-/** 0 says greedy. */
-function inverseTemperature({ temperature }: SamplerRow): number {
-  return temperature === 0 ? 0 : Math.min(1 / temperature, INVERSE_TEMPERATURE_MAX)
+/** What a sampler record holds; 0 says greedy and comes of temperature 0 alone. */
+export function inverseTemperature(temperature: number): number {
+  if (temperature === 0) return 0
+  return Math.max(INVERSE_TEMPERATURE_MIN, Math.min(1 / temperature, INVERSE_TEMPERATURE_MAX))
 }

@@ -101,17 +101,83 @@ it('top k and top p keep the lower ids among equal logits at the border', async 
   expect(seen(1)).toEqual(kept.toSorted((a, b) => a - b))
 })
 
-it('draws follow the probabilities: chi-square of 4,000 draws over 8 tokens', async () => {
-  const probabilities = [0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02]
-  const logits = probabilities.map(Math.log)
-  const draws = 4000
-  const got = await draw(Array.from({ length: draws }, (_, index) => ({ logits, sampler: { ...plain, index } })))
-  const chiSquare = probabilities.reduce((sum, p, id) => {
-    const count = got.filter((token) => token === id).length
-    return sum + (count - p * draws) ** 2 / (p * draws)
-  }, 0)
-  // 7 degrees of freedom: above 24.3 once in a thousand; the seed is fixed.
-  expect(chiSquare).toBeLessThan(24.3)
+describe('draws follow the probabilities', () => {
+  const likelihoods = [0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02]
+  const drawCount = 4000
+  /** Above this once in a thousand, by degrees of freedom; the seeds are fixed. */
+  const limits = new Map([
+    [3, 16.3],
+    [4, 18.5],
+    [7, 24.3],
+  ])
+
+  /** Pearson's statistic of the draws against probabilities that need not be theirs. */
+  async function chiSquare(samplers: readonly SamplerFields[], probabilities: readonly number[]): Promise<number> {
+    const got = await draw(samplers.map((sampler) => ({ logits: likelihoods.map(Math.log), sampler })))
+    const counts = likelihoods.map((_, id) => got.filter((token) => token === id).length)
+    expect(
+      counts.slice(probabilities.length).every((count) => count === 0),
+      'nothing else is drawn',
+    ).toBe(true)
+    return probabilities.reduce(
+      (sum, p, id) => sum + ((counts[id] ?? 0) - p * samplers.length) ** 2 / (p * samplers.length),
+      0,
+    )
+  }
+
+  const samplers = (of: (i: number) => Partial<SamplerFields>): SamplerFields[] =>
+    Array.from({ length: drawCount }, (_, i) => ({ ...plain, ...of(i) }))
+  const softmax = (temperature: number, count = likelihoods.length): number[] => {
+    const powers = likelihoods.slice(0, count).map((p) => p ** (1 / temperature))
+    const sum = powers.reduce((a, b) => a + b)
+    return powers.map((power) => power / sum)
+  }
+
+  it.each<[string, (i: number) => Partial<SamplerFields>]>([
+    ['by index', (index) => ({ index })],
+    ['by the first word of the seed', (i) => ({ seed: [i, 0] })],
+    ['by the second word of the seed', (i) => ({ seed: [0, i] })],
+    ['at a temperature of 0.6', (index) => ({ index, temperature: 0.6 })],
+    ['at a temperature of 1.7', (index) => ({ index, temperature: 1.7 })],
+  ])('%s, over 8 tokens', async (_, of) => {
+    const temperature = of(0).temperature ?? 1
+    expect(await chiSquare(samplers(of), softmax(temperature))).toBeLessThan(limits.get(7) ?? 0)
+  })
+
+  it.each<Partial<SamplerFields>>([{ topK: 4 }, { topK: 6, topP: 0.8 }, { minP: 0.3 }])(
+    'over what %o keeps, renormalised',
+    async (border) => {
+      const wanted = sampleReference(likelihoods.map(Math.log), { ...plain, ...border }).kept
+      expect(wanted.length).toBeGreaterThanOrEqual(4)
+      const statistic = await chiSquare(
+        samplers((index) => ({ index, ...border })),
+        softmax(1, wanted.length),
+      )
+      expect(statistic).toBeLessThan(limits.get(wanted.length - 1) ?? 0)
+    },
+  )
+
+  it.each([0.8, 1.25])('and a temperature of %f passes for 1 no more', async (temperature) => {
+    const statistic = await chiSquare(
+      samplers((index) => ({ index, temperature })),
+      softmax(1),
+    )
+    expect(statistic).toBeGreaterThan(2 * (limits.get(7) ?? Infinity))
+  })
+})
+
+it('the smallest top p leaves the likeliest token; the lowest temperature the highest logit, the highest all alike', async () => {
+  const logits = seeded(300, 8)
+  const likeliest = sampleReference(logits, { ...plain, temperature: 0 }).tokenId
+  const indexes = Array.from({ length: 300 }, (_, index) => index)
+  const drawn = async (fields: Partial<SamplerFields>): Promise<number> =>
+    new Set(await draw(indexes.map((index) => ({ logits, sampler: { ...plain, ...fields, index } })))).size
+  const sampler = { ...plain, topP: 1e-9 }
+  expect(await draw([{ logits, sampler }])).toEqual([likeliest])
+  expect(await drawn({ topP: 1e-9 })).toBe(1)
+  expect(await drawn({ temperature: 1e-30 })).toBe(1)
+  // 300 draws from 300 equals leave about 1/e of them out.
+  expect(await drawn({ temperature: 2 ** 126 })).toBeGreaterThan(170)
 })
 
 it('a NaN or infinite logit is reported for that sequence alone', async () => {
