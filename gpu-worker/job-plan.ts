@@ -23,9 +23,12 @@ export interface JobPlan {
 
 /**
  * @param tokensMax of prompt and answer together in this worker's engine.
- * @throws AppError `template_error` or `context_length_exceeded`; LogMismatch when the log is not this answer's.
+ * @throws AppError `template_error`, `context_length_exceeded` or `model_not_found`; LogMismatch when the log is not this answer's.
  */
 export function planJob(record: JobRecord, log: WrittenLog, text: ModelText, tokensMax: number): JobPlan {
+  // Left over from another deployment on this Redis: two models must not share an answer.
+  if (record.model !== text.modelId)
+    throw new AppError('model_not_found', 'The model of this request is not served any more.')
   const { messages, thinking, maxTokens, stop } = record.request
   const promptTokenIds = text.promptTokens({ messages, think: thinking.think })
   if (promptTokenIds.length >= tokensMax) throw contextLengthExceeded(promptTokenIds.length, tokensMax)

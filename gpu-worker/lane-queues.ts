@@ -67,10 +67,6 @@ export class LaneQueues {
     })
   }
 
-  get laneCount(): number {
-    return this.#workers.length
-  }
-
   /** Up to `count` waiting jobs of every lane, in the order in which BullMQ serves them. One round trip. */
   async waiting(count: number): Promise<WaitingJob[][]> {
     const pipeline = this.#redis.pipeline()

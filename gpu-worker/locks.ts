@@ -19,10 +19,6 @@ export class Locks {
     this.#timer = setInterval(() => void this.#renew(), renewMs)
   }
 
-  get heldCount(): number {
-    return this.#held.size
-  }
-
   hold(job: FetchedJob): void {
     this.#held.add(job)
   }

@@ -61,6 +61,11 @@ describe('planJob()', () => {
     expect(answerTokensMax(5, promptLength + 1)).toBe(1)
   })
 
+  it('refuses a job of another model, whose answer it may not go on with', () => {
+    const other = { ...record(), model: 'another' }
+    expect(() => planJob(other, emptyLog, text, tokensMax)).toThrow('not served any more')
+  })
+
   it('refuses a prompt that fills the context, with the numbers', () => {
     expect(() => planJob(record(), emptyLog, text, promptLength)).toThrow(
       `maximum context length is ${promptLength} tokens. However, your messages resulted in ${promptLength} tokens`,
