@@ -22,6 +22,9 @@ if redis.call('SISMEMBER', KEYS[6], ARGV[3]) == 1 then return { 'revoked' } end
 local open = redis.call('ZCARD', KEYS[3])
 if open >= tonumber(ARGV[14]) then return { 'full', open } end
 
+-- First of the writes: a full Redis refuses it, and with it the job. After a DEL it would let all others pass.
+local now = now_ms(KEYS[7])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
 -- An idle cell has no load and no history to be fair about: what lost records left behind ends here.
 if open == 0 then redis.call('DEL', KEYS[4], KEYS[5]) end
 
@@ -38,13 +41,11 @@ local start_tag = math.max(tonumber(tags[1] or '0'), tonumber(tags[2] or '0'))
 redis.call('HSET', KEYS[5], 'tenant:' .. ARGV[2], start_tag + tonumber(ARGV[11]))
 local priority = math.min(1 + math.floor(start_tag / tonumber(ARGV[15])), tonumber(ARGV[16]))
 
-local now = now_ms(KEYS[7])
 redis.call('HSET', KEYS[1],
   'status', 'accepted', 'tenantId', ARGV[2], 'keyId', ARGV[3], 'model', ARGV[4], 'isThinking', ARGV[5],
   'isBackground', ARGV[6], 'seed', ARGV[7], 'request', ARGV[8], 'live', ARGV[9], 'lane', lane, 'priority', priority,
   'startTag', start_tag, 'epoch', 0, 'entryCount', 0, 'completionTokens', 0, 'reasoningTokens', 0, 'cancel', 0,
   'admittedAtMs', now)
-redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('HINCRBY', KEYS[4], lane, 1)
 if has_slot then redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[12], 'PX', ARGV[13]) end
 return { 'admitted', lane, priority }

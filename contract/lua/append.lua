@@ -19,14 +19,17 @@ if sequence <= stored then
 end
 if sequence ~= stored + 1 then return { 'gap', cancel } end
 
+local next_field = 'next:' .. ARGV[5]
+if ARGV[5] ~= '' and tonumber(redis.call('HGET', KEYS[1], next_field) or '0') ~= tonumber(ARGV[6]) then
+  return { 'gap', cancel }
+end
+-- First of the writes, because it alone can fail: then nothing was counted.
+redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'entry', ARGV[4])
 if ARGV[5] ~= '' then
-  local next_field = 'next:' .. ARGV[5]
-  if tonumber(redis.call('HGET', KEYS[1], next_field) or '0') ~= tonumber(ARGV[6]) then return { 'gap', cancel } end
   redis.call('HINCRBY', KEYS[1], next_field, ARGV[7])
   redis.call('HINCRBY', KEYS[1], 'completionTokens', ARGV[7])
   if ARGV[8] == '1' then redis.call('HINCRBY', KEYS[1], 'reasoningTokens', ARGV[7]) end
 end
-redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'entry', ARGV[4])
 redis.call('HSET', KEYS[1], 'entryCount', sequence)
 redis.call('PUBLISH', record[4], ARGV[1] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 return { 'ok', cancel }

@@ -11,12 +11,11 @@
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'missing' end
 if terminal[status] then return 'terminal' end
-redis.call('HSET', KEYS[1], 'cancel', 1)
 if status == 'running' then
+  redis.call('HSET', KEYS[1], 'cancel', 1)
   redis.call('PUBLISH', ARGV[2], ARGV[1])
   return 'cancelling'
 end
-redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 end_job(
   { job = KEYS[1], log = KEYS[2], open = KEYS[3], lane_load = KEYS[4], usage = KEYS[5], outbox = KEYS[6] },
   {
@@ -24,4 +23,6 @@ end_job(
     now = now_ms(KEYS[7]), record_ttl_ms = ARGV[3], rows_max = ARGV[4],
   }
 )
+redis.call('HSET', KEYS[1], 'cancel', 1)
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 return 'cancelled'

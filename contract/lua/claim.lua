@@ -13,7 +13,6 @@ if not status then return { 'missing' } end
 if terminal[status] then return { 'terminal' } end
 
 local function refuse(end_status, error)
-  redis.call('HINCRBY', KEYS[1], 'epoch', 1)
   end_job(
     { job = KEYS[1], log = KEYS[2], open = KEYS[3], lane_load = KEYS[4], usage = KEYS[5], outbox = KEYS[6] },
     {
@@ -21,6 +20,7 @@ local function refuse(end_status, error)
       now = now_ms(KEYS[9]), record_ttl_ms = ARGV[3], rows_max = ARGV[4],
     }
   )
+  redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 end
 
 if redis.call('HGET', KEYS[1], 'cancel') == '1' then

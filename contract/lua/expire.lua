@@ -16,7 +16,6 @@ end
 if terminal[record[1]] then return 'terminal' end
 local now = now_ms(KEYS[7])
 if now - tonumber(record[2]) < tonumber(ARGV[2]) then return 'young' end
-redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 end_job(
   { job = KEYS[1], log = KEYS[2], open = KEYS[3], lane_load = KEYS[4], usage = KEYS[5], outbox = KEYS[6] },
   {
@@ -24,4 +23,5 @@ end_job(
     now = now, record_ttl_ms = ARGV[4], rows_max = ARGV[5],
   }
 )
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 return 'expired'

@@ -145,6 +145,14 @@ describe('append', () => {
     expect(await bench.scripts.append(jobId, 1, 2, token(0))).toMatchObject({ code: 'missing' })
   })
 
+  it('counts nothing of an entry that the log did not take', async () => {
+    const jobId = await claimed(bench)
+    await bench.redis.xadd(keys.log(jobId), '9-0', 'entry', 'from nowhere')
+    const before = await bench.redis.hgetall(keys.job(jobId))
+    await expect(bench.scripts.append(jobId, 1, 1, token(0))).rejects.toThrow('equal or smaller')
+    expect(await bench.redis.hgetall(keys.job(jobId))).toEqual(before)
+  })
+
   it('tells its writer that the job was asked to end', async () => {
     const jobId = await claimed(bench)
     expect(await bench.scripts.append(jobId, 1, 1, token(0))).toEqual(appended)

@@ -147,6 +147,50 @@ describe('expire', () => {
   })
 })
 
+async function full(work: () => Promise<void>): Promise<void> {
+  await bench.redis.config('SET', 'maxmemory', '1')
+  try {
+    await work()
+  } finally {
+    await bench.redis.config('SET', 'maxmemory', '0')
+  }
+}
+
+describe('a Redis that is full', () => {
+  it('takes no job, also when nothing is open', async () => {
+    await bench.scripts.finish(await claimed(bench), 1, ending)
+    const before = await bench.redis.dbsize()
+    await full(async () => {
+      await expect(bench.scripts.admit(admissionOf())).rejects.toThrow('OOM')
+    })
+    expect(await bench.redis.dbsize()).toBe(before)
+    expect(await bench.redis.zcard(keys.open)).toBe(0)
+  })
+
+  it('takes no token, but lets every job end', async () => {
+    const [waiting, old, revoked, running] = [
+      await admitted(bench),
+      await admitted(bench),
+      await admitted(bench, { keyId: 'keyid002' }),
+      await claimed(bench),
+    ]
+    await bench.redis.sadd(keys.revoked, 'keyid002')
+    await full(async () => {
+      await expect(bench.scripts.append(running, 1, 1, token(0))).rejects.toThrow('OOM')
+      expect(await bench.scripts.finish(running, 1, ending)).toBe('ok')
+      expect(await bench.scripts.cancel(waiting)).toBe('cancelled')
+      expect(await bench.scripts.expire(old, 0, anError)).toBe('expired')
+      expect(await bench.scripts.claim(revoked, 'w1')).toEqual({ kind: 'revoked' })
+    })
+    const ends = []
+    for (const jobId of [running, waiting, old, revoked]) {
+      ends.push(checkHistory(await readHistory(bench.redis, jobId)).end.status)
+    }
+    expect(ends).toEqual(['completed', 'cancelled', 'expired', 'failed'])
+    expect(await bench.redis.zcard(keys.open)).toBe(0)
+  })
+})
+
 describe('every script', () => {
   it('finds its way back after Redis forgot all scripts', async () => {
     const jobId = await claimed(bench)

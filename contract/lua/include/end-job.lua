@@ -1,5 +1,6 @@
 -- The one way a job ends: terminal state, end entry, usage row, outbox row, lane and open set, all or nothing.
--- Callers have checked that the job exists and is not terminal. Usage is what the log holds (I5), never what a worker says.
+-- Callers have checked that the job exists and is not terminal, and have written nothing: what frees memory comes first,
+-- since a full Redis lets a script write on once it has begun, and so lets jobs end. Usage is what the log holds (I5).
 --
 -- keys: job, log, open, lane_load, usage, outbox   facts: status, finish_reasons (JSON), error (JSON), prompt_tokens,
 -- cached_tokens, now, record_ttl_ms, rows_max
@@ -19,9 +20,9 @@ local function end_job(keys, facts)
     .. ',"usage":' .. usage .. ',"error":' .. facts.error .. '}'
   local sequence = tonumber(record.entryCount) + 1
 
+  redis.call('HDEL', keys.job, 'request')
   redis.call('XADD', keys.log, sequence .. '-0', 'entry', entry)
   redis.call('HSET', keys.job, 'status', facts.status, 'entryCount', sequence, 'endedAtMs', facts.now)
-  redis.call('HDEL', keys.job, 'request')
   redis.call('PEXPIRE', keys.job, facts.record_ttl_ms)
   redis.call('PEXPIRE', keys.log, facts.record_ttl_ms)
   redis.call('ZREM', keys.open, facts.job_id)
