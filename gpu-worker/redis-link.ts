@@ -32,6 +32,8 @@ export function openLink(url: string, { log, isPipelined = false, isListener = f
     maxRetriesPerRequest: null,
     enableAutoPipelining: isPipelined,
     retryStrategy: (attempt) => Math.min(attempt * reconnectMs, reconnectMsMax),
+    // After a failover this address may lead to the new primary: reads would go on here, and no write ever again.
+    reconnectOnError: (error) => (isReplicas(error) ? 2 : false),
     ...(isListener ? {} : { socketTimeout: socketTimeoutMs }),
   })
   let isUp = true
@@ -79,6 +81,10 @@ async function repeat<T>(attempt: () => Promise<T>, signal: AbortSignal): Promis
       await delay(retryMs)
     }
   }
+}
+
+function isReplicas(error: Error): boolean {
+  return error.message.startsWith('READONLY')
 }
 
 const passingErrors = /^(LOADING|READONLY|OOM|BUSY|MASTERDOWN|TRYAGAIN|MISCONF)\b|Connection is closed|connection close/

@@ -45,6 +45,8 @@ async function run({ redisUrl, laneCount }: WorkersSettings): Promise<void> {
   const redis = new Redis(redisUrl, {
     maxRetriesPerRequest: null,
     socketTimeout: socketTimeoutMs,
+    // A primary that became a replica: look for the new one, and ask it.
+    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
     retryStrategy: (attempt) => Math.min(attempt * reconnectMs, reconnectMsMax),
   })
   let isUp = true
