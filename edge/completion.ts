@@ -17,7 +17,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
   const reasoning = textOf(log, 'reasoning')
   return {
     id: facts.id,
-    object: 'chat.completion',
+    object: 'chat.completion' as const,
     created: facts.created,
     model: facts.model,
     system_fingerprint: fingerprintOf(log),
@@ -25,7 +25,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
       {
         index: 0,
         message: {
-          role: 'assistant',
+          role: 'assistant' as const,
           content: textOf(log, 'content'),
           ...(reasoning === '' ? {} : { reasoning_content: reasoning, reasoning }),
           refusal: null,

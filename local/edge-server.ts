@@ -34,7 +34,8 @@ export interface EdgeServer {
 
 type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>
 
-const compatibility = {
+/** As wrangler.toml has it, which would take a second to read; a test holds the two together. */
+export const compatibility = {
   date: '2026-07-01',
   flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
 }

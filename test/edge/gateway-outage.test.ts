@@ -1,7 +1,10 @@
 /** The gateway without what it needs: no model, no worker, no Redis, a full cell, a lost job. Each is told, fast, and heals unaided. */
+import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { newKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
 import { keepAliveMs, keepAliveWaitingMs, openJobsMax } from '../../contract/limits.ts'
+import { cacheMs } from '../../edge/auth/store.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
@@ -36,13 +39,13 @@ async function codeOf(response: Response): Promise<string> {
 }
 
 /** Polls as an operator's probe does. */
-async function becomes(status: number, ask: () => Promise<Response>): Promise<void> {
-  const deadlineMs = performance.now() + healMs
+async function becomes(status: number, ask: () => Promise<Response>, withinMs = healMs): Promise<void> {
+  const deadlineMs = performance.now() + withinMs
   for (;;) {
     const response = await ask()
     await response.text()
     if (response.status === status) return
-    if (performance.now() > deadlineMs) throw new Error(`Still ${response.status} after ${healMs} ms`)
+    if (performance.now() > deadlineMs) throw new Error(`Still ${response.status} after ${withinMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
@@ -121,6 +124,40 @@ describe('Redis away', () => {
     expect(textOf(whole)).toBe('ABC')
     expect(whole.at(-1)?.data).toBe('[DONE]')
     await worker.stop()
+  }, 30_000)
+})
+
+describe('Redis full', () => {
+  it('is a 503 with a Retry-After, and no job', async () => {
+    const connection = redis.connect()
+    await announce(connection)
+    await connection.config('SET', 'maxmemory', '1')
+    const response = await edge.chat(chat)
+    expect([response.status, await codeOf(response)]).toEqual([503, 'queue_unavailable'])
+    expect(response.headers.get('retry-after')).toBe('1')
+    await connection.config('SET', 'maxmemory', '0')
+    expect(await connection.zcard(keys.open)).toBe(0)
+  })
+})
+
+describe('D1 away', () => {
+  it('is a 503 for keys that were not seen lately, never a 401; those that were are served on', async () => {
+    await announce(redis.connect())
+    expect((await edge.send('/v1/models')).status).toBe(200)
+    await edge.database.exec('ALTER TABLE api_keys RENAME TO away')
+    const unknown = { headers: { authorization: `Bearer ${newKey('live', randomBytes)}` } }
+    const refused = await edge.send('/v1/models', unknown)
+    expect([refused.status, await codeOf(refused)]).toEqual([503, 'auth_unavailable'])
+    expect((await edge.send('/v1/models')).status).toBe(200)
+    await edge.database.exec('ALTER TABLE away RENAME TO api_keys')
+    expect((await edge.send('/v1/models', unknown)).status).toBe(401)
+  })
+
+  it('serves no key for longer than a revocation may stay unseen', async () => {
+    await announce(redis.connect())
+    expect((await edge.send('/v1/models')).status).toBe(200)
+    await edge.database.exec('UPDATE api_keys SET revoked_at_ms = 1')
+    await becomes(401, () => edge.send('/v1/models'), 2 * cacheMs)
   }, 30_000)
 })
 

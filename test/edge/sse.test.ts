@@ -1,5 +1,6 @@
 /** Frames as a function of (request, log prefix), and the whole answer as what the frames add up to. */
 import * as fc from 'fast-check'
+import type { OpenAI } from 'openai'
 import { describe, expect, it } from 'vitest'
 import type { AppError } from '../../contract/errors.ts'
 import type { EndEntry, LogEntry, LogEvent, TokenEntry } from '../../contract/event.ts'
@@ -157,7 +158,9 @@ describe('chatFrames()', () => {
 
 describe('chatCompletion()', () => {
   it('is one object with content, both names of reasoning, and usage', () => {
-    const whole = chatCompletion(facts, logOf(start, token(0, 'hm', 'reasoning'), token(1, 'A'), token(2, 'B'), end))
+    const log = logOf(start, token(0, 'hm', 'reasoning'), token(1, 'A'), token(2, 'B'), end)
+    // The SDK's own type is part of the claim.
+    const whole: OpenAI.ChatCompletion = chatCompletion(facts, log)
     expect(whole).toEqual({
       id: 'chatcmpl-1',
       object: 'chat.completion',
