@@ -10,7 +10,16 @@ import { z } from 'zod'
 import { bullPrefix, keys, laneName } from '../../contract/keys.ts'
 import type { Stack } from '../fixtures/stack.ts'
 
-export const faultKinds = ['worker-killed', 'worker-frozen', 'janitor-killed', 'redis-killed', 'redis-frozen'] as const
+export const faultKinds = [
+  'worker-killed',
+  'worker-frozen',
+  'worker-stopped',
+  'janitor-killed',
+  'janitor-frozen',
+  'redis-killed',
+  'redis-frozen',
+  'redis-full',
+] as const
 export type FaultKind = (typeof faultKinds)[number]
 
 const pollMs = 100
@@ -43,6 +52,16 @@ export async function inflict(stack: Stack, kind: FaultKind, draw: () => number,
       await freeze(pid, lastsMs)
       return `${name} frozen for ${seconds(lastsMs)}`
     }
+    case 'worker-stopped': {
+      const { name, pid } = await pick(stack, 'gpu-worker', draw)
+      signal(pid, 'SIGTERM')
+      return `${name} stopped`
+    }
+    case 'janitor-frozen': {
+      const { pid } = await pick(stack, 'workers', draw)
+      await freeze(pid, lastsMs)
+      return `janitor frozen for ${seconds(lastsMs)}`
+    }
     case 'janitor-killed': {
       const { pid } = await pick(stack, 'workers', draw)
       signal(pid, 'SIGKILL')
@@ -56,6 +75,11 @@ export async function inflict(stack: Stack, kind: FaultKind, draw: () => number,
     case 'redis-frozen':
       await freeze(stack.redis.pid(), lastsMs)
       return `Redis frozen for ${seconds(lastsMs)}`
+    case 'redis-full':
+      await stack.connection.config('SET', 'maxmemory', '1')
+      await delay(lastsMs)
+      await stack.connection.config('SET', 'maxmemory', '0')
+      return `Redis full for ${seconds(lastsMs)}`
     default:
       return kind satisfies never
   }

@@ -26,39 +26,58 @@ export interface ChaosOptions {
   readonly isResuming?: boolean
 }
 
+const preloadUrl = pathToFileURL(join(import.meta.dirname, '../fixtures/without-resuming.ts')).href
 const streamCount = 32
 const streamsOverMs = 1_500
 const wholeDeadlineMs = 40_000
 /** Above the lock and two stalled checks: a frozen worker loses its jobs. */
 const frozenMs = [6_500, 9_000] as const
 const redisAwayMs = [100, 2_000] as const
-/** Longer than a lock: every worker loses every lock, and nobody is there to notice. */
-const redisLongAwayMs = 20_000
-/** Above it memory was not given back; what is compiled or cached once stays below. */
+/** Against what peace took: above it memory was not given back. */
 const memoryGrowthMax = 1.5
+
+/** 25 blocks: the context of one sequence, and less than the answers of six need at once. */
+const scarceKvBytes = 930_000
 
 interface Round {
   readonly faults: readonly FaultKind[]
-  readonly isRedisLongAway?: boolean
+  /** One that lasts while the others strike. */
+  readonly long?: { readonly kind: FaultKind; readonly lastsMs: number }
 }
 
-const reducedRounds: readonly Round[] = [
-  { faults: ['worker-killed', 'redis-killed', 'worker-frozen', 'janitor-killed'] },
+/** One start of the whole stack, and what it goes through. */
+interface Life {
+  readonly workerCount: number
+  readonly rounds: readonly Round[]
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+const reducedLife: Life = {
+  workerCount: 2,
+  rounds: [{ faults: ['worker-killed', 'redis-killed', 'worker-frozen', 'janitor-killed'] }],
+}
+/** Longer than a lock: every lock runs out, and nobody is there to notice. */
+const longRounds: readonly Round[] = [
+  { faults: [], long: { kind: 'redis-frozen', lastsMs: 20_000 } },
+  { faults: ['worker-killed'], long: { kind: 'janitor-frozen', lastsMs: 30_000 } },
 ]
+const forgetfulLife: Life = {
+  workerCount: 2,
+  rounds: [{ faults: ['worker-killed', 'worker-killed'] }],
+  environment: { NODE_OPTIONS: `--import ${preloadUrl}` },
+}
 
 export async function chaos({ full, seed = 1, isResuming = true }: ChaosOptions): Promise<void> {
   const draw = dice(seed)
-  if (!isResuming) return live(draw, 2, [{ faults: ['worker-killed', 'worker-killed'] }], false)
-  if (!full) return live(draw, 2, reducedRounds, true)
-  await live(
-    draw,
-    1,
-    Array.from({ length: 3 }, () => randomRound(draw)),
-    true,
-  )
-  const long: Round = { faults: ['redis-frozen'], isRedisLongAway: true }
-  await live(draw, 2, [...Array.from({ length: 8 }, () => randomRound(draw)), long], true)
-  await assert.rejects(chaos({ full: false, seed, isResuming: false }), 'Without resuming from the log it must fail')
+  if (!isResuming) return live(draw, forgetfulLife)
+  if (!full) return live(draw, reducedLife)
+  const randomRounds = (count: number) => Array.from({ length: count }, () => randomRound(draw))
+  await live(draw, { workerCount: 1, rounds: randomRounds(3) })
+  await live(draw, { workerCount: 2, rounds: [...randomRounds(7), ...longRounds] })
+  // Few slots and little memory: jobs wait in lanes and windows, and sequences preempt each other.
+  const environment = { AXLE_SLOTS: '6', AXLE_KV_BYTES: `${scarceKvBytes}` }
+  await live(draw, { workerCount: 2, rounds: randomRounds(3), environment })
+  await assert.rejects(live(draw, forgetfulLife), 'Without resuming from the log it must fail')
   console.log('  negative control: without resuming from the log it fails, as it must')
 }
 
@@ -67,35 +86,29 @@ function randomRound(draw: Dice): Round {
   return { faults: Array.from({ length: 3 }, () => faultKinds[draw(0, faultKinds.length - 1)] ?? 'worker-killed') }
 }
 
-async function live(draw: Dice, workerCount: number, rounds: readonly Round[], isResuming: boolean): Promise<void> {
-  const stack = await startStack({
-    AXLE_GPU_WORKERS: `${workerCount}`,
-    ...(isResuming ? {} : { NODE_OPTIONS: `--import ${preloadUrl}` }),
-  })
+async function live(draw: Dice, { workerCount, rounds, environment = {} }: Life): Promise<void> {
+  const stack = await startStack({ AXLE_GPU_WORKERS: `${workerCount}`, ...environment })
   try {
     const published = await listen(stack)
     const inPeace = await Promise.all(questions.map((question) => ask(stack, question, null)))
     await untilWhole(stack, workerCount, wholeDeadlineMs)
     const peaceful = new Map(inPeace.map((told) => [told.question.seed, told]))
-    let memory = await memoryOf(stack)
+    const inPeaceMib = await memoryOf(stack)
     console.log(`  ${workerCount} workers, ${inPeace.length} questions in peace`)
-    for (const [number, round] of rounds.entries()) {
-      await storm(stack, draw, round, workerCount, peaceful)
-      if (number === 0) memory = await memoryOf(stack)
-    }
+    for (const round of rounds) await storm(stack, draw, round, workerCount, peaceful)
     const grown = await memoryOf(stack)
     for (const [name, mib] of grown) {
-      const before = memory.get(name) ?? mib
-      if (rounds.length > 1) assert(mib <= before * memoryGrowthMax, `I11: ${name} grew from ${before} to ${mib} MiB`)
+      const before = inPeaceMib.get(name) ?? mib
+      assert(mib <= before * memoryGrowthMax, `I11: ${name} grew from ${before} to ${mib} MiB`)
     }
     const { jobCount, tokenCount, ends } = await judge(stack, peaceful, published)
     const { lineCount } = await checkLogs(stack, [stack.apiKey, ...questions.map(({ content }) => content)])
-    const list = [...grown].map(([name, mib]) => `${name} ${memory.get(name) ?? '?'} → ${mib} MiB`)
+    const list = [...grown].map(([name, mib]) => `${name} ${inPeaceMib.get(name) ?? '?'} → ${mib} MiB`)
     console.log(`  ${jobCount} jobs, ${tokenCount} tokens: I1–I6 hold for each; ends: ${JSON.stringify(ends)}`)
     console.log(`  ${lineCount} lines of logs without a secret or a surprise; ${list.join(', ')}`)
     assert.equal(await stack.stop(), 0, 'npm start exits 0 after SIGTERM')
   } catch (error) {
-    if (isResuming) console.error(stack.output())
+    console.error(stack.output())
     throw error
   } finally {
     await stack.stop()
@@ -119,19 +132,23 @@ async function storm(
     return ask(stack, question, leaveAfterFrames)
   })
   const stories: string[] = []
+  const uniform = () => draw(0, 999) / 1_000
   const harm = async () => {
     for (const kind of round.faults) {
       await delay(draw(300, 1_500))
-      const [least, most] = kind === 'worker-frozen' ? frozenMs : redisAwayMs
-      const lastsMs = round.isRedisLongAway === true ? redisLongAwayMs : draw(least, most)
-      stories.push(await inflict(stack, kind, () => draw(0, 999) / 1_000, lastsMs))
+      const [least, most] = kind.startsWith('redis') ? redisAwayMs : frozenMs
+      stories.push(await inflict(stack, kind, uniform, draw(least, most)))
     }
   }
+  const harmForLong = async () => {
+    if (round.long === undefined) return
+    await delay(streamsOverMs)
+    stories.push(await inflict(stack, round.long.kind, uniform, round.long.lastsMs))
+  }
   // A harm is always undone, also where a client was failed: nothing may be left killed or frozen.
-  const [answered, harmed] = await Promise.allSettled([Promise.all(clients), harm()])
-  if (answered.status === 'rejected') throw answered.reason
-  if (harmed.status === 'rejected') throw harmed.reason
-  const told = answered.value
+  const [answers, harms] = await Promise.all([Promise.allSettled(clients), Promise.allSettled([harm(), harmForLong()])])
+  for (const outcome of [...answers, ...harms]) if (outcome.status === 'rejected') throw outcome.reason
+  const told = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
   for (const { question, text, finishReason } of told) {
     const peace = peaceful.get(question.seed)
     assert(peace !== undefined)
@@ -189,5 +206,3 @@ async function listen({ redis }: Stack): Promise<ReadonlyMap<string, LogEvent[]>
   await listener.subscribe(channels.live(0))
   return published
 }
-
-const preloadUrl = pathToFileURL(join(import.meta.dirname, '../fixtures/without-resuming.ts')).href
