@@ -20,7 +20,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
     object: 'chat.completion' as const,
     created: facts.created,
     model: facts.model,
-    system_fingerprint: fingerprintOf(log),
+    ...fingerprintOf(log),
     choices: [
       {
         index: 0,
@@ -44,7 +44,8 @@ function textOf(log: readonly LogEvent[], channel: TokenChannel): string {
   return text
 }
 
-function fingerprintOf(log: readonly LogEvent[]): string | null {
-  for (const { entry } of log.toReversed()) if (entry.kind === 'start') return entry.fingerprint
-  return null
+/** Of the last worker; clients know the field as one that may be missing, not as null. */
+function fingerprintOf(log: readonly LogEvent[]): { system_fingerprint?: string } {
+  for (const { entry } of log.toReversed()) if (entry.kind === 'start') return { system_fingerprint: entry.fingerprint }
+  return {}
 }
