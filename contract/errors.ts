@@ -32,7 +32,6 @@ export const errorKinds = {
   model_not_found: user(404),
   method_not_allowed: user(405),
   request_timeout: { status: 408, type: 'timeout', retryable: true },
-  idempotency_in_progress: { status: 409, type: 'conflict', retryable: true },
   request_too_large: user(413),
   unsupported_media_type: user(415),
   idempotency_key_reused: user(422),

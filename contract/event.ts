@@ -104,15 +104,18 @@ export function decodeStreamEntry([id, fields]: readonly [string, readonly strin
   return { sequence: Number.parseInt(id, 10), entry: decodeLogEntry(value) }
 }
 
-/** A message of a live channel: `<jobId> <sequence> <entry>`. */
-export function decodeLiveMessage(message: string): { jobId: string; event: LogEvent } {
+/** A message of a live channel, `<jobId> <sequence> <entry>`, with the entry still as it was published. */
+export function splitLiveMessage(message: string): { jobId: string; sequence: number; json: string } {
   const afterId = message.indexOf(' ')
   const afterSequence = message.indexOf(' ', afterId + 1)
   return {
     jobId: message.slice(0, afterId),
-    event: {
-      sequence: Number(message.slice(afterId + 1, afterSequence)),
-      entry: decodeLogEntry(message.slice(afterSequence + 1)),
-    },
+    sequence: Number(message.slice(afterId + 1, afterSequence)),
+    json: message.slice(afterSequence + 1),
   }
+}
+
+export function decodeLiveMessage(message: string): { jobId: string; event: LogEvent } {
+  const { jobId, sequence, json } = splitLiveMessage(message)
+  return { jobId, event: { sequence, entry: decodeLogEntry(json) } }
 }

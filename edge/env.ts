@@ -36,7 +36,6 @@ const settings = z.object({
 
 export interface Settings {
   readonly redisUrl: string
-  readonly isProduction: boolean
   readonly pepper: string
   readonly pepperId: string
   readonly laneCount: number
@@ -62,7 +61,6 @@ export function readSettings(env: Env): Settings {
   const values = parsed.data
   const read = {
     redisUrl: values.REDIS_URL,
-    isProduction: values.AXLE_ENV === 'production',
     pepper: values.AXLE_PEPPER,
     pepperId: values.AXLE_PEPPER_ID,
     laneCount: values.AXLE_LANES,

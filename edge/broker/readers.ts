@@ -6,6 +6,7 @@
  */
 import { decodeTime } from 'ulid'
 import type { ErrorFacts } from '../../contract/errors.ts'
+import { splitLiveMessage } from '../../contract/event.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { jobAgeMaxMs } from '../../contract/limits.ts'
 import { JobReader, type LogSource } from './job-reader.ts'
@@ -67,15 +68,10 @@ export class Readers {
     this.#forgetIfEmpty(reader.jobId)
   }
 
-  /** @param message of a live channel: `<jobId> <sequence> <entry>`; the entry is passed on as it is. */
+  /** @param message of a live channel; its entry is passed on as it is. */
   hear(message: string): void {
-    const afterId = message.indexOf(' ')
-    const audience = this.#audiences.get(message.slice(0, afterId))
-    if (audience === undefined) return
-    const afterSequence = message.indexOf(' ', afterId + 1)
-    const sequence = Number(message.slice(afterId + 1, afterSequence))
-    const json = message.slice(afterSequence + 1)
-    for (const reader of audience.readers) reader.hear(sequence, json)
+    const { jobId, sequence, json } = splitLiveMessage(message)
+    for (const reader of this.#audiences.get(jobId)?.readers ?? []) reader.hear(sequence, json)
   }
 
   lookAll(): void {
