@@ -1,6 +1,7 @@
 /** The real bundle in real workerd over a real Redis: answers, whole and streamed. */
 import { OpenAI } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { headersAfterMs, keepAliveWaitingMs } from '../../contract/limits.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf, type StreamEvent } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
@@ -126,6 +127,22 @@ describe('an answer', () => {
     const response = await answer
     expect(response.status).toBe(400)
     expect(await response.json()).toEqual({ error: { ...error, type: 'invalid_request_error' } })
+  })
+
+  it('waits for the log no longer than 5 s with its status, and is kept alive from then on', async () => {
+    const askedAtMs = performance.now()
+    const answer = edge.chat(streamed)
+    const job = await worker.next()
+    const response = await answer
+    expect(response.status).toBe(200)
+    expect(performance.now() - askedAtMs).toBeGreaterThan(headersAfterMs - 100)
+    expect(performance.now() - askedAtMs).toBeLessThan(headersAfterMs + keepAliveWaitingMs)
+    const events = readEvents(response)
+    expect(await take(events)).toEqual({ id: null, data: null })
+    const error = { code: 'context_length_exceeded', message: 'Too long.', param: 'messages' } as const
+    await job.end({ status: 'failed', finishReasons: [], error })
+    expect(JSON.parse((await take(events)).data ?? '')).toMatchObject({ error: { code: error.code } })
+    expect((await events.next()).done).toBe(true)
   })
 
   it('that fails late ends in an error frame and without [DONE]', async () => {
