@@ -10,14 +10,11 @@ import { wgsl } from './wgsl.ts'
 /** Written instead of a token id when a logit of the row is NaN or infinite. */
 export const NOT_FINITE = 0xffffffff
 
-/** Ids are searched by 24 bits, and counts must be exact in f32. */
+/** Counts of tokens must be exact in f32. */
 const VOCAB_MAX = 1 << 24
 
 /** Borders that a sampler may draw: by count (top k), then by mass (top p). */
 const BORDERS = 2
-/** One for the whole, 16 for a key of 32 bits, 12 for an id of 24. */
-const ROUNDS = 1 + 32 / 2 + 24 / 2
-
 /** 256 lanes are added as 16 times 16. */
 const FAN = 16
 
@@ -36,7 +33,7 @@ export function sample({ logits, samplers, sampled }: SampleOperands, sequencesM
       name: 'sample',
       source: wgsl('sample', 'exp', 'log'),
       access: ['read', 'read', 'write'],
-      constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS, FAN },
+      constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
     },
     bindings: [
       holding(logits.slice, bytesOfRows(logits, sequencesMax), 'logits'),
@@ -45,4 +42,10 @@ export function sample({ logits, samplers, sampled }: SampleOperands, sequencesM
     ],
     grid: (sequences) => [sequences, 1, 1],
   }
+}
+
+/** Of a border: one for the whole, 16 for a key of 32 bits, then as many as cover the bits of an id. */
+function roundsFor(vocab: number): number {
+  const idBits = 32 - Math.clz32(vocab - 1)
+  return 1 + 32 / 2 + Math.ceil(idBits / 2)
 }

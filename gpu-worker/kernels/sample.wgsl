@@ -59,13 +59,15 @@ var<workgroup> lane_sums: array<vec4<f32>, LANES>;
 var<workgroup> group_sums: array<vec4<f32>, 16>;
 var<workgroup> lane_best: array<vec2<u32>, LANES>;
 var<workgroup> group_best: array<vec2<u32>, 16>;
-var<workgroup> verdict: vec2<u32>;
+var<workgroup> whole_sum: vec4<f32>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var row: Row;
   row.base = group.x * params.STRIDE;
-  row.sampler = samplers[group.x];
+  // Apart from `row`, so that compilers see it is every lane's.
+  let sampler = samplers[group.x];
+  row.sampler = sampler;
   var finite = true;
   var best = vec2<u32>(0u, NO_ID);
   for (var id = lane; id < params.VOCAB; id += LANES) {
@@ -74,14 +76,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     best = better(best, vec2<u32>(key_of(logit), id));
   }
   best = best_of_all(best, lane);
-  let unfinished = sum_of_all(vec4<f32>(select(1.0, 0.0, finite)), lane).x;
-  if (lane == 0u) {
-    verdict = vec2<u32>(u32(unfinished > 0.0), u32(row.sampler.inverse_temperature == 0.0));
-  }
-  let agreed = workgroupUniformLoad(&verdict);
-  if (agreed.x != 0u || agreed.y != 0u) {
+  let is_broken = sum_of_all(vec4<f32>(select(1.0, 0.0, finite)), lane).x > 0.0;
+  if (is_broken || sampler.inverse_temperature == 0.0) {
     if (lane == 0u) {
-      sampled[group.x] = select(best.y, NOT_FINITE, agreed.x != 0u);
+      sampled[group.x] = select(best.y, NOT_FINITE, is_broken);
     }
     return;
   }
@@ -90,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   row.last_id = NO_ID;
   // First by count, then by mass: one body for both, since its text is long and compilers are slow.
   for (var by_mass = 0u; by_mass < params.BORDERS; by_mass += 1u) {
-    if (workgroup_agrees(is_wanted(row.sampler, by_mass != 0u), lane)) {
+    if (is_wanted(sampler, by_mass != 0u)) {
       row = narrowed(row, by_mass != 0u, lane);
     }
   }
@@ -114,7 +112,8 @@ fn is_wanted(sampler: Sampler, by_mass: bool) -> bool {
 }
 
 // Among the kept tokens, the highest border — then the lowest last id — with which their number still reaches top_k,
-// or their mass top_p of all their mass. Round 0 takes that whole; then 16 rounds find the border, 12 the last id.
+// or their mass top_p of all their mass. Round 0 takes that whole; then 16 rounds find the border, the others the last
+// id, whose bits they cover.
 fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
   var goal = f32(row.sampler.top_k);
   var border = 0u;
@@ -122,7 +121,7 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
   var last_id = 0u;
   for (var round = 0u; round < params.ROUNDS; round += 1u) {
     let for_border = round <= 16u;
-    let shift = select(56u - 2u * round, 32u - 2u * round, for_border) & 31u;
+    let shift = (select(2u * (params.ROUNDS - 1u), 32u, for_border) - 2u * round) & 31u;
     let digits = select(vec3<u32>(1u, 2u, 3u) << vec3<u32>(shift), vec3<u32>(0u), round == 0u);
     let steps = vec3<u32>(select(last_id, border, for_border)) | digits;
     var sums = vec4<f32>(0.0);
@@ -220,6 +219,7 @@ fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
   return best;
 }
 
+// Lane 0 alone adds the last 16: on a CPU, 256 lanes doing so cost more than all the rest of a round.
 fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
   lane_sums[lane] = mine;
   workgroupBarrier();
@@ -231,17 +231,12 @@ fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
     group_sums[lane] = sum;
   }
   workgroupBarrier();
-  var sum = group_sums[0];
-  for (var i = 1u; i < params.FAN; i += 1u) {
-    sum += group_sums[i];
-  }
-  return sum;
-}
-
-// Every lane computed the same answer from the same record; this only tells the compiler so.
-fn workgroup_agrees(answer: bool, lane: u32) -> bool {
   if (lane == 0u) {
-    verdict.x = u32(answer);
+    var sum = group_sums[0];
+    for (var i = 1u; i < params.FAN; i += 1u) {
+      sum += group_sums[i];
+    }
+    whole_sum = sum;
   }
-  return workgroupUniformLoad(&verdict).x != 0u;
+  return workgroupUniformLoad(&whole_sum);
 }
