@@ -1,5 +1,6 @@
 /** `kill -9` of a GPU worker in mid-answer: the answer goes on, from its log, with real processes and the real times. */
 import { afterEach, describe, expect, it } from 'vitest'
+import type { LogEvent } from '../../contract/event.ts'
 import { takeoverBudgetMs } from '../../contract/limits.ts'
 import { fakeAnswer, type FaultStage, openFaultStage } from '../fixtures/fault-stage.ts'
 import type { FakeWorkerOrders } from '../fixtures/fake-gpu-worker.ts'
@@ -50,4 +51,30 @@ describe('a worker killed in mid-answer', () => {
     expect(tokenIds).not.toEqual(fakeAnswer(7n, answerTokens))
     expect(end).toMatchObject({ status: 'failed', error: { code: 'worker_failed' } })
   }, 40_000)
+})
+
+describe('a worker killed at any point of an answer', () => {
+  it.each([
+    ['before its first token', ({ entry }: LogEvent) => entry.kind === 'start'],
+    ['after its first token', ({ entry }: LogEvent) => entry.kind === 'token'],
+    ['at its last token', ({ entry }: LogEvent) => entry.kind === 'token' && entry.index === answerTokens - 1],
+    ['at its end, before BullMQ knows', ({ entry }: LogEvent) => entry.kind === 'end'],
+  ])(
+    '%s: one whole answer, billed once, and nothing left in the queue',
+    async (_when, isTime) => {
+      stage = await openFaultStage()
+      const { desk, startWorker } = stage
+      const first = await startWorker()
+      const jobId = await desk.ask({ request: { maxTokens: answerTokens } })
+      await desk.heard(jobId, isTime)
+      first.kill('SIGKILL')
+      await first.exited
+      await startWorker()
+      await desk.end(jobId)
+      const { tokenIds } = checkHistory(await readHistory(desk.redis, jobId, desk.live(jobId)))
+      expect(tokenIds).toEqual(fakeAnswer(7n, answerTokens))
+      await expect.poll(() => desk.redis.keys('*:bull:lane-0:0*'), { timeout: 5_000 }).toEqual([])
+    },
+    20_000,
+  )
 })
