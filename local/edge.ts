@@ -31,10 +31,7 @@ async function main(): Promise<void> {
   const parsed = environment.safeParse(process.env)
   if (!parsed.success) {
     const names = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ')
-    return fail(
-      `The gateway lacks settings: ${names}.`,
-      'Start it with `npm start`, or set them as ARCHITECTURE.md says.',
-    )
+    return fail(`The gateway lacks settings: ${names}.`, 'Start it with `npm start`, which sets them.')
   }
   const settings = parsed.data
   if (!(await isFree(settings.AXLE_PORT))) {

@@ -1,7 +1,10 @@
 /** The real bundle in real workerd over a real Redis: clients that ask again, and clients that leave. */
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newKey, parseKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
-import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
+import { keyDigest } from '../../edge/auth/digest.ts'
+import { startTestEdge, testPepper, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf, type StreamEvent } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { startScriptedWorker, testModel, type ScriptedWorker } from '../fixtures/scripted-worker.ts'
@@ -35,6 +38,21 @@ async function take(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
 const repeated = (key: string, headers: Record<string, string> = {}) => ({
   headers: { 'idempotency-key': key, ...headers },
 })
+
+/** @returns its Authorization header. */
+async function newTenant(): Promise<string> {
+  const key = newKey('live', randomBytes)
+  await edge.database.batch([
+    edge.database.prepare(`INSERT INTO tenants (id, name, created_at_ms) VALUES ('tenant-other', 'Other', 0)`),
+    edge.database
+      .prepare(
+        `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
+         VALUES (?, 'tenant-other', 'live', 'test', ?, 'p1', '["inference"]', 0)`,
+      )
+      .bind(parseKey(key)?.id, keyDigest(key, testPepper)),
+  ])
+  return `Bearer ${key}`
+}
 
 /** As an engine does: a token now and then, until it is told to stop. */
 async function keepSaying(say: (text: string) => Promise<void>, signal: AbortSignal): Promise<void> {
@@ -128,6 +146,26 @@ describe('a repeated request', () => {
     const openBefore = await worker.redis.zcard(keys.open)
     expect((await edge.chat(chat, { headers })).status).toBe(status)
     expect(await worker.redis.zcard(keys.open)).toBe(openBefore)
+  })
+})
+
+describe('another tenant', () => {
+  it('I8: neither joins nor reads a job by its Idempotency-Key, and is told what a stranger to it is told', async () => {
+    const headers = { 'idempotency-key': 'shared', authorization: await newTenant() }
+    const first = edge.chat(streamed, repeated('shared'))
+    const job = await worker.next()
+    await job.answer(['mine'])
+    expect(textOf((await readAll(await first)).slice(0, 2))).toBe('mine')
+
+    const resumed = await edge.chat(streamed, { headers: { ...headers, 'last-event-id': '1' } })
+    const unknown = await edge.chat(streamed, repeated('never', { 'last-event-id': '1' }))
+    expect([resumed.status, await resumed.text()]).toEqual([404, await unknown.text()])
+
+    const second = edge.chat({ ...streamed, temperature: 1 }, { headers })
+    const own = await worker.next()
+    expect(own.record.tenantId).toBe('tenant-other')
+    await own.answer(['theirs'])
+    expect(textOf((await readAll(await second)).slice(0, 2))).toBe('theirs')
   })
 })
 
