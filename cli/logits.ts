@@ -3,6 +3,8 @@
  *
  * Reads tensors `ids.<k>` (i32 [T]) of one file, writes `logits.<k>` (f32 [T, vocab]) to another. Knows no text.
  */
+import { access, constants, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { BlockId } from '../gpu-worker/engine/batch.ts'
 import type { Runner } from '../gpu-worker/engine/runner.ts'
@@ -42,6 +44,7 @@ export async function logits(args: string[]): Promise<void> {
 
 async function compute({ modelDir, idsFile, outFile, rowsMax, toggles }: Request): Promise<void> {
   const prompts = await readPrompts(idsFile)
+  await checkWritable(outFile)
   const { runner, adapter } = await loadRunner({ checkpoint: modelDir, sequencesMax: 1, rowsMax, toggles })
   try {
     const names = adapter.toggles.join(', ') || 'none'
@@ -83,6 +86,17 @@ function required(value: string | undefined, name: string): string {
   return value
 }
 
+/** Says so before the work, not after it. */
+async function checkWritable(path: string): Promise<void> {
+  try {
+    await access(dirname(path), constants.W_OK)
+  } catch (cause) {
+    throw new Error(`--out: cannot write ${path}: its folder is missing or read-only`, { cause })
+  }
+  const there = await stat(path).catch(() => null)
+  if (there?.isDirectory() === true) throw new Error(`--out: expected a file, got the folder ${path}`)
+}
+
 async function readPrompts(path: string): Promise<Map<string, number[]>> {
   const file = await readSafetensors(path)
   try {
@@ -108,7 +122,7 @@ async function logitsOf(runner: Runner, key: string, ids: readonly number[]): Pr
   const wrong = ids.find((id) => id < 0 || id >= vocabSize)
   if (ids.length > tokensMax)
     throw new RangeError(`ids.${key}: expected at most ${tokensMax} tokens, got ${ids.length}`)
-  if (wrong !== undefined) throw new RangeError(`ids.${key}: expected ids below ${vocabSize}, got ${wrong}`)
+  if (wrong !== undefined) throw new RangeError(`ids.${key}: expected ids 0 … ${vocabSize - 1}, got ${wrong}`)
   const data = new Float32Array(ids.length * vocabSize)
   for (let start = 0; start < ids.length; start += rowsMax) {
     const tokenIds = ids.slice(start, start + rowsMax)
