@@ -60,23 +60,29 @@ export async function whenConnected(redis: Redis, deadlineMs: number): Promise<v
  */
 export async function untilAnswered<T>(attempt: () => Promise<T>, deadlineMs: number): Promise<T> {
   const deadline = new AbortController()
+  let last: Error | null = null
   const expired = delay(deadlineMs, undefined, { signal: deadline.signal }).then(() => {
-    throw new RedisGone(`Redis did not answer for ${deadlineMs} ms`)
+    const reason = last === null ? '' : `: ${last.message}`
+    throw new RedisGone(`Redis did not answer for ${deadlineMs} ms${reason}`, { cause: last })
   })
+  const note = (error: Error) => {
+    last = error
+  }
   try {
-    return await Promise.race([repeat(attempt, deadline.signal), expired])
+    return await Promise.race([repeat(attempt, note, deadline.signal), expired])
   } finally {
     deadline.abort()
     expired.catch(() => undefined)
   }
 }
 
-async function repeat<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+async function repeat<T>(attempt: () => Promise<T>, note: (error: Error) => void, signal: AbortSignal): Promise<T> {
   for (;;) {
     try {
       return await attempt()
     } catch (error) {
       if (!isPassing(error)) throw error
+      note(error)
       if (signal.aborted) throw new RedisGone('Redis did not answer in time', { cause: error })
       await delay(retryMs)
     }
@@ -90,7 +96,7 @@ function isReplicas(error: Error): boolean {
 const passingErrors = /^(LOADING|READONLY|OOM|BUSY|MASTERDOWN|TRYAGAIN|MISCONF)\b|Connection is closed|connection close/
 const passingCodes = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET)/
 
-function isPassing(error: unknown): boolean {
+function isPassing(error: unknown): error is Error {
   if (!(error instanceof Error)) return false
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   return passingErrors.test(error.message) || passingCodes.test(code)

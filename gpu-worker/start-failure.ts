@@ -22,9 +22,9 @@ export function describeFailure(error: unknown): StartFailure {
     case 'GpuError':
       return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
     case 'RedisGone':
-      return { message, wayOut: 'Start Redis, or point REDIS_URL at one that runs and lets this worker in.' }
+      return { message, wayOut: redisWayOut(message) }
     case 'ReplyError':
-      return { message: `Redis refused a command: ${message}`, wayOut: 'Check the user and password in REDIS_URL.' }
+      return { message: `Redis refused a command: ${message}`, wayOut: redisWayOut(message) }
     case 'StepFailed':
       return {
         message: `${message}: ${error.cause instanceof Error ? error.cause.message : 'the GPU gave no reason'}`,
@@ -33,6 +33,12 @@ export function describeFailure(error: unknown): StartFailure {
     default:
       return { message: `The GPU worker failed: ${error.name}`, wayOut: 'Its log says where.' }
   }
+}
+
+function redisWayOut(message: string): string {
+  if (/\b(NOAUTH|WRONGPASS|NOPERM)\b/.test(message)) return 'Check the user and password in REDIS_URL.'
+  if (/\b(OOM|MISCONF)\b/.test(message)) return 'Redis takes no writes: give it more memory or disk.'
+  return 'Start Redis, or point REDIS_URL at one that runs and lets this worker in.'
 }
 
 function gpuWayOut(kind: unknown): string {

@@ -19,7 +19,7 @@ import { ownedLanes } from './lane-choice.ts'
 import { LaneQueues } from './lane-queues.ts'
 import { Locks } from './locks.ts'
 import type { ModelText } from './model/model-text.ts'
-import { openLink, whenConnected } from './redis-link.ts'
+import { openLink, untilAnswered, whenConnected } from './redis-link.ts'
 import { announceModel } from './served-model.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -158,7 +158,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   }
 
   try {
-    await announceModel(redis, { id: text.modelId, aliases: [...options.modelAliases], contextTokens }, nowMs())
+    const served = { id: text.modelId, aliases: [...options.modelAliases], contextTokens }
+    await untilAnswered(() => announceModel(redis, served, nowMs()), redisStartDeadlineMs)
     await heartbeats.start()
     const firstTokenMs = await warmUp(engine, text)
     isReady = true

@@ -119,6 +119,19 @@ describe('a worker', () => {
     expect(await bench.desk.redis.smembers(keys.workers)).toEqual([])
   })
 
+  it('starts once a Redis that was full takes writes again', async () => {
+    const { redis } = bench.desk
+    await redis.config('SET', 'maxmemory', '1')
+    const starting = bench.start()
+    try {
+      await expect.poll(() => isRefused()).toBe(true)
+    } finally {
+      await redis.config('SET', 'maxmemory', '0')
+    }
+    await starting
+    expect(await heartbeat()).toMatchObject({ isReady: true })
+  })
+
   it('ends when its Runner fails, and leaves its jobs to a counted takeover', async () => {
     const running = await bench.start({ rejectAtStep: 20, stepMs: () => 5 })
     const jobId = await bench.desk.ask({ request: { maxTokens: 1_000 } })
@@ -157,6 +170,11 @@ async function askSuspect(): Promise<JobId> {
   const jobId = await bench.desk.ask({ laneCount: 2, request: { maxTokens: 30 } })
   await bench.desk.redis.hset(bench.desk.queue(0).toKey(jobId), 'stc', suspectStalledCount)
   return jobId
+}
+
+/** Whether Redis has refused a write since its start. */
+async function isRefused(): Promise<boolean> {
+  return /errorstat_OOM:count=[1-9]/.test(await bench.desk.redis.info('errorstats'))
 }
 
 async function commandCount(): Promise<number> {

@@ -1,0 +1,26 @@
+/** Every way a worker fails to start has words for a person, and the way out fits the cause. */
+import { describe, expect, it } from 'vitest'
+import { RedisGone } from '../../gpu-worker/redis-link.ts'
+import { describeFailure } from '../../gpu-worker/start-failure.ts'
+
+function replyError(message: string): Error {
+  return Object.assign(new Error(message), { name: 'ReplyError' })
+}
+
+describe('describeFailure()', () => {
+  it.each([
+    [replyError('WRONGPASS invalid username-password pair'), 'user and password'],
+    [new RedisGone("Redis did not answer for 1 ms: OOM command not allowed when used memory > 'maxmemory'."), 'memory'],
+    [new RedisGone('Redis did not answer for 1 ms'), 'Start Redis'],
+    [Object.assign(new Error('no adapter'), { name: 'GpuError', kind: 'no-adapter' }), 'Vulkan driver'],
+    [Object.assign(new Error('too much'), { name: 'GpuError', kind: 'limit' }), 'AXLE_KV_BYTES'],
+  ])('%s', (error, wayOut) => {
+    expect(describeFailure(error).wayOut).toContain(wayOut)
+    expect(describeFailure(error).message).toContain(error.message)
+  })
+
+  it('repeats nothing of an error that it does not know', () => {
+    const { message, wayOut } = describeFailure(new TypeError('a prompt'))
+    expect(message + wayOut).not.toContain('a prompt')
+  })
+})
