@@ -1,7 +1,7 @@
 /**
  * The order contract on the real forward pass: the Runner's conformance suite, and mixes of sixteen sequences.
  *
- * And the same bits when matrices and banks are split.
+ * And the same bits when matrices and banks are split, and at every edge of the attention up to the last position.
  */
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import { loadRunner, type LoadedRunner, type LoadOptions } from '../../gpu-worker/model/load-runner.ts'
 import { openGolden, scatteredBlocks } from '../fixtures/golden.ts'
+import { bits } from '../fixtures/numbers.ts'
 import { runnerConformance } from '../runner-conformance.ts'
 
 const goldens = join(import.meta.dirname, '../goldens')
@@ -61,6 +62,44 @@ describe('sixteen sequences of axk1-tiny, prefill and decode mixed at random', (
     )
     expect(mixed).toEqual(alone)
   })
+})
+
+describe('axk1-tiny up to its last position', () => {
+  /** Keys at the edges of blocks, tiles of 64 and splits of 512, and as many as the context holds. */
+  const keyCounts = [31, 32, 33, 63, 64, 65, 511, 512, 513, 1023, 1024, 1025, 2047, 2048]
+
+  it(
+    'a row gives the same bits as a decode, in a step of three and at the end of a chunk',
+    { timeout: 120_000 },
+    async () => {
+      const checkpoint = join(import.meta.dirname, '../../models/axk1-tiny')
+      const { runner } = await loadRunner({ checkpoint, sequencesMax: 1, rowsMax: 256 })
+      const { contextTokensMax, blockCount, rowsMax, vocabSize } = runner.limits
+      const ids = Array.from({ length: contextTokensMax }, (_, i) => (i * 131 + (i >> 3) * 7 + 5) % 1000)
+      const blocks = scatteredBlocks(contextTokensMax, 3, blockCount)
+      const rows = (start: number, end: number): SequenceRows => ({
+        tokenIds: ids.slice(start, end),
+        start,
+        blocks,
+        sampler: null,
+      })
+      for (let start = 0; start < contextTokensMax; start += rowsMax) {
+        await runner.run({ sequences: [rows(start, start + rowsMax)] })
+      }
+      for (const keyCount of keyCounts) {
+        const bitsOfLast = async (count: number): Promise<Uint32Array> => {
+          const sequences = [rows(keyCount - count, keyCount)]
+          const { logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+          return bits(logits?.slice(-vocabSize) ?? new Float32Array())
+        }
+        const decoded = await bitsOfLast(1)
+        expect(decoded.length).toBe(vocabSize)
+        expect(await bitsOfLast(3), `3 rows, ${keyCount} keys`).toEqual(decoded)
+        expect(await bitsOfLast(30), `30 rows, ${keyCount} keys`).toEqual(decoded)
+      }
+      await runner.close()
+    },
+  )
 })
 
 interface Speaker {
