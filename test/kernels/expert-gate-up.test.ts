@@ -16,7 +16,7 @@ afterAll(() => bench.close())
 const shapes: readonly Omit<BankShape, 'bankCount'>[] = [
   { expertCount: 6, hiddenSize: 128, width: 96, format: 'bf16' },
   { expertCount: 5, hiddenSize: 80, width: 36, format: 'f16' },
-  { expertCount: 3, hiddenSize: 257, width: 65, format: 'f32' },
+  { expertCount: 3, hiddenSize: 257, width: 257, format: 'f32' },
   { expertCount: 2, hiddenSize: 1, width: 1, format: 'f32' },
 ]
 const TOP = 2

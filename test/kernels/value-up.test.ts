@@ -16,7 +16,7 @@ afterAll(() => bench.close())
 
 const shapes = [
   { headCount: 4, nope: 32, rope: 16, latent: 32, value: 32 },
-  { headCount: 3, nope: 24, rope: 8, latent: 40, value: 65 },
+  { headCount: 5, nope: 24, rope: 8, latent: 40, value: 65 },
   { headCount: 2, nope: 5, rope: 2, latent: 260, value: 1 },
 ]
 
