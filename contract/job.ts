@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import type { JobId } from './ids.ts'
+import { topKMax } from './limits.ts'
 
 export const endStatuses = ['completed', 'incomplete', 'failed', 'expired', 'cancelled'] as const
 export type EndStatus = (typeof endStatuses)[number]
@@ -33,22 +34,22 @@ const chatMessage = z.discriminatedUnion('role', [
 /** A message as the chat template takes it. */
 export type ChatMessage = z.infer<typeof chatMessage>
 
-const nullableNumber = z.number().nullable()
 const jobRequest = z.object({
   messages: z.array(chatMessage),
   thinking: z.object({
     think: z.boolean(),
     effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).nullable(),
-    budget: nullableNumber,
+    budget: z.int().nonnegative().nullable(),
   }),
-  maxTokens: nullableNumber,
-  temperature: nullableNumber,
-  topP: nullableNumber,
-  topK: nullableNumber,
-  minP: nullableNumber,
+  maxTokens: z.int().positive().nullable(),
+  temperature: z.number().nonnegative().nullable(),
+  topP: z.number().positive().max(1).nullable(),
+  /** 0 is off. */
+  topK: z.int().nonnegative().max(topKMax).nullable(),
+  minP: z.number().nonnegative().max(1).nullable(),
   stop: z.array(z.string()),
 })
-/** What the worker needs to answer: validated and normalised by the edge; null = the model's default. */
+/** What the worker needs to answer: validated and normalised by the edge, and in the GPU's range; null = the model's default. */
 export type JobRequest = z.infer<typeof jobRequest>
 
 /** A job record as the worker and the janitor see it. */

@@ -27,6 +27,8 @@ export const stopStringsMax = 4
 export const stopStringBytesMax = 256
 export const modelIdBytesMax = 256
 export const idempotencyKeyCharsMax = 255
+/** Above every vocabulary, where top-k has no effect any more; a GPU's u32 holds it. */
+export const topKMax = 2 ** 31 - 1
 
 /** Jobs admitted and not yet ended, in the whole cell; beyond it requests are shed. */
 export const openJobsMax = 10_000

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod'
 import type { ChatMessage, JobRequest } from '../contract/job.ts'
-import { messagesMax, modelIdBytesMax, stopStringBytesMax, stopStringsMax } from '../contract/limits.ts'
+import { messagesMax, modelIdBytesMax, stopStringBytesMax, stopStringsMax, topKMax } from '../contract/limits.ts'
 import type { JsonObject } from './json-body.ts'
 import { chooseMode, effortNames, type ModeChoice } from './mode.ts'
 import { refuse, requestError } from './request-errors.ts'
@@ -166,11 +166,11 @@ const chatBody = z
     max_completion_tokens: tokenCount,
     temperature: z.number().min(0).max(temperatureMax).nullish(),
     top_p: z.number().gt(0).max(1).nullish(),
-    // vLLM writes "all" as −1, others as 0.
+    // vLLM writes "all" as −1, others as 0 or as more than any vocabulary has.
     top_k: z
       .int()
       .min(-1)
-      .transform((topK) => Math.max(0, topK))
+      .transform((topK) => Math.min(Math.max(0, topK), topKMax))
       .nullish(),
     min_p: z.number().min(0).max(1).nullish(),
     seed: z.int().nullish(),

@@ -1,7 +1,7 @@
 /** The chat request: both sides of every bound, every parameter we know, and the error that names the one at fault. */
 import { describe, expect, it } from 'vitest'
 import type { AppError, ErrorCode } from '../../contract/errors.ts'
-import { messagesMax, stopStringBytesMax } from '../../contract/limits.ts'
+import { messagesMax, stopStringBytesMax, topKMax } from '../../contract/limits.ts'
 import { parseChatRequest } from '../../edge/chat-request.ts'
 import { parseJsonBody } from '../../edge/json-body.ts'
 
@@ -55,6 +55,8 @@ describe('parseChatRequest()', () => {
     [{ top_k: -1 }, { topK: 0 }],
     [{ top_k: 0 }, { topK: 0 }],
     [{ top_k: 40 }, { topK: 40 }],
+    [{ top_k: topKMax }, { topK: topKMax }],
+    [{ top_k: 2 ** 53 - 1 }, { topK: topKMax }],
     [{ min_p: 0 }, { minP: 0 }],
     [{ min_p: 1 }, { minP: 1 }],
     [{ max_tokens: 1 }, { maxTokens: 1 }],
