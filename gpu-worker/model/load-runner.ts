@@ -126,11 +126,13 @@ function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOpt
   const rowsMax = Math.ceil((options.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
   const blockBytes = BLOCK_TOKENS * entryBytes(attentionShape(config))
   const blocksFillable = sequencesMax * Math.ceil(contextTokensMax / BLOCK_TOKENS)
-  const blocksAffordable = Math.floor((options.kvBytesMax ?? DEFAULT_KV_BYTES_MAX) / (blockBytes * layerCount))
+  const kvBytesMax = options.kvBytesMax ?? DEFAULT_KV_BYTES_MAX
+  const blocksAffordable = Math.floor(kvBytesMax / (blockBytes * layerCount))
   const blocksBindable = Math.floor(bindingBytesMax / blockBytes)
   const blockCount = options.blockCount ?? Math.min(blocksFillable, blocksAffordable, blocksBindable)
   if (blockCount < 1 || blockCount > blocksBindable) {
-    throw new GpuError('limit', `Cannot allocate ${blockCount} KV blocks: one binding holds ${blocksBindable}`)
+    const holds = `one binding holds ${blocksBindable}, ${kvBytesMax} bytes hold ${blocksAffordable}`
+    throw new GpuError('limit', `Cannot allocate ${blockCount} KV blocks in each of ${layerCount} layers: ${holds}`)
   }
   return { rowsMax, sequencesMax, blockTokens: BLOCK_TOKENS, blockCount, contextTokensMax, vocabSize }
 }
