@@ -24,7 +24,10 @@ import { allocateScratch, attentionShape } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
 import { loadWeights, type LoadProgress } from './weights.ts'
 
-/** The numerics: orders of sums, f32 cache and residual stream, f32 router. */
+/**
+ * The numerics: orders of sums, f32 cache and residual stream, f32 router. Renamed whenever bits change by something that
+ * the shaders' text does not show: `rope.ts`, a size that a launch passes.
+ */
 const PROFILE = 'exact'
 
 const DEFAULT_SEQUENCES_MAX = 32
