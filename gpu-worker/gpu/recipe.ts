@@ -1,7 +1,8 @@
 /**
  * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
- * Knows no model: which rows a dispatch counts is a name its layer gave.
+ * Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
+ * dispatches are one segment: one pass, one submit.
  */
 import type { Buffers, Slice } from './buffers.ts'
 import { sortConstants } from './constants.ts'
@@ -11,35 +12,35 @@ import type { Pipelines } from './pipelines.ts'
 import type { Dispatch, Grid } from './program.ts'
 
 /** A dispatch and the set of rows that its grid covers. */
-export interface Segment<RowSet extends string> {
+export interface RowDispatch<RowSet extends string> {
   readonly dispatch: Dispatch
   readonly rows: RowSet
 }
 
-interface Built<RowSet extends string> extends Segment<RowSet> {
+interface Built<RowSet extends string> extends RowDispatch<RowSet> {
   readonly pipeline: GPUComputePipeline
   readonly bindGroup: GPUBindGroup
 }
 
 export class Recipe<RowSet extends string> {
-  readonly #segments: readonly Built<RowSet>[]
+  readonly #dispatches: readonly Built<RowSet>[]
   readonly #workgroupsMax: number
 
-  constructor(gpu: Gpu, segments: readonly Built<RowSet>[]) {
-    this.#segments = segments
+  constructor(gpu: Gpu, dispatches: readonly Built<RowSet>[]) {
+    this.#dispatches = dispatches
     this.#workgroupsMax = gpu.limits.maxComputeWorkgroupsPerDimension
   }
 
   /** Encodes the dispatches in order; returns how many took part. */
   encode(pass: GPUComputePassEncoder, rowCounts: Readonly<Record<RowSet, number>>): number {
     let count = 0
-    for (const segment of this.#segments) {
-      const rows = rowCounts[segment.rows]
-      const grid = rows === 0 ? null : segment.dispatch.grid(rows)
+    for (const built of this.#dispatches) {
+      const rows = rowCounts[built.rows]
+      const grid = rows === 0 ? null : built.dispatch.grid(rows)
       if (grid === null) continue
-      this.#check(segment.dispatch.program.name, grid)
-      pass.setPipeline(segment.pipeline)
-      pass.setBindGroup(0, segment.bindGroup)
+      this.#check(built.dispatch.program.name, grid)
+      pass.setPipeline(built.pipeline)
+      pass.setBindGroup(0, built.bindGroup)
       pass.dispatchWorkgroups(...grid)
       count += 1
     }
@@ -62,23 +63,23 @@ export async function buildRecipe<RowSet extends string>(
   gpu: Gpu,
   pipelines: Pipelines,
   buffers: Buffers,
-  segments: readonly Segment<RowSet>[],
+  dispatches: readonly RowDispatch<RowSet>[],
 ): Promise<Recipe<RowSet>> {
-  const sorted = segments.map(({ dispatch }) => sortConstants(dispatch.program))
+  const sorted = dispatches.map(({ dispatch }) => sortConstants(dispatch.program))
   const params = writeParams(
     gpu,
     buffers,
     sorted.map((constants) => constants.params),
   )
   const built = await Promise.all(
-    segments.map(async (segment, i) => {
-      const { name, source, access } = segment.dispatch.program
+    dispatches.map(async (entry, i) => {
+      const { name, source, access } = entry.dispatch.program
       const own = params[i] ?? null
       const overrides = sorted[i]?.overrides ?? {}
       const { pipeline, layout } = await pipelines.get(name, { source, access, hasParams: own !== null, overrides })
-      const slices = own === null ? segment.dispatch.bindings : [...segment.dispatch.bindings, own]
+      const slices = own === null ? entry.dispatch.bindings : [...entry.dispatch.bindings, own]
       const entries = slices.map((slice, binding) => ({ binding, resource: checked(gpu, slice) }))
-      return { ...segment, pipeline, bindGroup: gpu.device.createBindGroup({ label: name, layout, entries }) }
+      return { ...entry, pipeline, bindGroup: gpu.device.createBindGroup({ label: name, layout, entries }) }
     }),
   )
   gpu.check()

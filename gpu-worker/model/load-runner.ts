@@ -18,7 +18,7 @@ import { kernelDigest } from '../kernels/wgsl.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import type { ModelConfig } from './config.ts'
 import { ModelRunner } from './forward.ts'
-import { layerSegments, logitSegments, samplerSegments, type ModelParts } from './model-recipe.ts'
+import { layerDispatches, logitDispatches, samplerDispatches, type ModelParts } from './model-recipe.ts'
 import { RopeTable } from './rope.ts'
 import { allocateScratch, attentionShape } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
@@ -97,9 +97,9 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const parts: ModelParts = { config, weights, scratch, pages, rowsMax, pickedMax }
   const pipelines = new Pipelines(gpu)
   const [layers, logits, sampler] = await Promise.all([
-    buildRecipe(gpu, pipelines, scratchBuffers, layerSegments(parts)),
-    buildRecipe(gpu, pipelines, scratchBuffers, logitSegments(parts)),
-    buildRecipe(gpu, pipelines, scratchBuffers, samplerSegments(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, layerDispatches(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, logitDispatches(parts)),
+    buildRecipe(gpu, pipelines, scratchBuffers, samplerDispatches(parts)),
   ])
   await gpu.idle('loading the model')
   const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config)))

@@ -4,7 +4,7 @@
  * Builds the list once; knows nothing of batches.
  */
 import type { Dispatch } from '../gpu/program.ts'
-import type { Segment } from '../gpu/recipe.ts'
+import type { RowDispatch } from '../gpu/recipe.ts'
 import { embed } from '../kernels/embed.ts'
 import type { LatentPages } from '../kernels/latent-pages.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
@@ -33,7 +33,7 @@ export interface ModelParts {
 }
 
 /** Embedding and all layers: leaves x and the last delta. */
-export function layerSegments(parts: ModelParts): Segment<RowSet>[] {
+export function layerDispatches(parts: ModelParts): RowDispatch<RowSet>[] {
   const { weights, scratch, rowsMax } = parts
   const { x } = scratch
   const embedding = embed({ rows: scratch.step.rows, table: weights.embedding, x }, rowsMax)
@@ -42,14 +42,14 @@ export function layerSegments(parts: ModelParts): Segment<RowSet>[] {
 }
 
 /** Logits of the picked rows; leaves x as it is. */
-export function logitSegments({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): Segment<RowSet>[] {
+export function logitDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): RowDispatch<RowSet>[] {
   const { step, x, delta, picked, logits } = scratch
   const rule = { eps: config.rmsNormEps, rowsMax, pickedMax }
   const dispatches = outputLogits({ step, weights: weights.output, x, delta, picked, logits }, rule)
   return dispatches.map((dispatch) => ({ dispatch, rows: 'picked' }))
 }
 
-export function samplerSegments({ scratch, pickedMax }: ModelParts): Segment<RowSet>[] {
+export function samplerDispatches({ scratch, pickedMax }: ModelParts): RowDispatch<RowSet>[] {
   const dispatch = outputTokens(scratch.step, scratch.logits, scratch.sampled, pickedMax)
   return [{ dispatch, rows: 'picked' }]
 }
