@@ -37,7 +37,7 @@ export function layerDispatches(parts: ModelParts): RowDispatch<RowSet>[] {
   const { weights, scratch, rowsMax } = parts
   const { x } = scratch
   const embedding = embed({ rows: scratch.step.rows, table: weights.embedding, x }, rowsMax)
-  const layers = weights.layers.flatMap((layer, index) => layerDispatches(parts, layer, index))
+  const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
   return [...embedding, ...layers].map((dispatch) => ({ dispatch, rows: 'all' }))
 }
 
@@ -54,7 +54,7 @@ export function samplerDispatches({ scratch, pickedMax }: ModelParts): RowDispat
   return [{ dispatch, rows: 'picked' }]
 }
 
-function layerDispatches(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
+function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
   const { config, scratch, rowsMax } = parts
   const { step, normed, delta } = scratch
   const pages = parts.pages[index]
