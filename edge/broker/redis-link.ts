@@ -66,6 +66,8 @@ export class RedisLink {
     } catch (cause) {
       if (cause instanceof Error && cause.name === 'ReplyError') {
         if (!isServerState(cause.message)) throw cause
+        // After a failover the address leads to the new primary, but only a new connection goes there.
+        if (cause.message.startsWith('READONLY')) this.#drop(connection)
       } else if (isConnectionFailure(cause)) {
         this.#drop(connection)
       } else {

@@ -1,5 +1,6 @@
 /** The gateway without what it needs: no model, no worker, no Redis, a full cell, a lost job. Each is told, fast, and heals unaided. */
 import { randomBytes } from 'node:crypto'
+import type { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { newKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
@@ -48,6 +49,25 @@ async function becomes(status: number, ask: () => Promise<Response>, withinMs = 
     if (performance.now() > deadlineMs) throw new Error(`Still ${response.status} after ${withinMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
+}
+
+describe('a primary that became a replica', () => {
+  it('is answered with 503 and its connection is left, since the address may lead to another server now', async () => {
+    const control = redis.connect()
+    await announce(control)
+    expect((await edge.send('/readyz')).status).toBe(200)
+    const [used] = await subscriberIds(control)
+    expect(used).toBeDefined()
+    await control.replicaof('127.0.0.1', 1)
+    expect(await codeOf(await edge.chat(chat))).toBe('queue_unavailable')
+    await expect.poll(() => subscriberIds(control)).not.toContain(used)
+  })
+})
+
+/** Connections with a subscription: a Broker's. */
+async function subscriberIds(control: Redis): Promise<string[]> {
+  const clients = String(await control.client('LIST')).split('\n')
+  return clients.flatMap((line) => (/ sub=1 /.test(line) ? [/^id=(\d+)/.exec(line)?.[1] ?? ''] : []))
 }
 
 describe('readiness', () => {
