@@ -60,7 +60,7 @@ describe('a primary that became a replica', () => {
     expect(used).toBeDefined()
     await control.replicaof('127.0.0.1', 1)
     expect(await codeOf(await edge.chat(chat))).toBe('queue_unavailable')
-    await expect.poll(() => subscriberIds(control)).not.toContain(used)
+    await expect.poll(() => subscriberIds(control), { timeout: healMs }).not.toContain(used)
   })
 })
 
