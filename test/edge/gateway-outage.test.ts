@@ -55,11 +55,16 @@ describe('a primary that became a replica', () => {
   it('is not asked again on the same connection: the address may lead to another server now', async () => {
     const control = redis.connect()
     await announce(control)
-    expect((await edge.send('/readyz')).status).toBe(200)
-    await control.replicaof('127.0.0.1', 1)
-    const before = await connectionsReceived(control)
-    for (let i = 0; i < 2; i++) expect(await codeOf(await edge.chat(chat))).toBe('queue_unavailable')
-    expect(await connectionsReceived(control)).toBeGreaterThan(before)
+    const single = await startTestEdge(redis.url, { laneCount, shardCount: 1 })
+    try {
+      expect((await single.send('/readyz')).status).toBe(200)
+      await control.replicaof('127.0.0.1', 1)
+      const before = await connectionsReceived(control)
+      for (let i = 0; i < 2; i++) expect(await codeOf(await single.chat(chat))).toBe('queue_unavailable')
+      expect(await connectionsReceived(control)).toBeGreaterThan(before)
+    } finally {
+      await single.stop()
+    }
   })
 })
 
