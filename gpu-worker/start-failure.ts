@@ -18,7 +18,7 @@ export function describeFailure(error: unknown): StartFailure {
   const message = error.message
   switch (error.name) {
     case 'CheckpointError':
-      return { message, wayOut: 'Point AXLE_MODEL at a complete checkpoint folder, or fetch the file again.' }
+      return { message, wayOut: checkpointWayOut(message) }
     case 'GpuError':
       return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
     case 'RedisGone':
@@ -33,6 +33,12 @@ export function describeFailure(error: unknown): StartFailure {
     default:
       return { message: `The GPU worker failed: ${error.name}`, wayOut: 'Its log says where.' }
   }
+}
+
+function checkpointWayOut(message: string): string {
+  return message.includes('not supported yet')
+    ? 'Point AXLE_MODEL at an A.X K1 or DeepSeek-V3 shaped checkpoint in f32, f16 or bf16.'
+    : 'Point AXLE_MODEL at a complete checkpoint folder, or fetch the file again.'
 }
 
 function redisWayOut(message: string): string {

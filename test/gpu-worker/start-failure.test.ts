@@ -1,5 +1,6 @@
 /** Every way a worker fails to start has words for a person, and the way out fits the cause. */
 import { describe, expect, it } from 'vitest'
+import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { RedisGone } from '../../gpu-worker/redis-link.ts'
 import { describeFailure } from '../../gpu-worker/start-failure.ts'
 
@@ -9,6 +10,8 @@ function replyError(message: string): Error {
 
 describe('describeFailure()', () => {
   it.each([
+    [new CheckpointError('config.json', 'quantization_config: not supported yet: {}'), 'f32, f16 or bf16'],
+    [new CheckpointError('model.safetensors', 'it ends at byte 7'), 'fetch the file again'],
     [replyError('WRONGPASS invalid username-password pair'), 'user and password'],
     [new RedisGone("Redis did not answer for 1 ms: OOM command not allowed when used memory > 'maxmemory'."), 'memory'],
     [new RedisGone('Redis did not answer for 1 ms'), 'Start Redis'],
