@@ -58,7 +58,7 @@ export async function serve(): Promise<Report> {
 function figuresOf(through: string, streams: number, { tokensPerSecond, firstTokenMs }: Measured): Figure[] {
   const name = `${through}, ${streams} ${streams === 1 ? 'stream' : 'streams'}`
   return [
-    { name: `${name}: decode`, value: tokensPerSecond, unit: 'tokens/s' },
+    { name: `${name}: tokens, prompts included`, value: tokensPerSecond, unit: 'tokens/s' },
     { name: `${name}: first token, median`, value: percentile(firstTokenMs, 0.5), unit: 'ms' },
     { name: `${name}: first token, p99`, value: percentile(firstTokenMs, 0.99), unit: 'ms' },
   ]
