@@ -3,7 +3,7 @@ import { OpenAI } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { headersAfterMs, keepAliveWaitingMs } from '../../contract/limits.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
-import { readAll, readEvents, textOf, type StreamEvent } from '../fixtures/event-stream.ts'
+import { readAll, readEvents, take, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { startScriptedWorker, testModel, type ScriptedWorker } from '../fixtures/scripted-worker.ts'
 
@@ -25,12 +25,6 @@ afterAll(async () => {
 
 const chat = { model: testModel.id, messages: [{ role: 'user', content: 'hello' }] }
 const streamed = { ...chat, stream: true }
-
-async function take(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
-  const { value, done } = await events.next()
-  if (done === true) throw new Error('The stream ended')
-  return value
-}
 
 function auto(content: string): Promise<Response> {
   return edge.chat({ ...chat, messages: [{ role: 'user', content }], thinking: { type: 'auto' } })

@@ -5,7 +5,7 @@ import { newKey, parseKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
 import { keyDigest } from '../../edge/auth/digest.ts'
 import { startTestEdge, testPepper, type TestEdge } from '../fixtures/edge.ts'
-import { readAll, readEvents, textOf, type StreamEvent } from '../fixtures/event-stream.ts'
+import { readAll, readEvents, take, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { startScriptedWorker, testModel, type ScriptedWorker } from '../fixtures/scripted-worker.ts'
 
@@ -28,12 +28,6 @@ afterAll(async () => {
 
 const chat = { model: testModel.id, messages: [{ role: 'user', content: 'hello' }] }
 const streamed = { ...chat, stream: true }
-
-async function take(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
-  const { value, done } = await events.next()
-  if (done === true) throw new Error('The stream ended')
-  return value
-}
 
 const repeated = (key: string, headers: Record<string, string> = {}) => ({
   headers: { 'idempotency-key': key, ...headers },
