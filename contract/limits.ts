@@ -50,8 +50,6 @@ export const keepAliveMs = 15_000
 /** A foreground stream with an Idempotency-Key runs on this long without its client. */
 export const disconnectGraceMs = 30_000
 
-/** Token positions in a KV block. */
-export const blockTokens = 32
 /** Claimed jobs a worker holds, in units of its slots. */
 export const windowPerSlot = 2
 /** BullMQ's highest priority value; 0 would jump the queue. */

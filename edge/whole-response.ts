@@ -3,8 +3,8 @@
  *
  * The status stays open as long as it can: until the answer is whole, until a worker has been at it for
  * `keepAliveWaitingMs`, or until it has waited for one for `keepAliveMs`. From then on line feeds, which JSON allows before
- * a value, go out: only a write shows that a client is gone, and proxies take silence for death. A failure after that ends in the error object and a
- * broken transfer, which no client mistakes for an answer.
+ * a value, go out: only a write shows that a client is gone, and proxies take silence for death. A failure after that
+ * ends in the error object and a broken transfer, which no client mistakes for an answer.
  */
 import { AppError, errorBody, type ErrorFacts } from '../contract/errors.ts'
 import type { LogEvent } from '../contract/event.ts'
