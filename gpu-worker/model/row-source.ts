@@ -1,0 +1,35 @@
+/**
+ * Where a weight matrix comes from: which tensors store it and how, and who brings its rows to the GPU.
+ *
+ * Knows no file and no shader: `checkpoint-rows.ts` reads a checkpoint, a bench computes rows from a hash.
+ */
+import type { Slice } from '../gpu/buffers.ts'
+import type { WeightFormat } from '../kernels/matrix.ts'
+
+/** How one weight matrix [rowCount, columnCount] is stored: its tensors and their format. */
+export interface StoredWeight {
+  /** For messages: `model.layers.0.self_attn.o_proj`, `model.layers.3.mlp.experts.7.up_proj`. */
+  readonly name: string
+  /** `….weight`, `….weight_packed`, or fused `…mlp.experts.gate_up_proj`; leading axes are counted through as rows. */
+  readonly values: string
+  /** `….weight_scale`, `….weight_scale_inv`; null for plain formats. */
+  readonly scales: string | null
+  /** `….weight_zero_point`; compressed-tensors packs these along rows: i32 [⌈rows / (32 / bits)⌉, groups]. */
+  readonly zeroPoints: string | null
+  readonly rowCount: number
+  readonly columnCount: number
+  readonly format: WeightFormat
+  /** Rows that share a scale: 1, or the height of fp8's blocks, whose scales are repeated for each row. */
+  readonly rowsPerScale: number
+}
+
+/** Brings rows to the GPU as the row records of `kernels/matrix.ts`. */
+export interface RowSource {
+  /**
+   * Rows [rowStart, rowStart + rowCount) of `weight`, one record after the other, from `offset` bytes into `target`.
+   * Resolves when they are handed over: whoever loads waits for the queue once, at the end.
+   */
+  rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void>
+  /** All of a small plain tensor, widened to f32: norms' companions and biases. */
+  vector(tensor: string): Promise<Float32Array>
+}
