@@ -27,9 +27,11 @@ export interface StoredWeight {
 export interface RowSource {
   /**
    * Rows [rowStart, rowStart + rowCount) of `weight`, one record after the other, from `offset` bytes into `target`.
-   * Resolves when they are handed over: whoever loads waits for the queue once, at the end.
+   * Resolves when the source has taken them in hand: they are on the GPU after `close`.
    */
   rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void>
-  /** All of a small plain tensor, widened to f32: norms' companions and biases. */
+  /** All of a small plain tensor, widened to f32: the router's bias. */
   vector(tensor: string): Promise<Float32Array>
+  /** Waits until all rows are on the GPU, then frees what the source itself holds. To be called on failure, too. */
+  close(): Promise<void>
 }
