@@ -12,7 +12,8 @@ export interface Bank {
   /** The number that `places` names. */
   readonly index: number
   readonly slotCount: number
-  readonly format: WeightFormat
+  readonly gateUpFormat: WeightFormat
+  readonly downFormat: WeightFormat
   readonly gate: Slice
   readonly up: Slice
   readonly down: Slice

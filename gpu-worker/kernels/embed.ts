@@ -3,8 +3,9 @@
  */
 import { holding, type Dispatch } from '../gpu/program.ts'
 import type { Slice } from '../gpu/buffers.ts'
-import { bytesOfRows, rowVectors, type Activation, type Matrix } from './matrix.ts'
+import { bytesOfRows, rowBytes, type Activation, type Matrix } from './matrix.ts'
 import { ROW_RECORD_BYTES } from './step-input.ts'
+import { weightConstants, weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
@@ -22,7 +23,7 @@ export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispa
   return table.windows.map((window) => {
     const constants = {
       WIDTH: x.width,
-      W_VECTORS: rowVectors(table.columnCount, window.format),
+      ...weightConstants(table.columnCount, window.format),
       ROW_START: window.rowStart,
       ROWS_IN_WINDOW: window.rowCount,
       X_STRIDE: x.stride,
@@ -30,13 +31,13 @@ export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispa
     return {
       program: {
         name: 'embed',
-        source: wgsl('embed', `weights-${window.format}`, 'quads', 'dot'),
+        source: wgsl('embed', ...weightIncludes(window.format)),
         access: ['read', 'read', 'write'],
         constants,
       },
       bindings: [
         holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
-        holding(window.slice, window.rowCount * constants.W_VECTORS * 16, 'table'),
+        holding(window.slice, window.rowCount * rowBytes(table.columnCount, window.format), 'table'),
         holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
       ],
       grid: (count) => [Math.ceil(x.width / WORKGROUP), count, 1],

@@ -4,7 +4,8 @@
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import type { LayerExperts } from './bank.ts'
-import { bytesOfRows, rowVectors, type Activation } from './matrix.ts'
+import { bytesOfRows, rowBytes, type Activation } from './matrix.ts'
+import { weightConstants, weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Matrix rows of a workgroup: 64 invocations of four. */
@@ -24,11 +25,11 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
     throw new RangeError(`Shapes do not fit: h ${h.width}, y ${y.width}, expert ${experts.hiddenSize}×${experts.width}`)
   }
   return experts.banks.map((bank) => {
-    const wVectors = rowVectors(experts.width, bank.format)
+    const format = bank.downFormat
     return {
       program: {
         name: 'expert-down',
-        source: wgsl('expert-down', `weights-${bank.format}`, 'quads', 'dot'),
+        source: wgsl('expert-down', ...weightIncludes(format)),
         access: ['read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.width,
@@ -36,7 +37,7 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
           TOP: top,
           BANK: bank.index,
           H_VECTORS: h.stride / 4,
-          W_VECTORS: wVectors,
+          ...weightConstants(experts.width, format),
           Y_STRIDE: y.stride,
         },
       },
@@ -44,7 +45,7 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
         holding(chosen, rowsMax * top * 4, 'chosen'),
         holding(experts.places, experts.expertCount * 8, 'places'),
         holding(h.slice, bytesOfRows(h, rowsMax * top), 'h'),
-        holding(bank.down, bank.slotCount * experts.hiddenSize * wVectors * 16, 'down'),
+        holding(bank.down, bank.slotCount * experts.hiddenSize * rowBytes(experts.width, format), 'down'),
         holding(y.slice, bytesOfRows(y, rowsMax * top), 'y'),
       ],
       grid: (rows) => [Math.ceil(experts.hiddenSize / WORKGROUP_ROWS), top, rows],

@@ -4,7 +4,8 @@
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import type { LayerExperts } from './bank.ts'
-import { bytesOfRows, rowVectors, type Activation } from './matrix.ts'
+import { bytesOfRows, rowBytes, type Activation } from './matrix.ts'
+import { weightConstants, weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Matrix rows of a workgroup: 64 invocations of four. */
@@ -26,12 +27,12 @@ export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMa
     throw new RangeError(`Shapes do not fit: x ${x.width}, h ${h.width}, expert ${experts.width}×${experts.hiddenSize}`)
   }
   return experts.banks.map((bank) => {
-    const wVectors = rowVectors(experts.hiddenSize, bank.format)
-    const bankBytes = bank.slotCount * experts.width * wVectors * 16
+    const format = bank.gateUpFormat
+    const bankBytes = bank.slotCount * experts.width * rowBytes(experts.hiddenSize, format)
     return {
       program: {
         name: 'expert-gate-up',
-        source: wgsl('expert-gate-up', `weights-${bank.format}`, 'quads', 'dot', 'exp'),
+        source: wgsl('expert-gate-up', ...weightIncludes(format), 'exp'),
         access: ['read', 'read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.hiddenSize,
@@ -39,7 +40,7 @@ export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMa
           TOP: top,
           BANK: bank.index,
           X_VECTORS: x.stride / 4,
-          W_VECTORS: wVectors,
+          ...weightConstants(experts.hiddenSize, format),
           H_STRIDE: h.stride,
         },
       },

@@ -4,8 +4,8 @@
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
-import { entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
-import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
+import { blockBytes, entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
+import { ROW_RECORD_BYTES } from './step-input.ts'
 import { wgsl } from './wgsl.ts'
 
 /** 64 scores are compared as 8 times 8. */
@@ -37,7 +37,7 @@ export function latentAttention(
   return {
     program: {
       name: 'latent-attention',
-      source: wgsl('latent-attention', 'exp', 'quads'),
+      source: wgsl('latent-attention', `pages-${pages.format}`, 'exp', 'quads'),
       access: ['read', 'read', 'read', 'read', 'write'],
       constants: {
         HEADS: shape.headCount,
@@ -52,7 +52,7 @@ export function latentAttention(
     bindings: [
       holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
       tables,
-      holding(pages.slice, pages.blockCount * BLOCK_TOKENS * entryBytes(shape), 'pages'),
+      holding(pages.slice, pages.blockCount * blockBytes(shape, pages.format), 'pages'),
       holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
       holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
     ],

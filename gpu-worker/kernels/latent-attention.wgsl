@@ -4,7 +4,7 @@
 //
 //   rows     vec4<u32> [rows] (token, position, first table entry, 0), read
 //   tables   u32 [entries], read: KV block of each 32 tokens of a sequence
-//   pages    f32 [blocks, 32, ENTRY] as vec4, read: only positions 0 … position
+//   pages    f32 or bf16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), read: only positions 0 … position
 //   queries  f32 [rows, HEADS, ENTRY] as vec4, read
 //   out      f32 [rows, HEADS, LATENT padded to 4] as vec4, write
 //
@@ -33,7 +33,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
-@group(0) @binding(2) var<storage, read> pages: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> pages: array<PageQuad>;
 @group(0) @binding(3) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
-// First vec4 of the cache entry at `position`.
+// First quad of the cache entry at `position`.
 fn entry_of(table: u32, position: u32) -> u32 {
   return (tables[table + position / 32u] * 32u + position % 32u) * params.ENTRY_VECTORS;
 }
@@ -122,7 +122,7 @@ fn scored(entry: u32) -> vec4<f32> {
       let b = own_queries[params.ENTRY_VECTORS + i];
       let c = own_queries[2u * params.ENTRY_VECTORS + i];
       let d = own_queries[3u * params.ENTRY_VECTORS + i];
-      part = dot_quads(pages[entry + i], a, b, c, d, part);
+      part = dot_quads(page_values(pages[entry + i]), a, b, c, d, part);
     }
     total += part;
   }
@@ -156,7 +156,7 @@ fn mix_tile(cell: u32, table: u32, first: u32, count: u32, is_first: bool, shrin
     let block = entry_of(table, first + start) + c;
     for (var j = 0u; j < min(32u, count - start); j += 1u) {
       let weight = weights[start + j][head];
-      mixed = fma(vec4<f32>(weight), pages[block + j * params.ENTRY_VECTORS], mixed);
+      mixed = fma(vec4<f32>(weight), page_values(pages[block + j * params.ENTRY_VECTORS]), mixed);
       sum += weight;
     }
   }

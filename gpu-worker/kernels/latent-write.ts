@@ -3,10 +3,10 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
-import { entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
+import { blockBytes, entryLayout, type LatentPages } from './latent-pages.ts'
 import { bytesOfRows, type ActivationPart } from './matrix.ts'
 import type { NormWeight } from './norm-weight.ts'
-import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
+import { ROW_RECORD_BYTES } from './step-input.ts'
 import { rowBytes } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
@@ -26,7 +26,7 @@ export function latentWrite(
   isInterleaved: boolean,
   rowsMax: number,
 ): Dispatch {
-  const { shape } = pages
+  const { shape, format } = pages
   if (kv.width !== shape.latent + shape.rope || weight.width !== shape.latent || shape.rope % 2 !== 0) {
     throw new RangeError(`Shapes do not fit: kv ${kv.width}, latent ${shape.latent}, rope ${shape.rope}`)
   }
@@ -34,13 +34,13 @@ export function latentWrite(
   return {
     program: {
       name: 'latent-write',
-      source: wgsl('latent-write', `weights-${weight.format}`, 'quads', 'dot', 'row-sum', 'rope'),
+      source: wgsl('latent-write', `pages-${format}`, `weights-${weight.format}`, 'quads', 'dot', 'row-sum', 'rope'),
       access: ['read', 'read', 'read', 'read', 'read', 'write'],
       constants: {
         LATENT: shape.latent,
         ROPE: shape.rope,
-        ROPE_START: layout.ropeStart,
-        ENTRY: layout.entry,
+        LATENT_QUADS: layout.ropeStart / 4,
+        ENTRY_QUADS: layout.entry / 4,
         KV_STRIDE: kv.activation.stride,
         LATENT_OFFSET: kv.offset,
         PER_VALUE: 1 / shape.latent,
@@ -54,7 +54,7 @@ export function latentWrite(
       holding(rope, rowsMax * shape.rope * 4, 'rope'),
       holding(kv.activation.slice, bytesOfRows(kv.activation, rowsMax), 'kv'),
       holding(weight.slice, rowBytes(weight.width, weight.format), 'weight'),
-      holding(pages.slice, pages.blockCount * BLOCK_TOKENS * entryBytes(shape), 'pages'),
+      holding(pages.slice, pages.blockCount * blockBytes(shape, format), 'pages'),
     ],
     grid: (count) => [count, 1, 1],
   }

@@ -3,7 +3,8 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding } from '../gpu/program.ts'
-import { bytesOfRows, rowVectors, type Activation, type Matrix, type MatrixWindow } from './matrix.ts'
+import { bytesOfRows, rowBytes, type Activation, type Matrix, type MatrixWindow } from './matrix.ts'
+import { weightConstants } from './weight-shader.ts'
 
 export interface MatmulOperands {
   /** f32 [rows, columnCount] */
@@ -24,7 +25,7 @@ export function matmulConstants({ x, matrix, y }: MatmulOperands, window: Matrix
   return {
     K: matrix.columnCount,
     X_VECTORS: x.stride / 4,
-    W_VECTORS: rowVectors(matrix.columnCount, window.format),
+    ...weightConstants(matrix.columnCount, window.format),
     ROWS_IN_WINDOW: window.rowCount,
     Y_STRIDE: y.stride,
     Y_OFFSET: window.rowStart,
@@ -34,7 +35,7 @@ export function matmulConstants({ x, matrix, y }: MatmulOperands, window: Matrix
 export function matmulBindings({ x, matrix, y }: MatmulOperands, window: MatrixWindow, rowsMax: number): Slice[] {
   return [
     holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
-    holding(window.slice, window.rowCount * rowVectors(matrix.columnCount, window.format) * 16, 'weights'),
+    holding(window.slice, window.rowCount * rowBytes(matrix.columnCount, window.format), 'weights'),
     holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
   ]
 }

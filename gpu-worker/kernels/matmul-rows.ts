@@ -3,6 +3,7 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
+import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Matrix rows of a workgroup: 64 invocations of four. */
@@ -17,7 +18,7 @@ export function matmulRows(operands: MatmulOperands, rowsMax: number, rowsFrom: 
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul-rows',
-      source: wgsl('matmul-rows', `weights-${window.format}`, 'quads', 'dot'),
+      source: wgsl('matmul-rows', ...weightIncludes(window.format)),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },

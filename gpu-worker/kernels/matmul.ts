@@ -6,6 +6,7 @@
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
 import { matmulRows } from './matmul-rows.ts'
+import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Matrix rows of a workgroup: 64 invocations of four. */
@@ -24,7 +25,7 @@ export function matmulSingle(operands: MatmulOperands, rowsMax: number, rowsBelo
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul',
-      source: wgsl('matmul', `weights-${window.format}`, 'quads', 'dot'),
+      source: wgsl('matmul', ...weightIncludes(window.format)),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },

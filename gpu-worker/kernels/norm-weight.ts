@@ -3,12 +3,12 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding } from '../gpu/program.ts'
-import { rowBytes, type WeightFormat } from './matrix.ts'
+import { rowBytes, type PlainFormat } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
 export interface NormWeight {
   readonly slice: Slice
-  readonly format: WeightFormat
+  readonly format: PlainFormat
   readonly width: number
 }
 

@@ -5,7 +5,8 @@ import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { headWindows, rowsPerHead, type AttentionShape } from './attention-shape.ts'
 import { entryBytes, entryLayout } from './latent-pages.ts'
-import { bytesOfRows, paddedColumns, rowVectors, VALUES_PER_UNIT, type ActivationPart, type Matrix } from './matrix.ts'
+import { bytesOfRows, paddedColumns, rowBytes, VALUES_PER_UNIT, type ActivationPart, type Matrix } from './matrix.ts'
+import { weightConstants, weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
@@ -31,11 +32,10 @@ export function queryAbsorb(
   /** Invocations of a head: units of its latent and pairs of its rope part. */
   const perHead = paddedColumns(shape.latent) / VALUES_PER_UNIT + shape.rope / 2
   return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
-    const wVectors = rowVectors(shape.latent, window.format)
     return {
       program: {
         name: 'query-absorb',
-        source: wgsl('query-absorb', `weights-${window.format}`, 'quads', 'dot', 'rope'),
+        source: wgsl('query-absorb', ...weightIncludes(window.format), 'rope'),
         access: ['read', 'read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,
@@ -44,7 +44,7 @@ export function queryAbsorb(
           ROPE_START: ropeStart,
           ENTRY: entry,
           ROWS_PER_HEAD: rowsPerHead(shape),
-          W_VECTORS: wVectors,
+          ...weightConstants(shape.latent, window.format),
           HEAD_START: headStart,
           WINDOW_HEADS: headCount,
           HEADS: shape.headCount,
@@ -56,7 +56,7 @@ export function queryAbsorb(
       bindings: [
         holding(rope, rowsMax * shape.rope * 4, 'rope'),
         holding(q.activation.slice, bytesOfRows(q.activation, rowsMax), 'q'),
-        holding(window.slice, window.rowCount * wVectors * 16, 'kv_b'),
+        holding(window.slice, window.rowCount * rowBytes(shape.latent, window.format), 'kv_b'),
         holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
       ],
       grid: (rows) => [Math.ceil((headCount * perHead) / WORKGROUP), rows, 1],

@@ -5,7 +5,8 @@ import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { headWindows, type AttentionShape } from './attention-shape.ts'
 import { entryLayout } from './latent-pages.ts'
-import { bytesOfRows, rowVectors, type Activation, type Matrix } from './matrix.ts'
+import { bytesOfRows, rowBytes, type Activation, type Matrix } from './matrix.ts'
+import { weightConstants, weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
@@ -23,18 +24,17 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
   if (y.width !== shape.headCount * shape.value) throw new RangeError(`Shapes do not fit: y ${y.width}`)
   const { ropeStart } = entryLayout(shape)
   return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
-    const wVectors = rowVectors(shape.latent, window.format)
     return {
       program: {
         name: 'value-up',
-        source: wgsl('value-up', `weights-${window.format}`, 'quads', 'dot'),
+        source: wgsl('value-up', ...weightIncludes(window.format)),
         access: ['read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,
           VALUE: shape.value,
           LATENT: shape.latent,
           MIXED_VECTORS: ropeStart / 4,
-          W_VECTORS: wVectors,
+          ...weightConstants(shape.latent, window.format),
           HEAD_START: headStart,
           WINDOW_HEADS: headCount,
           HEADS: shape.headCount,
@@ -43,7 +43,7 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
       },
       bindings: [
         holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
-        holding(window.slice, window.rowCount * wVectors * 16, 'kv_b'),
+        holding(window.slice, window.rowCount * rowBytes(shape.latent, window.format), 'kv_b'),
         holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
       ],
       grid: (rows) => [Math.ceil((headCount * Math.ceil(shape.value / 4)) / WORKGROUP), rows, 1],

@@ -11,6 +11,8 @@ export type Include =
   | 'dot'
   | 'exp'
   | 'log'
+  | 'pages-f32'
+  | 'pages-bf16'
   | 'quads'
   | 'rope'
   | 'row-sum'

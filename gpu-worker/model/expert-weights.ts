@@ -5,7 +5,7 @@
  */
 import type { Buffers } from '../gpu/buffers.ts'
 import type { Bank, LayerExperts } from '../kernels/bank.ts'
-import { rowBytes } from '../kernels/matrix.ts'
+import { rowBytes, type PlainFormat } from '../kernels/matrix.ts'
 import type { ModelConfig } from './config.ts'
 import { planBanks } from './placement.ts'
 import type { TensorRows, WeightLoader } from './weight-loader.ts'
@@ -28,7 +28,8 @@ export async function loadExperts(
     return {
       index,
       slotCount,
-      format,
+      gateUpFormat: format,
+      downFormat: format,
       gate: buffers.storage(`bank-${index}/gate`, tall),
       up: buffers.storage(`bank-${index}/up`, tall),
       down: buffers.storage(`bank-${index}/down`, wide),
@@ -40,7 +41,7 @@ export async function loadExperts(
     for (const [expert, { bank: index, slot }] of places.entries()) {
       const bank = banks[index]
       if (bank === undefined) throw new RangeError(`No bank ${index}`)
-      const { format } = bank
+      const { format } = source
       const tall = slot * width * rowBytes(hiddenSize, format)
       const wide = slot * hiddenSize * rowBytes(width, format)
       await loader.rows(source.gate(expert), hiddenSize, { slice: bank.gate, format, offset: tall })
@@ -61,7 +62,7 @@ export async function loadExperts(
 }
 
 interface ExpertSources {
-  readonly format: Bank['format']
+  readonly format: PlainFormat
   gate(expert: number): TensorRows
   up(expert: number): TensorRows
   down(expert: number): TensorRows

@@ -4,18 +4,18 @@
  * Pure: no GPU, no file. A matrix may be stacked from several tensors of the same width, in different stored types.
  */
 import { GpuError } from '../gpu/gpu-error.ts'
-import { rowBytes, type WeightFormat } from '../kernels/matrix.ts'
+import { rowBytes, type PlainFormat } from '../kernels/matrix.ts'
 
 /** Rows of one tensor, in a stack. */
 export interface StackPart {
   readonly tensor: string
   readonly rowStart: number
   readonly rowCount: number
-  readonly format: WeightFormat
+  readonly format: PlainFormat
 }
 
 export interface WindowPlan {
-  readonly format: WeightFormat
+  readonly format: PlainFormat
   /** First row in the stacked matrix. */
   readonly rowStart: number
   readonly rowCount: number
@@ -33,7 +33,7 @@ export function planWindows(
   rowsTogether: number,
   bindingBytesMax: number,
 ): WindowPlan[] {
-  const windows: { format: WeightFormat; rowStart: number; rowCount: number; parts: StackPart[] }[] = []
+  const windows: { format: PlainFormat; rowStart: number; rowCount: number; parts: StackPart[] }[] = []
   let rowStart = 0
   for (const part of parts) {
     if (part.rowCount % rowsTogether !== 0)
@@ -68,7 +68,7 @@ export interface ExpertSize {
 }
 
 export interface BankPlan {
-  readonly format: WeightFormat
+  readonly format: PlainFormat
   readonly slotCount: number
 }
 
@@ -83,12 +83,12 @@ export interface BankPlacement {
  * banks, but fits one, starts a new one: it costs one dispatch less a step.
  */
 export function planBanks(
-  layers: readonly WeightFormat[],
+  layers: readonly PlainFormat[],
   expertCount: number,
   { hiddenSize, width }: ExpertSize,
   bindingBytesMax: number,
 ): BankPlacement {
-  const banks: { format: WeightFormat; slotCount: number }[] = []
+  const banks: { format: PlainFormat; slotCount: number }[] = []
   const places = layers.map((format) => {
     const slotBytes = Math.max(width * rowBytes(hiddenSize, format), hiddenSize * rowBytes(width, format))
     const slotsMax = Math.floor(bindingBytesMax / slotBytes)

@@ -5,7 +5,7 @@
  */
 import type { Buffers, Slice } from '../gpu/buffers.ts'
 import type { Uploader } from '../gpu/upload.ts'
-import { bytesPerValue, rowBytes, type Matrix, type WeightFormat } from '../kernels/matrix.ts'
+import { bytesPerValue, rowBytes, type Matrix, type PlainFormat } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import type { Checkpoint, TensorInfo } from './checkpoint.ts'
@@ -63,7 +63,7 @@ export class WeightLoader {
   async rows(
     rows: TensorRows,
     columnCount: number,
-    target: { readonly slice: Slice; readonly format: WeightFormat; readonly offset: number },
+    target: { readonly slice: Slice; readonly format: PlainFormat; readonly offset: number },
   ): Promise<number> {
     const part = this.#part(rows, columnCount)
     if (part.format !== target.format) {
@@ -99,7 +99,7 @@ export class WeightLoader {
   }
 
   /** The stored type of a tensor that must have this shape. Throws CheckpointError. */
-  format(tensor: string, shape: readonly number[]): WeightFormat {
+  format(tensor: string, shape: readonly number[]): PlainFormat {
     const info = this.#info(tensor)
     if (info.shape.join() !== shape.join()) {
       throw new CheckpointError(tensor, `expected shape [${shape.join(', ')}], got [${info.shape.join(', ')}]`)
@@ -152,7 +152,7 @@ function padRows(stored: Uint8Array, storedRowBytes: number, paddedRowBytes: num
 }
 
 /** Exact: every f16 and bf16 is an f32. `bytes` starts a buffer of its own. */
-export function widened(bytes: Uint8Array<ArrayBuffer>, format: WeightFormat): Float32Array {
+export function widened(bytes: Uint8Array<ArrayBuffer>, format: PlainFormat): Float32Array {
   if (format === 'f32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2)
   if (format === 'f16') return Float32Array.from(halves, widenedF16)

@@ -1,0 +1,10 @@
+// The cache holds values as computed, f32: a quad is 16 bytes.
+alias PageQuad = vec4<f32>;
+
+fn page_values(quad: PageQuad) -> vec4<f32> {
+  return quad;
+}
+
+fn page_quad(values: vec4<f32>) -> PageQuad {
+  return values;
+}
