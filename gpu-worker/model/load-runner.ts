@@ -11,7 +11,7 @@ import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../
 import { GpuError } from '../gpu/gpu-error.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
 import { buildRecipe } from '../gpu/recipe.ts'
-import { entryBytes } from '../kernels/latent-pages.ts'
+import { blockBytes } from '../kernels/latent-pages.ts'
 import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
 import { BLOCK_TOKENS } from '../kernels/step-input.ts'
 import { kernelDigest } from '../kernels/wgsl.ts'
@@ -19,16 +19,11 @@ import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import type { ModelConfig } from './config.ts'
 import { ModelRunner } from './forward.ts'
 import { layerDispatches, logitDispatches, samplerDispatches, type ModelParts } from './model-recipe.ts'
+import { pageFormat, type Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
 import { allocateScratch, attentionShape } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
 import { loadWeights, type LoadProgress } from './weights.ts'
-
-/**
- * The numerics: orders of sums, f32 cache and residual stream, f32 router. Renamed whenever bits change by something that
- * the shaders' text does not show: `rope.ts`, a size that a launch passes.
- */
-const PROFILE = 'exact'
 
 const DEFAULT_SEQUENCES_MAX = 32
 const DEFAULT_ROWS_MAX = 256
@@ -37,6 +32,8 @@ const DEFAULT_KV_BYTES_MAX = 256 * 1024 * 1024
 export interface LoadOptions extends DeviceOptions {
   /** A checkpoint folder, or one already open; an open one stays the caller's. */
   readonly checkpoint: string | Checkpoint
+  /** 'exact' when absent. */
+  readonly profile?: Profile
   readonly sequencesMax?: number
   /** Rows of one step; rounded up to a multiple of 4. */
   readonly rowsMax?: number
@@ -81,6 +78,8 @@ async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promi
 
 async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
   const { config } = checkpoint
+  const profile = options.profile ?? 'exact'
+  const format = pageFormat(profile)
   const owner = (name: string): Buffers => new Buffers(gpu, name, options.bindingBytesMax)
   const [weightBuffers, kvBuffers, scratchBuffers] = [owner('weights'), owner('kv'), owner('scratch')]
   const limits = limitsOf(config, kvBuffers.bindingBytesMax, options)
@@ -88,8 +87,8 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const shape = attentionShape(config)
   const { blockCount, rowsMax, sequencesMax } = limits
   const pages = weights.layers.map((_, layer) => {
-    const slice = kvBuffers.storage(`layer-${layer}`, blockCount * BLOCK_TOKENS * entryBytes(shape))
-    return { slice, shape, blockCount }
+    const slice = kvBuffers.storage(`layer-${layer}`, blockCount * blockBytes(shape, format))
+    return { slice, shape, blockCount, format }
   })
   const pickedMax = Math.ceil(sequencesMax / ROWS_TOGETHER) * ROWS_TOGETHER
   const tableEntriesMax = sequencesMax * Math.min(blockCount, Math.ceil(limits.contextTokensMax / BLOCK_TOKENS))
@@ -115,7 +114,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     expertsPerToken,
   }
   return {
-    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, gpu.adapter)),
+    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, gpu.adapter)),
     config,
     adapter: gpu.adapter,
     weightBytes: weightBuffers.bytes,
@@ -127,11 +126,11 @@ function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOpt
   const { contextTokensMax, vocabSize, layerCount } = config
   const sequencesMax = options.sequencesMax ?? DEFAULT_SEQUENCES_MAX
   const rowsMax = Math.ceil((options.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
-  const blockBytes = BLOCK_TOKENS * entryBytes(attentionShape(config))
+  const bytesPerBlock = blockBytes(attentionShape(config), pageFormat(options.profile ?? 'exact'))
   const blocksFillable = sequencesMax * Math.ceil(contextTokensMax / BLOCK_TOKENS)
   const kvBytesMax = options.kvBytesMax ?? DEFAULT_KV_BYTES_MAX
-  const blocksAffordable = Math.floor(kvBytesMax / (blockBytes * layerCount))
-  const blocksBindable = Math.floor(bindingBytesMax / blockBytes)
+  const blocksAffordable = Math.floor(kvBytesMax / (bytesPerBlock * layerCount))
+  const blocksBindable = Math.floor(bindingBytesMax / bytesPerBlock)
   const blockCount = options.blockCount ?? Math.min(blocksFillable, blocksAffordable, blocksBindable)
   if (blockCount < 1 || blockCount > blocksBindable) {
     const holds = `one binding holds ${blocksBindable}, ${kvBytesMax} bytes hold ${blocksAffordable}`
@@ -141,9 +140,9 @@ function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOpt
 }
 
 /** Equal fingerprints give equal bits: everything that can change one enters. */
-function fingerprintOf(modelDigest: string, adapter: AdapterFacts): string {
+function fingerprintOf(modelDigest: string, profile: Profile, adapter: AdapterFacts): string {
   const dawn: unknown = createRequire(import.meta.url)('webgpu/package.json')
   const version = typeof dawn === 'object' && dawn !== null && 'version' in dawn ? String(dawn.version) : 'unknown'
-  const identity = [modelDigest, PROFILE, kernelDigest(), adapter, version]
+  const identity = [modelDigest, profile, kernelDigest(), adapter, version]
   return `axle-${createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 16)}`
 }
