@@ -207,33 +207,57 @@ export interface TensorData {
   readonly data: Uint8Array
 }
 
-/** Writes a file; wide types first, so that every tensor is aligned to its element. Overwrites. */
+/** Where a file of some tensors has each of them. */
+export interface SafetensorsLayout {
+  /** Length prefix and JSON, padded to 8 bytes: the file's start. */
+  readonly header: Uint8Array<ArrayBuffer>
+  /** Tensor → its first byte, counted from the file's start; in the order of the file. */
+  readonly offsets: ReadonlyMap<string, number>
+  /** Of the whole file. */
+  readonly byteLength: number
+}
+
+/** Lays out a file: wide types first, so that every tensor is aligned to its element; then by name. Throws CheckpointError. */
+export function layoutSafetensors(
+  file: string,
+  tensors: readonly TensorInfo[],
+  metadata: Readonly<Record<string, string>> = {},
+): SafetensorsLayout {
+  const width = (tensor: TensorInfo): number => ELEMENT_BYTES.get(tensor.type) ?? 0
+  const inOrder = tensors.toSorted((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1))
+  const entries = new Map<string, unknown>()
+  if (Object.keys(metadata).length > 0) entries.set(METADATA_KEY, metadata)
+  const begins: [name: string, begin: number][] = []
+  let end = 0
+  for (const { name, type, shape, byteLength } of inOrder) {
+    const entry = { dtype: SPELLINGS.get(type), shape, data_offsets: [end, end + byteLength] }
+    parseTensor(file, name, entry)
+    if (name === METADATA_KEY || entries.has(name)) throw new CheckpointError(file, `tensor ${quote(name)} twice`)
+    entries.set(name, entry)
+    begins.push([name, end])
+    end += byteLength
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)))
+  const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20)
+  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true)
+  header.set(json, 8)
+  const offsets = new Map(begins.map(([name, begin]) => [name, header.length + begin]))
+  return { header, offsets, byteLength: header.length + end }
+}
+
+/** Writes a file that fits in memory. Overwrites. */
 export async function writeSafetensors(
   path: string,
   tensors: readonly TensorData[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const width = (tensor: TensorData): number => ELEMENT_BYTES.get(tensor.type) ?? 0
-  const inOrder = tensors.toSorted((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1))
-  const header = new Map<string, unknown>()
-  if (Object.keys(metadata).length > 0) header.set(METADATA_KEY, metadata)
-  let offset = 0
-  for (const { name, type, shape, data } of inOrder) {
-    const entry = { dtype: SPELLINGS.get(type), shape, data_offsets: [offset, offset + data.byteLength] }
-    parseTensor(basename(path), name, entry)
-    if (name === METADATA_KEY || header.has(name))
-      throw new CheckpointError(basename(path), `tensor ${quote(name)} twice`)
-    header.set(name, entry)
-    offset += data.byteLength
-  }
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)))
-  const start = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20)
-  new DataView(start.buffer).setBigUint64(0, BigInt(start.length - 8), true)
-  start.set(json, 8)
+  const infos = tensors.map(({ name, type, shape, data }) => ({ name, type, shape, byteLength: data.byteLength }))
+  const { header, offsets } = layoutSafetensors(basename(path), infos, metadata)
+  const data = new Map(tensors.map((tensor) => [tensor.name, tensor.data]))
   const handle = await open(path, 'w')
   try {
-    await handle.writeFile(start)
-    for (const { data } of inOrder) await handle.writeFile(data)
+    await handle.writeFile(header)
+    for (const name of offsets.keys()) await handle.writeFile(data.get(name) ?? new Uint8Array(0))
   } finally {
     await handle.close()
   }
