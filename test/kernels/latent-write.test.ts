@@ -113,12 +113,14 @@ it('ties go to even, infinities and zeros keep their sign, NaN stays NaN', async
   const kv = new Float32Array(3 * (1 + rope))
   rows.forEach((value, row) => kv.set([value, ...new Float32Array(own.buffer)], row * (1 + rope)))
   const [, halves] = await written(kv, { latent: 1, rope })
-  hardWords.forEach((word, i) => {
-    const half = halves[4 + 2 * i] ?? 0
-    if ((word & 0x7fffffff) > 0x7f800000) expect(half & 0x7fff, word.toString(16)).toBeGreaterThan(0x7f80)
-    else expect(half.toString(16), word.toString(16)).toBe(nearestBf16(word).toString(16))
-  })
+  const got = hardWords.map((_, i) => halves[4 + 2 * i] ?? 0)
+  expect(got.map(orNan)).toEqual(hardWords.map((word) => orNan(nearestBf16(word))))
 })
+
+/** Any NaN is as good as another. */
+function orNan(half: number): number {
+  return (half & 0x7fff) > 0x7f80 ? NaN : half
+}
 
 /** The entries of three rows at positions 0, 1 and 2, turned by nothing: words of f32 pages, halves of bf16 pages. */
 async function written(
@@ -148,5 +150,6 @@ async function written(
 }
 
 function nearestBf16(word: number): number {
+  if ((word & 0x7fffffff) > 0x7f800000) return 0x7fc0
   return ((word + 0x7fff + ((word >>> 16) & 1)) >>> 16) & 0xffff
 }
