@@ -7,7 +7,9 @@ tensors of expected.safetensors anew, from the same prompts, and prints how far 
 as loaded and with each rounding that could explain it: inverse RoPE frequencies rounded to 16 bits, dequantised weights
 rounded to bf16. A folder without expected.safetensors (see make-more.py) keeps the prompts of its float32.safetensors.
 """
-import json, os, sys
+import sys
+sys.dont_write_bytecode = True
+import json, os
 import torch
 from safetensors.torch import load_file, save_file
 from reference import compare, expectations, load, prompts_of, round_frequencies
