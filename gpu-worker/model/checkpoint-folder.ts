@@ -1,11 +1,15 @@
 /**
  * The folder of a checkpoint as the only place its files may come from: plain names, regular files, no way out by symlink.
  *
+ * One way out is known and let through: a snapshot of the Hugging Face cache, whose files are links to blobs beside it.
+ *
+ *     models--skt--A.X-K1/snapshots/<commit>/config.json → models--skt--A.X-K1/blobs/<hash>
+ *
  * It does not know what the files hold.
  */
 import { constants } from 'node:fs'
 import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
-import { join, relative, sep } from 'node:path'
+import { basename, dirname, join, sep } from 'node:path'
 import { CheckpointError, quote } from './checkpoint-error.ts'
 
 export interface OpenFile {
@@ -13,21 +17,46 @@ export interface OpenFile {
   readonly byteLength: number
 }
 
-/** Opens `name` for reading; the caller closes the handle. Null when there is no such file. */
+/** Opens `name` for reading; the caller closes the handle. Null when there is no such file. Throws CheckpointError. */
 export async function openInside(dir: string, name: string): Promise<OpenFile | null> {
-  if (name === '' || name === '..' || /[/\\\0]/.test(name)) {
+  if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name)) {
     throw new CheckpointError(quote(name), 'expected the plain name of a file in the folder')
   }
-  const path = await realpath(join(dir, name)).catch(nullWhenMissing)
-  if (path === null) return null
-  const inside = relative(await realpath(dir), path)
-  if (inside === '' || inside === '..' || inside.startsWith(`..${sep}`)) {
-    throw new CheckpointError(name, 'it is a link out of the checkpoint folder: copy the file into the folder')
+  try {
+    const path = await realpath(join(dir, name)).catch(nullWhenMissing)
+    if (path === null) return null
+    const folder = await realpath(dir)
+    if (!path.startsWith(join(folder, sep)) && !isCacheBlob(folder, path)) {
+      throw new CheckpointError(name, 'it is a link out of the checkpoint folder: copy the file into the folder')
+    }
+    return await openRegular(name, path)
+  } catch (error) {
+    throw asCheckpointError(name, error)
   }
-  // Asked before opening: opening a pipe would wait for its writer.
+}
+
+/** `path` has no links in it; one put in its place since then is not followed. */
+async function openRegular(name: string, path: string): Promise<OpenFile> {
+  // Asked before opening: opening a device may do something, opening a pipe would wait for its writer.
   if (!(await stat(path)).isFile()) throw new CheckpointError(name, 'expected a regular file')
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  return { handle, byteLength: (await handle.stat()).size }
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  const opened = await handle.stat()
+  if (opened.isFile()) return { handle, byteLength: opened.size }
+  await handle.close()
+  throw new CheckpointError(name, 'expected a regular file')
+}
+
+/** Whether `path` is a blob of the very repository that `folder` is a snapshot of. Both are free of links. */
+function isCacheBlob(folder: string, path: string): boolean {
+  const snapshots = dirname(folder)
+  const repository = dirname(snapshots)
+  return (
+    /^[0-9a-f]{40}$/.test(basename(folder)) &&
+    basename(snapshots) === 'snapshots' &&
+    basename(repository).startsWith('models--') &&
+    dirname(path) === join(repository, 'blobs') &&
+    /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(basename(path))
+  )
 }
 
 /** The whole of a file of at most `bytesMax`; null when there is no such file. */
@@ -58,11 +87,20 @@ export async function readRange(
   let filled = 0
   while (filled < bytes.length) {
     const length = Math.min(bytes.length - filled, READ_BYTES_MAX)
-    const { bytesRead } = await handle.read(bytes, filled, length, start + filled)
+    const { bytesRead } = await handle.read(bytes, filled, length, start + filled).catch((error: unknown) => {
+      throw asCheckpointError(name, error)
+    })
     if (bytesRead === 0) throw new CheckpointError(name, `the file ended at byte ${start + filled}, expected ${end}`)
     filled += bytesRead
   }
   return bytes
+}
+
+/** What the file system says of a file, under the file's name; anything else as it is. */
+function asCheckpointError(name: string, error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error))
+  if (error instanceof CheckpointError || !('code' in error)) return error
+  return new CheckpointError(name, `it cannot be read (${String(error.code)})`, { cause: error })
 }
 
 function nullWhenMissing(error: NodeJS.ErrnoException): null {
