@@ -187,22 +187,6 @@ describe('a snapshot of the Hugging Face cache', () => {
     await writeFile(join(repository, 'blobs', hash), 'blob')
   })
 
-  /** The text behind config.json in `folder`, linked to `target`; or why there is none. */
-  async function read(folder: string, target: string): Promise<string> {
-    await rm(join(folder, 'config.json'), { force: true })
-    await symlink(target, join(folder, 'config.json'))
-    try {
-      const file = await openInside(folder, 'config.json')
-      if (file === null) return 'missing'
-      const text = await file.handle.readFile('utf8')
-      await file.handle.close()
-      return text
-    } catch (error) {
-      if (error instanceof CheckpointError) return error.message
-      throw error
-    }
-  }
-
   it("is read: its files are links to its repository's blobs", async () => {
     expect(await read(snapshot, `../../blobs/${hash}`)).toBe('blob')
     await symlink(snapshot, join(dir, 'shortcut'))
@@ -233,7 +217,7 @@ describe('a snapshot of the Hugging Face cache', () => {
       [plain, `../../blobs/${hash}`],
     ]
     for (const [folder, target] of ways) {
-      expect(await read(folder, target), target).toContain('a link out of the checkpoint folder')
+      expect(await read(folder, target), `a link to ${target}`).toContain('a link out of the checkpoint folder')
     }
     // A blob that is itself a link leads out as any other.
     await rename(join(repository, 'blobs', hash), join(repository, 'kept'))
@@ -241,3 +225,19 @@ describe('a snapshot of the Hugging Face cache', () => {
     expect(await read(snapshot, `../../blobs/${hash}`)).toContain('a link out of the checkpoint folder')
   })
 })
+
+/** The text behind config.json in `folder`, linked to `target`; or why there is none. */
+async function read(folder: string, target: string): Promise<string> {
+  await rm(join(folder, 'config.json'), { force: true })
+  await symlink(target, join(folder, 'config.json'))
+  try {
+    const file = await openInside(folder, 'config.json')
+    if (file === null) return 'missing'
+    const text = await file.handle.readFile('utf8')
+    await file.handle.close()
+    return text
+  } catch (error) {
+    if (error instanceof CheckpointError) return error.message
+    throw error
+  }
+}
