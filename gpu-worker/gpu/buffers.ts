@@ -13,7 +13,14 @@ export interface Slice {
   readonly bytes: number
 }
 
-export class Buffers {
+/** Who gives bindings their memory: `Buffers` allocates it, an account (`gpu/memory-count.ts`) counts it. */
+export interface Storage {
+  readonly bindingBytesMax: number
+  /** At least `bytes`. Throws GpuError 'limit' above the binding limit. */
+  storage(name: string, bytes: number): Slice
+}
+
+export class Buffers implements Storage {
   /** Sum of the buffers alive. */
   bytes = 0
   readonly owner: string
@@ -30,13 +37,7 @@ export class Buffers {
 
   /** A storage buffer of at least `bytes`, freed by this owner. Throws GpuError 'limit' above the binding limit. */
   storage(name: string, bytes: number): Slice {
-    const size = Math.max(ALIGNMENT_BYTES, Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
-    if (size > this.bindingBytesMax) {
-      throw new GpuError(
-        'limit',
-        `Cannot allocate ${this.owner}/${name}: need ${size} bytes, one binding holds ${this.bindingBytesMax}`,
-      )
-    }
+    const size = storageBytes(`${this.owner}/${name}`, bytes, this.bindingBytesMax)
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
     return { buffer: this.create(name, size, usage), offset: 0, bytes: size }
   }
@@ -58,6 +59,13 @@ export class Buffers {
     this.#alive.clear()
     this.bytes = 0
   }
+}
+
+/** What a storage buffer of `bytes` takes. Throws GpuError 'limit'. */
+export function storageBytes(name: string, bytes: number, bindingBytesMax: number): number {
+  const size = Math.max(ALIGNMENT_BYTES, Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
+  if (size <= bindingBytesMax) return size
+  throw new GpuError('limit', `Cannot allocate ${name}: need ${size} bytes, one binding holds ${bindingBytesMax}`)
 }
 
 /** A `vec4<f32>`: what the kernels load at a time, and a multiple of what copies demand. */

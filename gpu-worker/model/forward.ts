@@ -1,7 +1,9 @@
 /**
  * The Runner over a model on a GPU: one submit a step, one small upload, one readback of what was sampled.
  *
- * Knows nothing of policy, text or time. Owns its buffers and its device; `close` frees both.
+ * Over a range of the layers it is a stage of a pipeline: it takes in the residual stream where the range does not begin
+ * with the model, and gives it out where it does not end with it. Knows nothing of policy, text or time, nor of the
+ * stages before and behind it. Owns its buffers and its device; `close` frees both.
  */
 import { strict as assert } from 'node:assert'
 import type { Batch } from '../engine/batch.ts'
@@ -10,10 +12,11 @@ import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
 import type { Recipe } from '../gpu/recipe.ts'
+import type { Activation } from '../kernels/matrix.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
 import type { RowSet } from './model-recipe.ts'
-import type { Scratch } from './scratch.ts'
-import type { StepWriter } from './step-writer.ts'
+import { readbackBytes, type OutputScratch, type Scratch } from './scratch.ts'
+import type { StepWriter, WrittenStep } from './step-writer.ts'
 
 export interface ModelOnGpu {
   readonly gpu: Gpu
@@ -22,9 +25,21 @@ export interface ModelOnGpu {
   readonly scratch: Scratch
   readonly writer: StepWriter
   readonly layers: Recipe<RowSet>
+  /** Null in a stage that does not end with the model. */
+  readonly output: OutputRecipes | null
+  readonly expertsPerToken: number
+  /** Whether the residual stream comes from the stage before, in place of token ids. */
+  readonly takesHidden: boolean
+}
+
+export interface OutputRecipes {
   readonly logits: Recipe<RowSet>
   readonly sampler: Recipe<RowSet>
-  readonly expertsPerToken: number
+}
+
+export interface StageResult extends StepResult {
+  /** f32 [rows, hiddenSize]: the residual stream behind the last layer here; absent where the model ends here. */
+  readonly hidden?: Float32Array
 }
 
 export class ModelRunner implements Runner {
@@ -42,16 +57,18 @@ export class ModelRunner implements Runner {
     this.limits = limits
     this.fingerprint = fingerprint
     this.#staging = new Buffers(model.gpu, 'readback')
-    const { scratch } = model
-    const largest = Math.max(scratch.sampled.bytes, scratch.logits.slice.bytes, scratch.chosen[0]?.bytes ?? 0)
-    this.#readback = new Readback(model.gpu, this.#staging, largest)
+    this.#readback = new Readback(model.gpu, this.#staging, readbackBytes(model.scratch))
   }
 
-  async run(batch: Batch): Promise<StepResult> {
+  /**
+   * All stages of a model take the same batch, each with the `hidden` of the one before: f32 [rows, hiddenSize], and
+   * none for the first. Only the last samples and has logits; each has the experts of its own layers.
+   */
+  async run(batch: Batch, hidden?: Float32Array): Promise<StageResult> {
     assert(!this.#isRunning, 'A Runner runs one step at a time')
     this.#isRunning = true
     try {
-      return await this.#run(batch)
+      return await this.#run(batch, hidden)
     } finally {
       this.#isRunning = false
     }
@@ -64,19 +81,46 @@ export class ModelRunner implements Runner {
     return Promise.resolve()
   }
 
-  async #run(batch: Batch): Promise<StepResult> {
-    const { gpu, writer, scratch, layers, logits, sampler } = this.#model
+  async #run(batch: Batch, hidden: Float32Array | undefined): Promise<StageResult> {
+    const { gpu, writer, scratch, takesHidden, output } = this.#model
     gpu.check()
-    if (batch.sequences.length === 0) return { sampled: [] }
-    const { rows, sampledSequences } = writer.write(batch)
+    assert(takesHidden === (hidden !== undefined), `This stage takes ${takesHidden ? 'a' : 'no'} residual stream`)
+    if (batch.sequences.length === 0) return { sampled: [], ...(output === null ? { hidden: new Float32Array() } : {}) }
+    const step = writer.write(batch)
+    if (hidden !== undefined) writer.writeHidden(hidden, step.rows, scratch.x)
+    const result = output === null ? await this.#runLayers(batch, step) : await this.#runAll(batch, step, output)
+    return {
+      ...result,
+      ...(batch.capture?.experts === true ? { experts: await this.#captureExperts(step.rows) } : {}),
+    }
+  }
+
+  /** The step of a stage that ends before the model does. */
+  async #runLayers(batch: Batch, { rows }: WrittenStep): Promise<StageResult> {
+    const { gpu, scratch, layers } = this.#model
+    const encoder = gpu.device.createCommandEncoder({ label: 'step' })
+    const pass = encoder.beginComputePass({ label: 'step' })
+    this.dispatchCount = layers.encode(pass, { all: rows, picked: 0 })
+    pass.end()
+    const hidden = await this.#readRows(encoder, scratch.x, rows, 'a step')
+    return { sampled: batch.sequences.map(() => null), hidden }
+  }
+
+  async #runAll(batch: Batch, step: WrittenStep, recipes: OutputRecipes): Promise<StageResult> {
+    const { gpu, scratch, layers } = this.#model
+    const { rows, sampledSequences } = step
+    const output = outputOf(scratch)
     const counts = { all: rows, picked: sampledSequences.length }
     // With nothing to sample one word is read all the same: it tells that the step is done.
     const sampledBytes = 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount = layers.encode(pass, counts) + logits.encode(pass, counts) + sampler.encode(pass, counts)
+    this.dispatchCount = [layers, recipes.logits, recipes.sampler].reduce(
+      (sum, recipe) => sum + recipe.encode(pass, counts),
+      0,
+    )
     pass.end()
-    this.#readback.copy(encoder, scratch.sampled, sampledBytes)
+    this.#readback.copy(encoder, output.sampled, sampledBytes)
     gpu.device.queue.submit([encoder.finish()])
     const tokens = new Uint32Array((await this.#readback.read(sampledBytes, 'a step')).buffer)
     const sampled: (Sampled | null)[] = batch.sequences.map(() => null)
@@ -84,30 +128,23 @@ export class ModelRunner implements Runner {
       const tokenId = tokens[i] ?? NOT_FINITE
       sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId }
     })
-    return {
-      sampled,
-      ...(batch.capture?.logits === true ? { logits: await this.#captureLogits(rows) } : {}),
-      ...(batch.capture?.experts === true ? { experts: await this.#captureExperts(rows) } : {}),
-    }
+    if (batch.capture?.logits !== true) return { sampled }
+    return { sampled, logits: await this.#captureLogits(rows, recipes.logits, output.logits) }
   }
 
   /** Logits of all rows of the step just run, a few rows at a time: the residual stream is still there. */
-  async #captureLogits(rows: number): Promise<Float32Array> {
-    const { gpu, writer, scratch, logits } = this.#model
-    const { width, stride, slice } = scratch.logits
-    const all = new Float32Array(rows * width)
+  async #captureLogits(rows: number, recipe: Recipe<RowSet>, logits: Activation): Promise<Float32Array> {
+    const { gpu, writer } = this.#model
+    const all = new Float32Array(rows * logits.width)
     const pickedMax = this.limits.sequencesMax
     for (let start = 0; start < rows; start += pickedMax) {
       const count = Math.min(pickedMax, rows - start)
       writer.pick(Uint32Array.from({ length: count }, (_, i) => start + i))
       const encoder = gpu.device.createCommandEncoder({ label: 'logits' })
       const pass = encoder.beginComputePass({ label: 'logits' })
-      logits.encode(pass, { all: rows, picked: count })
+      recipe.encode(pass, { all: rows, picked: count })
       pass.end()
-      this.#readback.copy(encoder, slice, count * stride * 4)
-      gpu.device.queue.submit([encoder.finish()])
-      const values = new Float32Array((await this.#readback.read(count * stride * 4, 'logits')).buffer)
-      for (let i = 0; i < count; i++) all.set(values.subarray(i * stride, i * stride + width), (start + i) * width)
+      all.set(await this.#readRows(encoder, logits, count, 'logits'), start * logits.width)
     }
     return all
   }
@@ -124,4 +161,21 @@ export class ModelRunner implements Runner {
     }
     return all
   }
+
+  /** Submits what is encoded and brings back the first rows of an activation without their padding. */
+  async #readRows(encoder: GPUCommandEncoder, from: Activation, rows: number, what: string): Promise<Float32Array> {
+    const { slice, width, stride } = from
+    this.#readback.copy(encoder, slice, rows * stride * 4)
+    this.#model.gpu.device.queue.submit([encoder.finish()])
+    const padded = new Float32Array((await this.#readback.read(rows * stride * 4, what)).buffer)
+    if (stride === width) return padded
+    const values = new Float32Array(rows * width)
+    for (let row = 0; row < rows; row++) values.set(padded.subarray(row * stride, row * stride + width), row * width)
+    return values
+  }
+}
+
+function outputOf({ output }: Scratch): OutputScratch {
+  assert(output !== null, 'A stage with output recipes has their scratch')
+  return output
 }

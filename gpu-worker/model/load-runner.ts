@@ -10,18 +10,19 @@ import { Buffers } from '../gpu/buffers.ts'
 import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
 import { GpuError } from '../gpu/gpu-error.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
-import { buildRecipe } from '../gpu/recipe.ts'
+import { buildRecipe, type Recipe, type RowDispatch } from '../gpu/recipe.ts'
 import { blockBytes } from '../kernels/latent-pages.ts'
 import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
 import { BLOCK_TOKENS } from '../kernels/step-input.ts'
 import { kernelDigest } from '../kernels/wgsl.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import type { ModelConfig } from './config.ts'
-import { ModelRunner } from './forward.ts'
-import { layerDispatches, logitDispatches, samplerDispatches, type ModelParts } from './model-recipe.ts'
+import { ModelRunner, type OutputRecipes } from './forward.ts'
+import type { LayerRange } from './layout.ts'
+import { modelDispatches, type OutputDispatches, type RangeWeights, type RowSet } from './model-recipe.ts'
 import { pageFormat, type Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
-import { allocateScratch, attentionShape } from './scratch.ts'
+import { attentionShape, layOutScratch } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
 import { loadWeights, type LoadProgress } from './weights.ts'
 
@@ -34,6 +35,11 @@ export interface LoadOptions extends DeviceOptions {
   readonly checkpoint: string | Checkpoint
   /** 'exact' when absent. */
   readonly profile?: Profile
+  /**
+   * All when absent. A Runner of some layers is a stage: its `run` takes the residual stream unless it begins with the
+   * model, gives it unless it ends with the model, and the engine cannot use it.
+   */
+  readonly layers?: LayerRange
   readonly sequencesMax?: number
   /** Rows of one step; rounded up to a multiple of 4. */
   readonly rowsMax?: number
@@ -80,41 +86,43 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const { config } = checkpoint
   const profile = options.profile ?? 'exact'
   const format = pageFormat(profile)
+  const range = rangeOf(config, options.layers)
   const owner = (name: string): Buffers => new Buffers(gpu, name, options.bindingBytesMax)
   const [weightBuffers, kvBuffers, scratchBuffers] = [owner('weights'), owner('kv'), owner('scratch')]
-  const limits = limitsOf(config, kvBuffers.bindingBytesMax, options)
-  const weights = await loadWeights(gpu, checkpoint, weightBuffers, options.onProgress ?? (() => {}))
+  const limits = limitsOf(config, range, kvBuffers.bindingBytesMax, options)
+  const all = await loadWeights(gpu, checkpoint, weightBuffers, options.onProgress ?? (() => {}))
+  const weights: RangeWeights = {
+    embedding: range.start === 0 ? all.embedding : null,
+    layers: all.layers.slice(range.start, range.end),
+    output: range.end === config.layerCount ? all.output : null,
+  }
   const shape = attentionShape(config)
   const { blockCount, rowsMax, sequencesMax } = limits
-  const pages = weights.layers.map((_, layer) => {
-    const slice = kvBuffers.storage(`layer-${layer}`, blockCount * blockBytes(shape, format))
+  const pages = weights.layers.map((_, i) => {
+    const slice = kvBuffers.storage(`layer-${range.start + i}`, blockCount * blockBytes(shape, format))
     return { slice, shape, blockCount, format }
   })
   const pickedMax = Math.ceil(sequencesMax / ROWS_TOGETHER) * ROWS_TOGETHER
   const tableEntriesMax = sequencesMax * Math.min(blockCount, Math.ceil(limits.contextTokensMax / BLOCK_TOKENS))
-  const scratch = allocateScratch(config, scratchBuffers, { rowsMax, pickedMax, tableEntriesMax })
-  const parts: ModelParts = { config, weights, scratch, pages, rowsMax, pickedMax }
+  const scratch = layOutScratch(config, range, scratchBuffers, { rowsMax, pickedMax, tableEntriesMax })
+  const dispatches = modelDispatches({ config, range, weights, scratch, pages, rowsMax, pickedMax })
   const pipelines = new Pipelines(gpu)
-  const [layers, logits, sampler] = await Promise.all([
-    buildRecipe(gpu, pipelines, scratchBuffers, layerDispatches(parts)),
-    buildRecipe(gpu, pipelines, scratchBuffers, logitDispatches(parts)),
-    buildRecipe(gpu, pipelines, scratchBuffers, samplerDispatches(parts)),
-  ])
+  const recipe = (list: readonly RowDispatch<RowSet>[]): Promise<Recipe<RowSet>> =>
+    buildRecipe(gpu, pipelines, scratchBuffers, list)
+  const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   await gpu.idle('loading the model')
-  const writer = new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config)))
-  const { expertsPerToken } = config
   const model = {
     gpu,
     buffers: [weightBuffers, kvBuffers, scratchBuffers],
     scratch,
-    writer,
+    writer: new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config))),
     layers,
-    logits,
-    sampler,
-    expertsPerToken,
+    output,
+    expertsPerToken: config.expertsPerToken,
+    takesHidden: range.start > 0,
   }
   return {
-    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, gpu.adapter)),
+    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)),
     config,
     adapter: gpu.adapter,
     weightBytes: weightBuffers.bytes,
@@ -122,8 +130,26 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   }
 }
 
-function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOptions): RunnerLimits {
-  const { contextTokensMax, vocabSize, layerCount } = config
+function rangeOf({ layerCount }: ModelConfig, layers?: LayerRange): LayerRange {
+  if (layers === undefined) return { start: 0, end: layerCount }
+  const { start, end } = layers
+  const isRange = Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= layerCount
+  if (!isRange) throw new RangeError(`Cannot load layers ${start} … ${end - 1}: the model has 0 … ${layerCount - 1}`)
+  return layers
+}
+
+async function outputRecipes(
+  output: OutputDispatches | null,
+  recipe: (list: readonly RowDispatch<RowSet>[]) => Promise<Recipe<RowSet>>,
+): Promise<OutputRecipes | null> {
+  if (output === null) return null
+  const [logits, sampler] = await Promise.all([recipe(output.logits), recipe(output.sampler)])
+  return { logits, sampler }
+}
+
+function limitsOf(config: ModelConfig, range: LayerRange, bindingBytesMax: number, options: LoadOptions): RunnerLimits {
+  const { contextTokensMax, vocabSize } = config
+  const layerCount = range.end - range.start
   const sequencesMax = options.sequencesMax ?? DEFAULT_SEQUENCES_MAX
   const rowsMax = Math.ceil((options.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
   const bytesPerBlock = blockBytes(attentionShape(config), pageFormat(options.profile ?? 'exact'))
@@ -140,9 +166,9 @@ function limitsOf(config: ModelConfig, bindingBytesMax: number, options: LoadOpt
 }
 
 /** Equal fingerprints give equal bits: everything that can change one enters. */
-function fingerprintOf(modelDigest: string, profile: Profile, adapter: AdapterFacts): string {
+function fingerprintOf(modelDigest: string, profile: Profile, range: LayerRange, adapter: AdapterFacts): string {
   const dawn: unknown = createRequire(import.meta.url)('webgpu/package.json')
   const version = typeof dawn === 'object' && dawn !== null && 'version' in dawn ? String(dawn.version) : 'unknown'
-  const identity = [modelDigest, profile, kernelDigest(), adapter, version]
+  const identity = [modelDigest, profile, range.start, range.end, kernelDigest(), adapter, version]
   return `axle-${createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 16)}`
 }

@@ -1,57 +1,83 @@
 /**
- * The model as a list of dispatches, layer by layer, over weights and scratch that already lie on the GPU.
+ * A range of the model's layers as lists of dispatches, over weights and scratch that are laid out already.
  *
- * Builds the list once; knows nothing of batches.
+ * Builds the lists once; knows nothing of batches.
  */
 import type { Dispatch } from '../gpu/program.ts'
 import type { RowDispatch } from '../gpu/recipe.ts'
 import { embed } from '../kernels/embed.ts'
 import type { LatentPages } from '../kernels/latent-pages.ts'
+import type { Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
 import { residualNorm } from '../kernels/residual-norm.ts'
+import { residualSum } from '../kernels/residual-sum.ts'
 import { rmsNorm } from '../kernels/rms-norm.ts'
 import { attention, type AttentionRule } from '../layers/attention.ts'
 import { denseMlp } from '../layers/dense-mlp.ts'
 import { expertMlp, type ExpertMlpRule } from '../layers/expert-mlp.ts'
-import { outputLogits, outputTokens } from '../layers/output.ts'
+import { outputLogits, outputTokens, type OutputWeights } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
+import type { LayerRange } from './layout.ts'
 import { softmaxScale } from './rope.ts'
-import { attentionShape, type Scratch } from './scratch.ts'
-import type { LayerWeights, ModelWeights } from './weights.ts'
+import { attentionShape, firstExpertLayer, type Scratch } from './scratch.ts'
+import type { LayerWeights } from './weights.ts'
 
 /** All rows of a step, or the rows whose logits are wanted. */
 export type RowSet = 'all' | 'picked'
 
+/** Embedding and output are null where the range does not begin, or end, with the model. */
+export interface RangeWeights {
+  readonly embedding: Matrix | null
+  readonly layers: readonly LayerWeights[]
+  readonly output: OutputWeights | null
+}
+
 export interface ModelParts {
   readonly config: ModelConfig
-  readonly weights: ModelWeights
+  readonly range: LayerRange
+  readonly weights: RangeWeights
   readonly scratch: Scratch
-  /** One per layer. */
+  /** One per layer of the range. */
   readonly pages: readonly LatentPages[]
   readonly rowsMax: number
   readonly pickedMax: number
 }
 
-/** Embedding and all layers: leaves x and the last delta. */
-export function layerDispatches(parts: ModelParts): RowDispatch<RowSet>[] {
-  const { weights, scratch, rowsMax } = parts
-  const { x } = scratch
-  const embedding = embed({ rows: scratch.step.rows, table: weights.embedding, x }, rowsMax)
-  const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
-  return [...embedding, ...layers].map((dispatch) => ({ dispatch, rows: 'all' }))
+/** What a step runs: all of it over all rows, then the output over the picked ones. */
+export interface ModelDispatches {
+  /** Embedding and layers: leave x and the last delta; where the range ends before the model does, x takes it in. */
+  readonly layers: RowDispatch<RowSet>[]
+  /** Null where the range ends before the model does. */
+  readonly output: OutputDispatches | null
 }
 
-/** Logits of the picked rows; leaves x as it is. */
-export function logitDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): RowDispatch<RowSet>[] {
-  const { step, x, delta, picked, logits } = scratch
+export interface OutputDispatches {
+  /** Logits of the picked rows; leaves x as it is. */
+  readonly logits: RowDispatch<RowSet>[]
+  readonly sampler: RowDispatch<RowSet>[]
+}
+
+export function modelDispatches(parts: ModelParts): ModelDispatches {
+  const { weights, scratch, rowsMax } = parts
+  const { x, delta } = scratch
+  const embedding =
+    weights.embedding === null ? [] : embed({ rows: scratch.step.rows, table: weights.embedding, x }, rowsMax)
+  const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
+  const output = outputDispatches(parts)
+  const end = output === null ? [residualSum(x, delta, rowsMax)] : []
+  return { layers: [...embedding, ...layers, ...end].map((dispatch) => ({ dispatch, rows: 'all' })), output }
+}
+
+function outputDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): OutputDispatches | null {
+  const { step, x, delta, output } = scratch
+  if (weights.output === null || output === null) return null
+  const { picked, logits, sampled } = output
   const rule = { eps: config.rmsNormEps, rowsMax, pickedMax }
   const dispatches = outputLogits({ step, weights: weights.output, x, delta, picked, logits }, rule)
-  return dispatches.map((dispatch) => ({ dispatch, rows: 'picked' }))
-}
-
-export function samplerDispatches({ scratch, pickedMax }: ModelParts): RowDispatch<RowSet>[] {
-  const dispatch = outputTokens(scratch.step, scratch.logits, scratch.sampled, pickedMax)
-  return [{ dispatch, rows: 'picked' }]
+  return {
+    logits: dispatches.map((dispatch) => ({ dispatch, rows: 'picked' })),
+    sampler: [{ dispatch: outputTokens(step, logits, sampled, pickedMax), rows: 'picked' }],
+  }
 }
 
 function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
@@ -74,20 +100,21 @@ function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Di
   ]
 }
 
-/** Adds the last delta to the residual stream, except before the first layer, and norms it. */
+/** Adds the last delta to the residual stream, except before the range's first layer, and norms it. */
 function norm({ config, scratch, rowsMax }: ModelParts, weight: NormWeight, isFirst: boolean): Dispatch {
   const { x, delta, normed } = scratch
   if (isFirst) return rmsNorm({ activation: x, offset: 0, width: x.width }, weight, normed, config.rmsNormEps, rowsMax)
   return residualNorm({ x, delta, weight, y: normed }, config.rmsNormEps, rowsMax)
 }
 
-function mlpDispatches({ config, scratch, rowsMax }: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
+function mlpDispatches(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
+  const { config, range, scratch, rowsMax } = parts
   const { normed, delta } = scratch
   if (layer.kind === 'dense') {
     if (scratch.dense === null) throw new RangeError('No scratch for dense layers')
     return denseMlp({ weights: layer.mlp, scratch: scratch.dense, normed, delta }, rowsMax)
   }
-  const chosen = scratch.chosen[index - config.denseLayerCount]
+  const chosen = scratch.chosen[range.start + index - firstExpertLayer(config, range)]
   if (scratch.experts === null || chosen === undefined) throw new RangeError('No scratch for expert layers')
   const rule: ExpertMlpRule = {
     routing: {
@@ -101,6 +128,6 @@ function mlpDispatches({ config, scratch, rowsMax }: ModelParts, layer: LayerWei
     eps: config.rmsNormEps,
     rowsMax,
   }
-  const routes = { chosen, weights: scratch.routeWeights }
+  const routes = { chosen, weights: scratch.experts.routeWeights }
   return expertMlp({ weights: layer.mlp, scratch: scratch.experts, routes, normed, delta }, rule)
 }

@@ -1,9 +1,9 @@
 /**
- * The activations of a step: allocated once for the largest step, shared by all layers.
+ * The activations of a step: laid out once for the largest step, shared by all layers of the range.
  *
  * Their contents mean nothing between steps, and rows past the step's last hold leftovers that nobody reads.
  */
-import type { Buffers, Slice } from '../gpu/buffers.ts'
+import type { Slice, Storage } from '../gpu/buffers.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
@@ -12,6 +12,7 @@ import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
 import type { ExpertMlpScratch } from '../layers/expert-mlp.ts'
 import type { ModelConfig } from './config.ts'
+import type { LayerRange } from './layout.ts'
 
 export interface Scratch {
   readonly step: StepInput
@@ -21,13 +22,17 @@ export interface Scratch {
   /** What the layer under way adds to x. */
   readonly delta: Activation
   readonly attention: AttentionScratch
-  /** Null in a model without such layers. */
+  /** Null in a range without such layers. */
   readonly dense: DenseMlpScratch | null
-  readonly experts: ExpertMlpScratch | null
+  /** `routeWeights`: f32 [rows, top] */
+  readonly experts: (ExpertMlpScratch & { readonly routeWeights: Slice }) | null
   /** u32 [rows, top] of each expert layer: kept until the step ends, for whoever asks. */
   readonly chosen: readonly Slice[]
-  /** f32 [rows, top] */
-  readonly routeWeights: Slice
+  /** Null in a range that ends before the model does. */
+  readonly output: OutputScratch | null
+}
+
+export interface OutputScratch {
   readonly picked: Activation
   readonly logits: Activation
   readonly sampled: Slice
@@ -41,51 +46,47 @@ export interface ScratchSize {
   readonly tableEntriesMax: number
 }
 
-export function allocateScratch(config: ModelConfig, buffers: Buffers, size: ScratchSize): Scratch {
+export function layOutScratch(config: ModelConfig, range: LayerRange, memory: Storage, size: ScratchSize): Scratch {
   const { rowsMax, pickedMax, tableEntriesMax } = size
   const activation = (name: string, width: number, rows = rowsMax): Activation => {
     const stride = paddedColumns(width)
-    return { slice: buffers.storage(name, rows * stride * 4), width, stride }
+    return { slice: memory.storage(name, rows * stride * 4), width, stride }
   }
-  const { hiddenSize, expertsPerToken } = config
-  const sharedWidth = config.moeIntermediateSize * config.sharedExpertCount
-  const hasDense = config.denseLayerCount > 0
-  const expertLayerCount = config.layerCount - config.denseLayerCount
-  const pairs = rowsMax * expertsPerToken
+  const { hiddenSize } = config
+  const isLast = range.end === config.layerCount
   return {
     step: {
-      rows: buffers.storage('rows', rowsMax * ROW_RECORD_BYTES),
-      rope: buffers.storage('rope', rowsMax * config.qkRopeHeadDim * 4),
-      tables: buffers.storage('tables', tableEntriesMax * 4),
-      picked: buffers.storage('picked', pickedMax * 4),
-      samplers: buffers.storage('samplers', pickedMax * SAMPLER_RECORD_BYTES),
+      rows: memory.storage('rows', rowsMax * ROW_RECORD_BYTES),
+      rope: memory.storage('rope', rowsMax * config.qkRopeHeadDim * 4),
+      tables: memory.storage('tables', tableEntriesMax * 4),
+      picked: memory.storage('picked', pickedMax * 4),
+      samplers: memory.storage('samplers', pickedMax * SAMPLER_RECORD_BYTES),
     },
     x: activation('x', hiddenSize),
     normed: activation('normed', hiddenSize),
     delta: activation('delta', hiddenSize),
-    attention: attentionScratch(config, buffers, activation, rowsMax),
-    dense: hasDense
+    attention: attentionScratch(config, memory, activation, rowsMax),
+    dense: range.start < config.denseLayerCount ? denseScratch(config, activation) : null,
+    ...expertScratch(config, range, memory, activation, rowsMax),
+    output: isLast
       ? {
-          gateUp: activation('dense-gate-up', 2 * config.intermediateSize),
-          hidden: activation('dense-hidden', config.intermediateSize),
+          picked: activation('picked-rows', hiddenSize, pickedMax),
+          logits: activation('logits', config.vocabSize, pickedMax),
+          sampled: memory.storage('sampled', pickedMax * 4),
         }
       : null,
-    experts:
-      expertLayerCount > 0
-        ? {
-            routerAndShared: activation('router-and-shared', config.routedExpertCount + 2 * sharedWidth),
-            sharedHidden: activation('shared-hidden', sharedWidth),
-            sharedOut: activation('shared-out', hiddenSize),
-            pairHidden: activation('pair-hidden', config.moeIntermediateSize, pairs),
-            pairOut: activation('pair-out', hiddenSize, pairs),
-          }
-        : null,
-    chosen: Array.from({ length: expertLayerCount }, (_, i) => buffers.storage(`chosen-${i}`, pairs * 4)),
-    routeWeights: buffers.storage('route-weights', pairs * 4),
-    picked: activation('picked-rows', hiddenSize, pickedMax),
-    logits: activation('logits', config.vocabSize, pickedMax),
-    sampled: buffers.storage('sampled', pickedMax * 4),
   }
+}
+
+/** The most that one readback of a step brings: sampled tokens, logits, experts, or the residual stream. */
+export function readbackBytes({ output, x, chosen }: Scratch): number {
+  const own = output === null ? x.slice.bytes : Math.max(output.sampled.bytes, output.logits.slice.bytes)
+  return Math.max(own, chosen[0]?.bytes ?? 0)
+}
+
+/** The first layer of the range that has experts; `range.end` when none has. */
+export function firstExpertLayer({ denseLayerCount }: ModelConfig, { start, end }: LayerRange): number {
+  return Math.min(end, Math.max(start, denseLayerCount))
 }
 
 export function attentionShape(config: ModelConfig): AttentionShape {
@@ -98,12 +99,9 @@ export function attentionShape(config: ModelConfig): AttentionShape {
   }
 }
 
-function attentionScratch(
-  config: ModelConfig,
-  buffers: Buffers,
-  activation: (name: string, width: number) => Activation,
-  rowsMax: number,
-): AttentionScratch {
+type LayOut = (name: string, width: number, rows?: number) => Activation
+
+function attentionScratch(config: ModelConfig, memory: Storage, activation: LayOut, rowsMax: number): AttentionScratch {
   const shape = attentionShape(config)
   const queryWidth = shape.headCount * (shape.nope + shape.rope)
   const { qLoraRank } = config
@@ -111,8 +109,40 @@ function attentionScratch(
     projected: activation('projected', (qLoraRank ?? queryWidth) + shape.latent + shape.rope),
     lowRankQuery:
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
-    queries: buffers.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
-    mixed: buffers.storage('mixed', rowsMax * shape.headCount * entryLayout(shape).ropeStart * 4),
+    queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
+    mixed: memory.storage('mixed', rowsMax * shape.headCount * entryLayout(shape).ropeStart * 4),
     values: activation('values', shape.headCount * shape.value),
+  }
+}
+
+function denseScratch({ intermediateSize }: ModelConfig, activation: LayOut): DenseMlpScratch {
+  return {
+    gateUp: activation('dense-gate-up', 2 * intermediateSize),
+    hidden: activation('dense-hidden', intermediateSize),
+  }
+}
+
+function expertScratch(
+  config: ModelConfig,
+  range: LayerRange,
+  memory: Storage,
+  activation: LayOut,
+  rowsMax: number,
+): Pick<Scratch, 'experts' | 'chosen'> {
+  const layerCount = range.end - firstExpertLayer(config, range)
+  if (layerCount === 0) return { experts: null, chosen: [] }
+  const { hiddenSize, moeIntermediateSize, routedExpertCount, expertsPerToken } = config
+  const sharedWidth = moeIntermediateSize * config.sharedExpertCount
+  const pairs = rowsMax * expertsPerToken
+  return {
+    experts: {
+      routerAndShared: activation('router-and-shared', routedExpertCount + 2 * sharedWidth),
+      sharedHidden: activation('shared-hidden', sharedWidth),
+      sharedOut: activation('shared-out', hiddenSize),
+      pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
+      pairOut: activation('pair-out', hiddenSize, pairs),
+      routeWeights: memory.storage('route-weights', pairs * 4),
+    },
+    chosen: Array.from({ length: layerCount }, (_, i) => memory.storage(`chosen-${i}`, pairs * 4)),
   }
 }

@@ -8,6 +8,7 @@ import type { Slice } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { rowCount, type Batch, type SamplerRow, type SequenceRows } from '../engine/batch.ts'
 import type { RunnerLimits } from '../engine/runner.ts'
+import type { Activation } from '../kernels/matrix.ts'
 import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { RopeTable } from './rope.ts'
 
@@ -72,6 +73,14 @@ export class StepWriter {
   /** Rows whose logits the next output pass computes. */
   pick(rows: Uint32Array<ArrayBuffer>): void {
     this.#send(this.#input.picked, rows)
+  }
+
+  /** The residual stream of the stage before, f32 [rows, width], into the rows of `x`. */
+  writeHidden(hidden: Float32Array, rows: number, { slice, width, stride }: Activation): void {
+    assert(hidden.length === rows * width, `The residual stream has ${rows} × ${width} values, got ${hidden.length}`)
+    const padded = new Float32Array(rows * stride)
+    for (let row = 0; row < rows; row++) padded.set(hidden.subarray(row * width, (row + 1) * width), row * stride)
+    this.#send(slice, padded)
   }
 
   #packSampler(index: number, sampler: SamplerRow): void {
