@@ -84,16 +84,28 @@ export async function readRange(
   end: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(end - start)
+  await readInto(name, handle, start, bytes)
+  return bytes
+}
+
+/** Fills `target` with the bytes of an open file from `start` on. */
+export async function readInto(
+  name: string,
+  handle: FileHandle,
+  start: number,
+  target: Uint8Array<ArrayBuffer>,
+): Promise<void> {
   let filled = 0
-  while (filled < bytes.length) {
-    const length = Math.min(bytes.length - filled, READ_BYTES_MAX)
-    const { bytesRead } = await handle.read(bytes, filled, length, start + filled).catch((error: unknown) => {
+  while (filled < target.length) {
+    const length = Math.min(target.length - filled, READ_BYTES_MAX)
+    const { bytesRead } = await handle.read(target, filled, length, start + filled).catch((error: unknown) => {
       throw asCheckpointError(name, error)
     })
-    if (bytesRead === 0) throw new CheckpointError(name, `the file ended at byte ${start + filled}, expected ${end}`)
+    if (bytesRead === 0) {
+      throw new CheckpointError(name, `the file ended at byte ${start + filled}, expected ${start + target.length}`)
+    }
     filled += bytesRead
   }
-  return bytes
 }
 
 /** What the file system says of a file, under the file's name; anything else as it is. */
