@@ -20,6 +20,8 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>
   /** Bytes [byteStart, byteEnd) of one tensor as stored, in a buffer of their own (offset 0). */
   read(name: string, byteStart?: number, byteEnd?: number): Promise<Uint8Array<ArrayBuffer>>
+  /** Fills `target` with a tensor's bytes from `byteStart` on: for a reader of gigabytes that keeps its buffers. */
+  readInto(name: string, byteStart: number, target: Uint8Array<ArrayBuffer>): Promise<void>
   close(): Promise<void>
 }
 
@@ -46,12 +48,14 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
     for (const name of names) shards.set(name, await readSafetensorsInside(dir, name))
     const homes = weightMap ? checkedHomes(weightMap, shards) : singleHomes(shards)
     const tensors = new Map([...homes].map(([name, home]) => [name, infoOf(home, name)]))
-    const read: Checkpoint['read'] = (name, byteStart, byteEnd) => {
+    const homeOf = (name: string): SafetensorsFile => {
       const home = homes.get(name)
       if (!home) throw new CheckpointError(dir, `there is no tensor ${quote(name)}`)
-      return home.read(name, byteStart, byteEnd)
+      return home
     }
-    return { dir, config, digest: await digestOf(configBytes, tensors, read), tensors, read, close }
+    const read: Checkpoint['read'] = (name, byteStart, byteEnd) => homeOf(name).read(name, byteStart, byteEnd)
+    const readInto: Checkpoint['readInto'] = (name, byteStart, target) => homeOf(name).readInto(name, byteStart, target)
+    return { dir, config, digest: await digestOf(configBytes, tensors, read), tensors, read, readInto, close }
   } catch (error) {
     await close()
     throw error

@@ -10,7 +10,7 @@
 import { open } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { CheckpointError, quote } from './checkpoint-error.ts'
-import { openInside, readRange, type OpenFile } from './checkpoint-folder.ts'
+import { openInside, readInto, readRange, type OpenFile } from './checkpoint-folder.ts'
 import { parseStrictJson } from './strict-json.ts'
 
 /** Bytes of one element of each type we can hold, by the format's own spelling. */
@@ -63,6 +63,8 @@ export interface SafetensorsFile {
   readonly metadata: ReadonlyMap<string, string>
   /** Bytes [byteStart, byteEnd) of one tensor as stored, in a buffer of their own; the whole tensor by default. */
   read(name: string, byteStart?: number, byteEnd?: number): Promise<Uint8Array<ArrayBuffer>>
+  /** Fills `target` with the tensor's bytes from `byteStart` on: for a reader of gigabytes that keeps its buffers. */
+  readInto(name: string, byteStart: number, target: Uint8Array<ArrayBuffer>): Promise<void>
   /** Waits for reads under way. */
   close(): Promise<void>
 }
@@ -107,18 +109,27 @@ async function readHeader(name: string, file: OpenFile): Promise<SafetensorsFile
   }
   const header = await readRange(name, handle, 8, dataStart)
   const { placed, metadata } = parseHeader(name, header, byteLength - dataStart)
+  /** Where bytes [byteStart, byteEnd) of a tensor lie in the file. */
+  const placeOf = (tensor: string, byteStart: number, byteEnd?: number): { start: number; end: number } => {
+    const found = placed.get(tensor)
+    if (!found) throw new CheckpointError(name, `there is no tensor ${quote(tensor)}`)
+    const end = byteEnd ?? found.info.byteLength
+    if (!(Number.isSafeInteger(byteStart) && 0 <= byteStart && byteStart <= end && end <= found.info.byteLength)) {
+      const { byteLength: length } = found.info
+      throw new RangeError(`Cannot read bytes ${byteStart} … ${end} of ${quote(tensor)}: it has ${length}`)
+    }
+    return { start: dataStart + found.begin + byteStart, end: dataStart + found.begin + end }
+  }
   return {
     tensors: new Map([...placed].map(([tensor, { info }]) => [tensor, info])),
     metadata,
     read: (tensor, byteStart = 0, byteEnd) => {
-      const found = placed.get(tensor)
-      if (!found) throw new CheckpointError(name, `there is no tensor ${quote(tensor)}`)
-      const end = byteEnd ?? found.info.byteLength
-      if (!(Number.isSafeInteger(byteStart) && 0 <= byteStart && byteStart <= end && end <= found.info.byteLength)) {
-        const { byteLength: length } = found.info
-        throw new RangeError(`Cannot read bytes ${byteStart} … ${end} of ${quote(tensor)}: it has ${length}`)
-      }
-      return readRange(name, handle, dataStart + found.begin + byteStart, dataStart + found.begin + end)
+      const { start, end } = placeOf(tensor, byteStart, byteEnd)
+      return readRange(name, handle, start, end)
+    },
+    readInto: (tensor, byteStart, target) => {
+      const { start } = placeOf(tensor, byteStart, byteStart + target.length)
+      return readInto(name, handle, start, target)
     },
     close: () => handle.close(),
   }
