@@ -1,0 +1,22 @@
+/**
+ * Stored floats as f32: exact, since every f16 and bf16 is one.
+ */
+import type { PlainFormat } from '../kernels/matrix.ts'
+
+/** `bytes` starts a buffer of its own, or lies at a multiple of 4. */
+export function widened(bytes: Uint8Array<ArrayBuffer>, format: PlainFormat): Float32Array<ArrayBuffer> {
+  if (format === 'f32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2)
+  if (format === 'f16') return Float32Array.from(halves, widenedF16)
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer)
+}
+
+/** IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. */
+function widenedF16(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1
+  const exponent = (half >> 10) & 0x1f
+  const fraction = half & 0x3ff
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}
