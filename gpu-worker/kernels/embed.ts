@@ -31,7 +31,7 @@ export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispa
     return {
       program: {
         name: 'embed',
-        source: wgsl('embed', ...weightIncludes(window.format)),
+        source: wgsl('embed', ...weightIncludes(table.columnCount, window.format)),
         access: ['read', 'read', 'write'],
         constants,
       },

@@ -9,6 +9,10 @@
 struct Params {
   WIDTH: u32,
   W_VECTORS: u32,
+  W_SCALES: u32,
+  W_ZEROS: u32,
+  W_GROUP: u32,
+  W_LAST_GROUP: u32,
   ROW_START: u32,
   ROWS_IN_WINDOW: u32,
   X_STRIDE: u32,

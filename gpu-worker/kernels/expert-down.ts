@@ -29,7 +29,7 @@ export function expertDown({ chosen, h, experts, y }: ExpertDownOperands, top: n
     return {
       program: {
         name: 'expert-down',
-        source: wgsl('expert-down', ...weightIncludes(format)),
+        source: wgsl('expert-down', ...weightIncludes(experts.width, format)),
         access: ['read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.width,

@@ -15,6 +15,10 @@ struct Params {
   BANK: u32,
   H_VECTORS: u32,
   W_VECTORS: u32,
+  W_SCALES: u32,
+  W_ZEROS: u32,
+  W_GROUP: u32,
+  W_LAST_GROUP: u32,
   Y_STRIDE: u32,
 }
 

@@ -32,7 +32,7 @@ export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMa
     return {
       program: {
         name: 'expert-gate-up',
-        source: wgsl('expert-gate-up', ...weightIncludes(format), 'exp'),
+        source: wgsl('expert-gate-up', ...weightIncludes(experts.hiddenSize, format), 'exp'),
         access: ['read', 'read', 'read', 'read', 'read', 'write'],
         constants: {
           K: experts.hiddenSize,

@@ -18,7 +18,7 @@ export function matmulRows(operands: MatmulOperands, rowsMax: number, rowsFrom: 
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul-rows',
-      source: wgsl('matmul-rows', ...weightIncludes(window.format)),
+      source: wgsl('matmul-rows', ...weightIncludes(operands.matrix.columnCount, window.format)),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },

@@ -25,7 +25,7 @@ export function matmulSingle(operands: MatmulOperands, rowsMax: number, rowsBelo
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul',
-      source: wgsl('matmul', ...weightIncludes(window.format)),
+      source: wgsl('matmul', ...weightIncludes(operands.matrix.columnCount, window.format)),
       access: ['read', 'read', 'write'],
       constants: matmulConstants(operands, window),
     },

@@ -49,7 +49,7 @@ export function formatName(format: WeightFormat): string {
 export const VALUES_PER_UNIT = 8
 
 /** Every part of a row starts at a vec4<u32>, the unit of the shaders' addresses. */
-const VECTOR_BYTES = 16
+export const VECTOR_BYTES = 16
 
 /** Rows [rowStart, rowStart + rowCount) of a matrix in one binding. */
 export interface MatrixWindow {

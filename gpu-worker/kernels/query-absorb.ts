@@ -35,7 +35,7 @@ export function queryAbsorb(
     return {
       program: {
         name: 'query-absorb',
-        source: wgsl('query-absorb', ...weightIncludes(window.format), 'rope'),
+        source: wgsl('query-absorb', ...weightIncludes(shape.latent, window.format), 'rope'),
         access: ['read', 'read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,

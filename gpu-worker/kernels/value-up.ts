@@ -27,7 +27,7 @@ export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShap
     return {
       program: {
         name: 'value-up',
-        source: wgsl('value-up', ...weightIncludes(window.format)),
+        source: wgsl('value-up', ...weightIncludes(shape.latent, window.format)),
         access: ['read', 'read', 'write'],
         constants: {
           NOPE: shape.nope,

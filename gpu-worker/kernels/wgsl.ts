@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
+import type { PlainFormat, QuantizedFormat } from './matrix.ts'
 
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
@@ -16,9 +17,10 @@ export type Include =
   | 'quads'
   | 'rope'
   | 'row-sum'
-  | 'weights-f32'
-  | 'weights-bf16'
-  | 'weights-f16'
+  | `weights-${PlainFormat | QuantizedFormat['kind']}`
+  | `scales-${PlainFormat}`
+  | `zeros-${'middle' | 'stored'}`
+  | `groups-${'units' | 'values'}`
 
 /** The complete WGSL text of `name`.wgsl after its includes: one string for all who ask, since hundreds do. */
 export function wgsl(name: string, ...includes: readonly Include[]): string {

@@ -2,8 +2,8 @@
 //
 //   dot(w, x) = Σ over chunks of 256, ascending, of (fma chain over the chunk's K, ascending, from 0)
 //
-// Needs a weights-*.wgsl and quads.wgsl before it. A weight row and an activation row are padded to units of 8 values; padding of
-// weights is zero, padding of activations may hold anything and is masked here.
+// Needs the includes of a weight format and quads.wgsl. A weight row and an activation row are padded to units of 8 values; padding of
+// weights is finite, padding of activations may hold anything and is masked here.
 // Rounds: once per fma, once per chunk sum. The number of columns computed side by side never enters.
 
 const UNITS_PER_CHUNK = 32u;
@@ -77,11 +77,6 @@ fn weight_rows(n: u32, rows: u32, vectors: u32) -> vec4<u32> {
 fn activation(x: ptr<storage, array<vec4<f32>>, read>, base: u32, quad: u32, length: u32) -> vec4<f32> {
   let at = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
   return select(vec4<f32>(0.0), x[base + quad], at < vec4<u32>(length));
-}
-
-fn weight_unit(w: ptr<storage, array<vec4<u32>>, read>, base: u32, unit: u32) -> Unit {
-  let at = base + unit * VECTORS_PER_UNIT;
-  return decode_unit(w[at], w[at + VECTORS_PER_UNIT - 1u]);
 }
 
 // The value at `index` of a weight row that starts at vec4<u32> `base`.

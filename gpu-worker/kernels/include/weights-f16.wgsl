@@ -1,14 +1,13 @@
 // Weights stored as f16: eight consecutive values are one vec4<u32>, the lower half first. Exact: a conversion upwards.
-const VECTORS_PER_UNIT = 1u;
-
 struct Unit {
   lo: vec4<f32>,
   hi: vec4<f32>,
 }
 
-fn decode_unit(first: vec4<u32>, last: vec4<u32>) -> Unit {
+fn weight_unit(w: ptr<storage, array<vec4<u32>>, read>, base: u32, unit: u32) -> Unit {
+  let packed = w[base + unit];
   return Unit(
-    vec4<f32>(unpack2x16float(first.x), unpack2x16float(first.y)),
-    vec4<f32>(unpack2x16float(first.z), unpack2x16float(first.w)),
+    vec4<f32>(unpack2x16float(packed.x), unpack2x16float(packed.y)),
+    vec4<f32>(unpack2x16float(packed.z), unpack2x16float(packed.w)),
   );
 }

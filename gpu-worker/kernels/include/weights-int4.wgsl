@@ -1,0 +1,15 @@
+// Weights of four bits in offset binary: eight consecutive values are one u32, the lowest nibble first. Exact.
+const MIDDLE = 8.0;
+
+struct Unit {
+  lo: vec4<f32>,
+  hi: vec4<f32>,
+}
+
+// Eight values before zero point and scale; `base` in vec4<u32>.
+fn unit_values(w: ptr<storage, array<vec4<u32>>, read>, base: u32, unit: u32) -> Unit {
+  let nibbles = vec4<u32>(w[base + unit / 4u][unit % 4u]);
+  let lo = (nibbles >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+  let hi = (nibbles >> vec4<u32>(16u, 20u, 24u, 28u)) & vec4<u32>(15u);
+  return Unit(vec4<f32>(lo), vec4<f32>(hi));
+}
