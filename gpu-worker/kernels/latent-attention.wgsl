@@ -4,7 +4,7 @@
 //
 //   rows     vec4<u32> [rows] (token, position, first table entry, 0), read
 //   tables   u32 [entries], read: KV block of each 32 tokens of a sequence
-//   pages    f32 or bf16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), read: only positions 0 … position
+//   pages    f32 or f16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), read: only positions 0 … position
 //   queries  f32 [rows, HEADS, ENTRY] as vec4, read
 //   out      f32 [rows, HEADS, LATENT padded to 4] as vec4, write
 //

@@ -1,5 +1,5 @@
 /**
- * The paged latent cache of one layer as the kernels see it: [blocks, 32 tokens, entry] in f32 or bf16.
+ * The paged latent cache of one layer as the kernels see it: [blocks, 32 tokens, entry] in f32 or f16.
  *
  *     entry:  | latent, normed | zeros to a multiple of 4 | rope key, turned | zeros to a multiple of 4 |
  *
@@ -14,7 +14,7 @@ export interface LatentShape {
 }
 
 /** How the cache holds values: as computed, or rounded once when written. */
-export type PageFormat = 'f32' | 'bf16'
+export type PageFormat = 'f32' | 'f16'
 
 export interface LatentPages {
   readonly slice: Slice

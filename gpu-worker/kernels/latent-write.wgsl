@@ -8,7 +8,7 @@
 //   rope    vec2<f32> [rows, ROPE / 2] (cos, sin), read
 //   kv      f32 [rows, KV_STRIDE], read: latent from LATENT_OFFSET, rope part right after it
 //   weight  one row [LATENT] as stored, read
-//   pages   f32 or bf16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), write: this row's entry alone, in whole quads
+//   pages   f32 or f16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), write: this row's entry alone, in whole quads
 //
 // RoPE turns each pair (a, b) to (a·cos − b·sin, b·cos + a·sin); INTERLEAVED pairs are neighbours, others half a part
 // apart. One workgroup: one row, a lane a quad. Grid: x = rows. Rounds: as rms-norm.wgsl; the turn: one product, one

@@ -13,7 +13,7 @@ export type Include =
   | 'exp'
   | 'log'
   | 'pages-f32'
-  | 'pages-bf16'
+  | 'pages-f16'
   | 'quads'
   | 'rope'
   | 'row-sum'

@@ -40,10 +40,10 @@ function pool(keys: number, blocks: readonly number[], shape: LatentShape, forma
 
 const shapes = [
   { headCount: 2, nope: 0, rope: 16, latent: 32, value: 0, format: 'f32' },
-  { headCount: 2, nope: 0, rope: 16, latent: 32, value: 0, format: 'bf16' },
+  { headCount: 2, nope: 0, rope: 16, latent: 32, value: 0, format: 'f16' },
   { headCount: 1, nope: 0, rope: 64, latent: 512, value: 0, format: 'f32' },
-  { headCount: 1, nope: 0, rope: 64, latent: 512, value: 0, format: 'bf16' },
-  { headCount: 3, nope: 0, rope: 6, latent: 33, value: 0, format: 'bf16' },
+  { headCount: 1, nope: 0, rope: 64, latent: 512, value: 0, format: 'f16' },
+  { headCount: 3, nope: 0, rope: 6, latent: 33, value: 0, format: 'f16' },
 ] as const
 
 describe.each(shapes)('latent $latent, rope $rope, pages in $format', ({ format, ...shape }) => {
@@ -79,7 +79,7 @@ describe.each(shapes)('latent $latent, rope $rope, pages in $format', ({ format,
   })
 })
 
-it.each(['f32', 'bf16'] as const)(
+it.each(['f32', 'f16'] as const)(
   'a row gives the same bits alone and beside others, whatever its blocks (%s)',
   async (format) => {
     const shape = { headCount: 2, nope: 0, rope: 8, latent: 40, value: 0 }

@@ -1,6 +1,6 @@
 /** latent-write: a row's entry is right, lies where its block table says, and nothing else is touched. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { entryLayout } from '../../gpu-worker/kernels/latent-pages.ts'
+import { entryLayout, type LatentShape, type PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
 import { latentWriteReference } from '../../gpu-worker/kernels/latent-write.ref.ts'
 import { latentWrite } from '../../gpu-worker/kernels/latent-write.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
@@ -86,70 +86,53 @@ describe.each(shapes)('latent $latent, rope $rope', (shape) => {
   })
 })
 
-/** Values whose rounding to bf16 is a question: ties both ways, halves of the largest, and what must stay itself. */
-const hardWords = [
-  0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0xbf808000, 0xbf818000, 0x7f7fffff, 0xff7f8000, 0x7f7f7fff,
-  0x7f800000, 0xff800000, 0x7f800001, 0x7fc00000, 0xffffffff, 0x7fffffff, 0x80000000, 0x00000000, 0x00800000,
-  0x80ffffff, 0x3f7fffff,
+/** Values whose rounding to f16 is a question: ties both ways, edges of each range, and what must stay itself. */
+// oxfmt-ignore
+const hardSizes = [
+  1 + 2 ** -11, 1 + 3 * 2 ** -11, 1 + 2 ** -11 + 2 ** -23, 1 + 2 ** -11 - 2 ** -23, 2 - 2 ** -11, 0.1, 1 / 3,
+  65_504, 65_519.99, 65_520, 65_536, 3.4e38, Infinity, NaN, 0,
+  2 ** -14, 2 ** -14 - 2 ** -25, 2 ** -14 - 2 ** -26, 3 * 2 ** -25, 5 * 2 ** -25, 1.1 * 2 ** -15,
+  2 ** -24, 2 ** -25, 2 ** -25 + 2 ** -40, 2 ** -30, 2 ** -126,
 ]
+const hardValues = hardSizes.flatMap((size) => [Math.fround(size), -Math.fround(size)])
 
-it('pages in bf16 hold what pages in f32 hold, rounded to nearest even', async () => {
+it('pages in f16 hold what pages in f32 hold, rounded to nearest', async () => {
   for (const [latent, rope] of [
     [32, 16],
     [33, 6],
     [512, 64],
     [1, 2],
   ] as const) {
-    const [words, halves] = await written(seeded(3 * (latent + rope), 4), { latent, rope })
-    expect(halves).toEqual(words.map(nearestBf16))
+    const [values, halves] = await written(seeded(3 * (latent + rope), 4), { latent, rope })
+    expect(halves).toEqual(new Float16Array(values))
   }
 })
 
-it('ties go to even, infinities and zeros keep their sign, NaN stays NaN', async () => {
+it('f16 ties go to even, what is too large is infinite, zeros keep their sign, NaN stays NaN', async () => {
   // Each value stands first in its pair and is turned by nothing; the second of each is 1.
-  const rope = 2 * hardWords.length
-  const own = new Uint32Array(hardWords.flatMap((word) => [word, 0x3f800000]))
-  const rows = Float32Array.from({ length: 3 }, () => 1)
-  const kv = new Float32Array(3 * (1 + rope))
-  rows.forEach((value, row) => kv.set([value, ...new Float32Array(own.buffer)], row * (1 + rope)))
-  const [, halves] = await written(kv, { latent: 1, rope })
-  const got = hardWords.map((_, i) => halves[4 + 2 * i] ?? 0)
-  expect(got.map(orNan)).toEqual(hardWords.map((word) => orNan(nearestBf16(word))))
+  const shape = { latent: 1, rope: 2 * hardValues.length }
+  const row = [1, ...hardValues.flatMap((value) => [value, 1])]
+  const [, halves] = await written(Float32Array.from([row, row, row].flat()), shape)
+  const firsts = hardValues.map((_, i) => halves[entryLayout(shape).ropeStart + 2 * i])
+  expect(firsts).toEqual([...new Float16Array(hardValues)])
 })
 
-/** Any NaN is as good as another. */
-function orNan(half: number): number {
-  return (half & 0x7fff) > 0x7f80 ? NaN : half
-}
-
-/** The entries of three rows at positions 0, 1 and 2, turned by nothing: words of f32 pages, halves of bf16 pages. */
-async function written(
-  kv: Float32Array,
-  shape: { readonly latent: number; readonly rope: number },
-): Promise<[words: number[], halves: number[]]> {
+/** The entries of three rows at positions 0, 1 and 2, turned by nothing, in pages of f32 and of f16. */
+async function written(kv: Float32Array, shape: LatentShape): Promise<[Float32Array, Float16Array]> {
   const { latent, rope } = shape
   const { entry } = entryLayout(shape)
-  const angles = Float32Array.from({ length: 3 * rope }, (_, i) => (i + 1) % 2)
   const operands = {
     rows: bench.slice(Uint32Array.from([0, 1, 2].flatMap((position) => [0, position, 0, 0]))),
     tables: bench.slice(Uint32Array.of(0)),
-    rope: bench.slice(angles),
+    rope: bench.slice(Float32Array.from({ length: 3 * rope }, (_, i) => (i + 1) % 2)),
     kv: { activation: bench.activation(kv, latent + rope), offset: 0, width: latent + rope },
     weight: bench.norm(rounded(seeded(latent, 1), 'bf16'), 'bf16'),
   }
-  const all = []
-  for (const format of ['f32', 'bf16'] as const) {
+  const read = async (format: PageFormat): Promise<ArrayBuffer> => {
     const slice = bench.slice(new Uint32Array(32 * entry).fill(NAN_WORD))
     const pages = { slice, shape, blockCount: 1, format }
     await bench.run([latentWrite({ ...operands, pages }, 1e-6, true, 3)], 3)
-    const words = await bench.readU32(slice, (3 * entry) / (format === 'f32' ? 1 : 2))
-    all.push(format === 'f32' ? [...words] : [...new Uint16Array(words.buffer)])
+    return (await bench.readU32(slice, (3 * entry) / (format === 'f32' ? 1 : 2))).slice().buffer
   }
-  const [words = [], halves = []] = all
-  return [words, halves]
-}
-
-function nearestBf16(word: number): number {
-  if ((word & 0x7fffffff) > 0x7f800000) return 0x7fc0
-  return ((word + 0x7fff + ((word >>> 16) & 1)) >>> 16) & 0xffff
+  return [new Float32Array(await read('f32')), new Float16Array(await read('f16'))]
 }

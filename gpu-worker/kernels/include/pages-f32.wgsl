@@ -1,4 +1,4 @@
-// The cache holds values as computed, f32: a quad is 16 bytes.
+// The cache holds f32, as computed: a quad is 16 bytes.
 alias PageQuad = vec4<f32>;
 
 fn page_values(quad: PageQuad) -> vec4<f32> {
