@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'logits of given token ids, through the serving engine, as safetensors',
     load: async () => (await import('./logits.ts')).logits,
   },
+  verify: {
+    summary: "a checkpoint against a reference's answers: the table of errors",
+    load: async () => (await import('./verify.ts')).verify,
+  },
 }
 
 const [name, ...args] = process.argv.slice(2)

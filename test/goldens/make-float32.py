@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 import json, os
 import torch
 from safetensors.torch import load_file, save_file
-from reference import compare, expectations, load, prompts_of, round_frequencies
+from reference import VERSIONS, compare, expectations, load, prompts_of, round_frequencies
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -41,6 +41,6 @@ for name in names:
     target = f"{folder}/float32.safetensors"
     before = load_file(frozen if os.path.exists(frozen) else target)
     prompts = prompts_of(before)
-    save_file(expectations(load(folder), prompts), target)
+    save_file(expectations(load(folder), prompts), target, VERSIONS)
     if os.path.exists(frozen):
         explain(folder, prompts, before)

@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 import json, os, shutil
 import torch
 from safetensors.torch import save_file
-from reference import expectations, load
+from reference import VERSIONS, expectations, load
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROMPT_TOKENS = (1, 7, 33, 130)
@@ -279,7 +279,7 @@ def make(name):
         expected = expectations(model, prompts)
         gap = smallest_gap(model, expected)
         if gap >= GAP_MIN:
-            save_file(expected, f"{folder}/float32.safetensors")
+            save_file(expected, f"{folder}/float32.safetensors", VERSIONS)
             size = sum(os.path.getsize(f"{folder}/{file}") for file in os.listdir(folder))
             print(f"{name}: seed {seed}, smallest gap {gap:.1e}, {size} bytes", flush=True)
             return

@@ -7,6 +7,7 @@ Knows no golden by name, and no quantisation but the two that are spelled out.
 """
 import glob, json, re, tempfile
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
@@ -16,6 +17,8 @@ torch.set_num_threads(1)
 logging.disable_progress_bar()
 logging.set_verbosity_error()
 GREEDY_TOKENS = 24
+# Goes into every file of expectations.
+VERSIONS = {"transformers": transformers.__version__, "torch": torch.__version__}
 
 
 def stored_tensors(folder):
