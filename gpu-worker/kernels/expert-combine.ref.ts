@@ -1,4 +1,4 @@
-/** Σ weight · y + shared of one row in f64, then RMSNorm when there is a norm. */
+/** Σ weight · y + shared (zeros where there is none) of one row in f64, then RMSNorm when there is a norm. */
 export function expertCombineReference(
   weights: ArrayLike<number>,
   y: readonly ArrayLike<number>[],

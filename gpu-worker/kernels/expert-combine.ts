@@ -1,5 +1,6 @@
 /**
- * Adds up a row's experts in rank order, then the shared expert, then applies the norm after the MLP where there is one.
+ * Adds up a row's experts in rank order, then the shared expert, then applies the norm after the MLP; the last two where
+ * there are such.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
@@ -12,8 +13,8 @@ export interface ExpertCombineOperands {
   readonly weights: Slice
   /** f32 [rows · top, hidden] */
   readonly y: Activation
-  /** f32 [rows, hidden] */
-  readonly shared: Activation
+  /** f32 [rows, hidden]; null: none. */
+  readonly shared: Activation | null
   /** The norm after the MLP; null: none. */
   readonly norm: NormWeight | null
   /** f32 [rows, hidden] */
@@ -22,8 +23,8 @@ export interface ExpertCombineOperands {
 
 export function expertCombine(operands: ExpertCombineOperands, top: number, eps: number, rowsMax: number): Dispatch {
   const { weights, y, shared, norm, delta } = operands
-  if ([y, shared, norm ?? delta].some((part) => part.width !== delta.width)) {
-    throw new RangeError(`Shapes do not fit: y ${y.width}, shared ${shared.width}, delta ${delta.width}`)
+  if ([y, shared ?? delta, norm ?? delta].some((part) => part.width !== delta.width)) {
+    throw new RangeError(`Shapes do not fit: y ${y.width}, shared ${shared?.width}, delta ${delta.width}`)
   }
   return {
     program: {
@@ -34,6 +35,7 @@ export function expertCombine(operands: ExpertCombineOperands, top: number, eps:
         WIDTH: delta.width,
         STRIDE: delta.stride,
         TOP: top,
+        HAS_SHARED: Number(shared !== null),
         HAS_NORM: Number(norm !== null),
         PER_VALUE: 1 / delta.width,
         EPS: eps,
@@ -42,8 +44,8 @@ export function expertCombine(operands: ExpertCombineOperands, top: number, eps:
     bindings: [
       holding(weights, rowsMax * top * 4, 'weights'),
       holding(y.slice, bytesOfRows(y, rowsMax * top), 'y'),
-      holding(shared.slice, bytesOfRows(shared, rowsMax), 'shared'),
-      // Without a norm any readable binding will do.
+      // In place of what is not there any readable binding will do.
+      shared === null ? weights : holding(shared.slice, bytesOfRows(shared, rowsMax), 'shared'),
       norm === null ? weights : holding(norm.slice, rowBytes(norm.width, norm.format), 'norm'),
       holding(delta.slice, bytesOfRows(delta, rowsMax), 'delta'),
     ],

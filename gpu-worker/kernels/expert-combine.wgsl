@@ -2,7 +2,7 @@
 //
 //   weights  f32 [rows, TOP], read
 //   y        f32 [rows · TOP, STRIDE], read
-//   shared   f32 [rows, STRIDE], read
+//   shared   f32 [rows, STRIDE], read: not used without HAS_SHARED
 //   norm     one row [WIDTH] as stored, read: not used without HAS_NORM
 //   delta    f32 [rows, STRIDE], read_write: every lane reads only what it wrote
 //
@@ -12,6 +12,7 @@ struct Params {
   WIDTH: u32,
   STRIDE: u32,
   TOP: u32,
+  HAS_SHARED: u32,
   HAS_NORM: u32,
   // 1 / WIDTH
   PER_VALUE: f32,
@@ -34,7 +35,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var rank = 0u; rank < params.TOP; rank += 1u) {
       value = fma(weights[row * params.TOP + rank], y[(row * params.TOP + rank) * params.STRIDE + i], value);
     }
-    value += shared_out[row * params.STRIDE + i];
+    if (params.HAS_SHARED != 0u) {
+      value += shared_out[row * params.STRIDE + i];
+    }
     delta[row * params.STRIDE + i] = value;
     sum = fma(value, value, sum);
   }

@@ -16,12 +16,13 @@ import { route, type Routes, type RoutingRule } from '../kernels/route.ts'
 import { swiglu } from '../kernels/swiglu.ts'
 
 export interface ExpertMlpWeights {
-  /** Router, then the shared expert's gate_proj and up_proj: [experts + 2 · shared width, hidden] */
+  /** Router, then the shared expert's gate_proj and up_proj, if any: [experts + 2 · shared width, hidden] */
   readonly routerAndShared: Matrix
   /** f32 [experts]: e_score_correction_bias, zeros when the checkpoint has none. */
   readonly bias: Slice
   readonly experts: LayerExperts
-  readonly sharedDown: Matrix
+  /** Null in models without a shared expert, as is their `shared` scratch. */
+  readonly sharedDown: Matrix | null
   /** The norm after the MLP; null in models without one. */
   readonly norm: NormWeight | null
 }
@@ -29,10 +30,8 @@ export interface ExpertMlpWeights {
 export interface ExpertMlpScratch {
   /** f32 [rows, experts + 2 · shared width] */
   readonly routerAndShared: Activation
-  /** f32 [rows, shared width] */
-  readonly sharedHidden: Activation
-  /** f32 [rows, hidden] */
-  readonly sharedOut: Activation
+  /** f32 [rows, shared width] and f32 [rows, hidden] */
+  readonly shared: { readonly hidden: Activation; readonly out: Activation } | null
   /** f32 [rows · top, expert width] */
   readonly pairHidden: Activation
   /** f32 [rows · top, hidden] */
@@ -56,20 +55,45 @@ export interface ExpertMlpOperands {
 
 export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }: ExpertMlpRule): Dispatch[] {
   const { weights, scratch, routes, normed, delta } = operands
-  const { routerAndShared, sharedHidden, sharedOut, pairHidden, pairOut } = scratch
+  const { routerAndShared, pairHidden, pairOut } = scratch
   const { expertCount, top } = routing
-  const part = (offset: number, width: number) => ({ activation: routerAndShared, offset, width })
-  const gate = part(expertCount, sharedHidden.width)
-  const up = part(expertCount + sharedHidden.width, sharedHidden.width)
+  const scores = { activation: routerAndShared, offset: 0, width: expertCount }
   const { experts, norm } = weights
+  const shared = sharedExpert(weights, scratch, expertCount, rowsMax)
   const { chosen } = routes
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
-    route(part(0, expertCount), weights.bias, routes, routing, rowsMax),
-    swiglu(gate, up, sharedHidden, rowsMax),
+    route(scores, weights.bias, routes, routing, rowsMax),
+    ...shared.toHidden,
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, top, rowsMax),
-    ...matmul({ x: sharedHidden, matrix: weights.sharedDown, y: sharedOut }, rowsMax),
+    ...shared.toOut,
     ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, top, rowsMax),
-    expertCombine({ weights: routes.weights, y: pairOut, shared: sharedOut, norm, delta }, top, eps, rowsMax),
+    expertCombine({ weights: routes.weights, y: pairOut, shared: shared.out, norm, delta }, top, eps, rowsMax),
   ]
+}
+
+interface SharedExpert {
+  readonly toHidden: readonly Dispatch[]
+  readonly toOut: readonly Dispatch[]
+  readonly out: Activation | null
+}
+
+/** What follows its first product, which the router's dispatch computed; nothing in models without one. */
+function sharedExpert(
+  { sharedDown }: ExpertMlpWeights,
+  { routerAndShared, shared }: ExpertMlpScratch,
+  expertCount: number,
+  rowsMax: number,
+): SharedExpert {
+  if (sharedDown === null || shared === null) {
+    if (sharedDown !== shared) throw new RangeError('A shared expert needs both its weights and its scratch')
+    return { toHidden: [], toOut: [], out: null }
+  }
+  const { hidden, out } = shared
+  const part = (offset: number) => ({ activation: routerAndShared, offset, width: hidden.width })
+  return {
+    toHidden: [swiglu(part(expertCount), part(expertCount + hidden.width), hidden, rowsMax)],
+    toOut: matmul({ x: hidden, matrix: sharedDown, y: out }, rowsMax),
+    out,
+  }
 }

@@ -137,8 +137,10 @@ function expertScratch(
   return {
     experts: {
       routerAndShared: activation('router-and-shared', routedExpertCount + 2 * sharedWidth),
-      sharedHidden: activation('shared-hidden', sharedWidth),
-      sharedOut: activation('shared-out', hiddenSize),
+      shared:
+        sharedWidth === 0
+          ? null
+          : { hidden: activation('shared-hidden', sharedWidth), out: activation('shared-out', hiddenSize) },
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
       routeWeights: memory.storage('route-weights', pairs * 4),

@@ -140,9 +140,12 @@ async function loadExpertMlp(
   const down = { tensor: `${prefix}.shared_experts.down_proj.weight`, tensorRowCount: hiddenSize }
   const norm = [`${layerPrefix}.post_mlp_layernorm.weight`, `${prefix}.post_mlp_layernorm.weight`]
   return {
-    routerAndShared: await loader.matrix([router, half('gate_proj'), half('up_proj')], hiddenSize),
+    routerAndShared: await loader.matrix(
+      width === 0 ? [router] : [router, half('gate_proj'), half('up_proj')],
+      hiddenSize,
+    ),
     bias: await loader.f32(`${prefix}.gate.e_score_correction_bias`, routedExpertCount),
-    sharedDown: await loader.matrix([down], width),
+    sharedDown: width === 0 ? null : await loader.matrix([down], width),
     norm: config.postMlpNorm
       ? await loader.norm(norm.find((name) => loader.has(name)) ?? norm.join(' or '), hiddenSize)
       : null,

@@ -16,16 +16,21 @@ afterAll(() => bench.close())
 const EPS = 1e-6
 
 describe.each([1, 63, 64, 65, 128])('%i values', (width) => {
-  it.each([1, 4, 8])('the sum of %i experts and the shared one, with and without the norm, is right', async (top) => {
+  it.each([1, 4, 8])('the sum of %i experts, with and without a shared one and a norm, is right', async (top) => {
     const rows = 2
     const [weights, y, shared] = [seeded(rows * top, 1), seeded(rows * top * width, 2), seeded(rows * width, 3)]
     const norm = rounded(seeded(width, 4), 'bf16')
-    for (const isNormed of [true, false]) {
+    for (const [isNormed, hasShared] of [
+      [true, true],
+      [false, true],
+      [true, false],
+      [false, false],
+    ]) {
       const delta = bench.result(rows, width)
       const operands = {
         weights: bench.slice(weights),
         y: bench.activation(y, width),
-        shared: bench.activation(shared, width),
+        shared: hasShared ? bench.activation(shared, width) : null,
         norm: isNormed ? bench.norm(norm, 'bf16') : null,
         delta,
       }
@@ -38,7 +43,7 @@ describe.each([1, 63, 64, 65, 128])('%i values', (width) => {
         const wanted = expertCombineReference(
           weights.subarray(row * top),
           own,
-          shared.subarray(row * width, (row + 1) * width),
+          hasShared ? shared.subarray(row * width, (row + 1) * width) : new Float32Array(width),
           isNormed ? norm : null,
           EPS,
         )

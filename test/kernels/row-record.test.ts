@@ -62,9 +62,11 @@ describe('the layout of a row', () => {
   })
 })
 
-/** A row of one vec4 of values and the parts after it. */
+/** Parts of at most one vec4 each, one after the other. */
 function record(...parts: readonly (readonly number[])[]): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(parts.flatMap((part) => [...part, ...new Array<number>(16 - part.length).fill(0)]))
+  const bytes = new Uint8Array(16 * parts.length)
+  parts.forEach((part, i) => bytes.set(part, 16 * i))
+  return bytes
 }
 
 describe('the meaning of a row, written by hand', () => {
@@ -100,6 +102,15 @@ describe('the meaning of a row, written by hand', () => {
   })
 })
 
+function stored(bytes: Uint8Array<ArrayBuffer>, columnCount: number, format: QuantizedFormat): StoredRows {
+  return { bytes, columnCount, format, values: decodeRows(bytes, columnCount, format) }
+}
+
+/** Equal bits, any NaN for any NaN. */
+function told(values: Float32Array): Uint32Array {
+  return bits(values.map((value) => (Number.isNaN(value) ? NaN : value)))
+}
+
 describe('on the GPU', () => {
   let bench: KernelBench
   beforeAll(async () => {
@@ -117,13 +128,6 @@ describe('on the GPU', () => {
     await bench.run(embed({ rows, table, x }, rowCount), rowCount)
     return bench.read(x, rowCount)
   }
-
-  function stored(bytes: Uint8Array<ArrayBuffer>, columnCount: number, format: QuantizedFormat): StoredRows {
-    return { bytes, columnCount, format, values: decodeRows(bytes, columnCount, format) }
-  }
-
-  /** Equal bits, any NaN for any NaN. */
-  const told = (values: Float32Array): Uint32Array => bits(values.map((value) => (Number.isNaN(value) ? NaN : value)))
 
   it('every code of fp8 is exact: both zeros, denormals, NaN', async () => {
     const format: QuantizedFormat = { kind: 'fp8', groupColumns: 256, scale: 'f32', hasZeroPoints: false }

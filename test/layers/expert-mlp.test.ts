@@ -26,7 +26,13 @@ function weight(count: number, seed: number): Float32Array {
 }
 
 /** Operands hold the step's rows rounded up to whole groups of four. */
-it.each([1, 3, 6])('%i rows', async (rows) => {
+it.each([
+  [1, true],
+  [3, true],
+  [6, true],
+  [1, false],
+  [6, false],
+])('%i rows, with a shared expert: %s', async (rows, hasShared) => {
   const rowsMax = Math.ceil(rows / 4) * 4
   const { experts, values } = expertBank(bench, {
     expertCount: 12,
@@ -46,16 +52,20 @@ it.each([1, 3, 6])('%i rows', async (rows) => {
   const delta = bench.result(rows, hidden)
   const operands = {
     weights: {
-      routerAndShared: bench.matrix(Float32Array.from([...router, ...gate, ...up]), hidden, 'bf16', 50),
+      routerAndShared: bench.matrix(
+        Float32Array.from(hasShared ? [...router, ...gate, ...up] : router),
+        hidden,
+        'bf16',
+        50,
+      ),
       bias: bench.slice(bias),
       experts,
-      sharedDown: bench.matrix(down, sharedWidth, 'bf16'),
+      sharedDown: hasShared ? bench.matrix(down, sharedWidth, 'bf16') : null,
       norm: bench.norm(norm, 'bf16'),
     },
     scratch: {
-      routerAndShared: bench.result(rows, 12 + 2 * sharedWidth),
-      sharedHidden: bench.result(rows, sharedWidth),
-      sharedOut: bench.result(rows, hidden),
+      routerAndShared: bench.result(rows, 12 + (hasShared ? 2 * sharedWidth : 0)),
+      shared: hasShared ? { hidden: bench.result(rows, sharedWidth), out: bench.result(rows, hidden) } : null,
       pairHidden: bench.result(pairs, width),
       pairOut: bench.result(pairs, hidden),
     },
@@ -72,7 +82,9 @@ it.each([1, 3, 6])('%i rows', async (rows) => {
       const { gate: g, up: u, down: d } = values[expert] ?? { gate: [], up: [], down: [] }
       return expertDownReference(expertGateUpReference(own, g, u), d)
     })
-    const shared = expertDownReference(expertGateUpReference(own, gate, up), down)
+    const shared = hasShared
+      ? expertDownReference(expertGateUpReference(own, gate, up), down)
+      : new Float64Array(hidden)
     const wanted = expertCombineReference(weights, y, shared, norm, EPS)
     expect(worstError(got.subarray(row * hidden, (row + 1) * hidden), wanted, 1)).toBeLessThan(1e-5)
   }
