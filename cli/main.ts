@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'logits of given token ids, through the serving engine, as safetensors',
     load: async () => (await import('./logits.ts')).logits,
   },
+  convert: {
+    summary: 'quantise a checkpoint to int4 or int8, shard by shard, and tell what it cost',
+    load: async () => (await import('./convert.ts')).convert,
+  },
   verify: {
     summary: "a checkpoint against a reference's answers: the table of errors",
     load: async () => (await import('./verify.ts')).verify,

@@ -36,6 +36,8 @@ export interface ConversionProgress {
   /** Bytes of the source, whole shards of an earlier run included. */
   readonly bytesDone: number
   readonly bytesTotal: number
+  /** Of `bytesDone`, those since the last call. */
+  readonly bytesNow: number
   readonly file: string
 }
 
@@ -109,7 +111,7 @@ async function writeShards(
     for (const shard of left) {
       const onBytes = (bytes: number): void => {
         bytesDone += bytes
-        onProgress({ bytesDone, bytesTotal, file: shard.file })
+        onProgress({ bytesDone, bytesTotal, bytesNow: bytes, file: shard.file })
       }
       byFile.set(shard.file, {
         file: shard.file,

@@ -1,0 +1,137 @@
+/**
+ * What a conversion does to the logits: source and result, one after the other, over the same tokens on this machine's GPU.
+ *
+ * NMSE of a position = Σ (got − wanted)² / Σ wanted² over the vocabulary, in f64; agreement: the highest logit is the same
+ * token's. It judges nothing. The source's logits are kept in memory, so long prompts of a large vocabulary are cut.
+ */
+import { freemem } from 'node:os'
+import type { BlockId } from '../../gpu-worker/engine/batch.ts'
+import type { Runner } from '../../gpu-worker/engine/runner.ts'
+import { openDevice } from '../../gpu-worker/gpu/device.ts'
+import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
+import { openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
+import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
+import type { LogitError } from './conversion-record.ts'
+import type { LogitPrompts } from './logit-prompts.ts'
+
+/** A.X K1's vocabulary leaves 409 positions. */
+const LOGIT_BYTES_MAX = 256 << 20
+const ROWS_MAX = 256
+/** Software adapters take their memory from the machine's. */
+const SOFTWARE_ADAPTER = /llvmpipe|lavapipe|swiftshader/i
+/** Of the free memory, for weights; the rest is for the cache and what a step needs. */
+const FREE_MEMORY_SHARE = 0.7
+
+export type LogitOutcome =
+  | { readonly kind: 'measured'; readonly error: LogitError }
+  | { readonly kind: 'skipped'; readonly reason: string }
+
+export interface LogitOptions {
+  readonly sourceDir: string
+  readonly outDir: string
+  readonly prompts: LogitPrompts
+  /** What the GPU may take for weights; null: try. */
+  readonly gpuBytesMax: number | null
+}
+
+/** Skips what this machine cannot hold. Throws CheckpointError and every other failure. */
+export async function measureLogitError(options: LogitOptions): Promise<LogitOutcome> {
+  const { sourceDir, outDir, prompts } = options
+  try {
+    const reason = await whyTooLarge(options)
+    if (reason !== null) return { kind: 'skipped', reason }
+    const wanted = await logitsOf(sourceDir, prompts.prompts)
+    const got = await logitsOf(outDir, prompts.prompts)
+    return { kind: 'measured', error: compare(prompts.origin, got, wanted) }
+  } catch (error) {
+    const isTooLarge = error instanceof GpuError && (error.kind === 'limit' || error.kind === 'uncaptured')
+    if (!isTooLarge && !(error instanceof GpuError && error.kind === 'no-adapter')) throw error
+    return { kind: 'skipped', reason: error.message }
+  }
+}
+
+async function whyTooLarge({ sourceDir, gpuBytesMax }: LogitOptions): Promise<string | null> {
+  const source = await openCheckpoint(sourceDir)
+  const bytes = [...source.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
+  await source.close()
+  const gpu = await openDevice()
+  gpu.close()
+  const isSoftware = SOFTWARE_ADAPTER.test(gpu.adapter.description + gpu.adapter.device)
+  const memory = gpuBytesMax ?? (isSoftware ? freemem() * FREE_MEMORY_SHARE : Infinity)
+  return bytes > memory ? `the source has ${bytes} bytes of weights, ${Math.floor(memory)} may be taken here` : null
+}
+
+/** f32 [positions, vocab] of every prompt. */
+interface Logits {
+  readonly vocabSize: number
+  readonly prompts: readonly Float32Array[]
+}
+
+async function logitsOf(dir: string, prompts: readonly (readonly number[])[]): Promise<Logits> {
+  const { runner } = await loadRunner({ checkpoint: dir, sequencesMax: 1, rowsMax: ROWS_MAX })
+  try {
+    const { vocabSize } = runner.limits
+    let positionsLeft = Math.floor(LOGIT_BYTES_MAX / (vocabSize * 4))
+    const all: Float32Array[] = []
+    for (const prompt of prompts) {
+      const ids = prompt.slice(0, Math.min(positionsLeft, runner.limits.contextTokensMax))
+      positionsLeft -= ids.length
+      if (ids.length > 0) all.push(await forward(runner, ids))
+    }
+    return { vocabSize, prompts: all }
+  } finally {
+    await runner.close()
+  }
+}
+
+async function forward(runner: Runner, ids: readonly number[]): Promise<Float32Array> {
+  const { rowsMax, vocabSize, blockTokens } = runner.limits
+  const wrong = ids.find((id) => id < 0 || id >= vocabSize)
+  if (wrong !== undefined) throw new RangeError(`Expected ids 0 … ${vocabSize - 1}, got ${wrong}`)
+  const logits = new Float32Array(ids.length * vocabSize)
+  // Ids 0 … n − 1 are blocks of the pool.
+  const blocks = Array.from({ length: Math.ceil(ids.length / blockTokens) }, (_, i) => i as BlockId)
+  for (let start = 0; start < ids.length; start += rowsMax) {
+    const sequences = [{ tokenIds: ids.slice(start, start + rowsMax), start, blocks, sampler: null }]
+    const step = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    logits.set(step.logits ?? [], start * vocabSize)
+  }
+  return logits
+}
+
+function compare(origin: string, got: Logits, wanted: Logits): LogitError {
+  const { vocabSize } = wanted
+  let [errors, sizes, worstNmse, positionCount, agreements] = [0, 0, 0, 0, 0]
+  for (const [k, expected] of wanted.prompts.entries()) {
+    const actual = got.prompts[k] ?? new Float32Array(expected.length).fill(NaN)
+    for (let start = 0; start < expected.length; start += vocabSize) {
+      const [a, b] = [actual.subarray(start, start + vocabSize), expected.subarray(start, start + vocabSize)]
+      const { error, size } = squares(a, b)
+      errors += error
+      sizes += size
+      worstNmse = Math.max(worstNmse, error / size)
+      positionCount += 1
+      if (top(a) === top(b)) agreements += 1
+    }
+  }
+  const promptCount = wanted.prompts.length
+  const [nmse, topAgreement] = [errors / sizes, agreements / positionCount]
+  return { prompts: origin, promptCount, positionCount, nmse, worstNmse, topAgreement }
+}
+
+function squares(got: Float32Array, wanted: Float32Array): { error: number; size: number } {
+  let [error, size] = [0, 0]
+  for (let i = 0; i < wanted.length; i++) {
+    const expected = wanted[i] ?? NaN
+    error += ((got[i] ?? NaN) - expected) ** 2
+    size += expected ** 2
+  }
+  return { error, size }
+}
+
+/** The highest logit's token, the lowest id among equals. */
+function top(logits: Float32Array): number {
+  let best = 0
+  for (let id = 1; id < logits.length; id++) if ((logits[id] ?? 0) > (logits[best] ?? 0)) best = id
+  return best
+}
