@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { CheckpointError, quote } from './checkpoint-error.ts'
 import { openInside, readInside } from './checkpoint-folder.ts'
 import { parseModelConfig, type ModelConfig } from './config.ts'
+import { parseQuantization, type Quantization } from './quantization.ts'
 import { readSafetensorsInside, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 import { parseStrictJson } from './strict-json.ts'
 
@@ -15,6 +16,8 @@ export type { StoredType, TensorInfo } from './safetensors.ts'
 export interface Checkpoint {
   readonly dir: string
   readonly config: ModelConfig
+  /** What config.json says of quantised weights; null: nothing. */
+  readonly quantization: Quantization | null
   /** Lower-case hex SHA-256 that identifies config and weights: see `digestOf`. */
   readonly digest: string
   readonly tensors: ReadonlyMap<string, TensorInfo>
@@ -37,7 +40,9 @@ const SHARDS_MAX = 4096
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const configBytes = await readInside(dir, 'config.json', CONFIG_BYTES_MAX)
   if (configBytes === null) throw new CheckpointError('config.json', `there is no such file in ${dir}`)
-  const config = parseModelConfig(parseStrictJson('config.json', configBytes))
+  const json = parseStrictJson('config.json', configBytes)
+  const config = parseModelConfig(json)
+  const quantization = parseQuantization(json)
   const shards = new Map<string, SafetensorsFile>()
   const close = async (): Promise<void> => {
     await Promise.all([...shards.values()].map((shard) => shard.close()))
@@ -55,7 +60,8 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
     }
     const read: Checkpoint['read'] = (name, byteStart, byteEnd) => homeOf(name).read(name, byteStart, byteEnd)
     const readInto: Checkpoint['readInto'] = (name, byteStart, target) => homeOf(name).readInto(name, byteStart, target)
-    return { dir, config, digest: await digestOf(configBytes, tensors, read), tensors, read, readInto, close }
+    const digest = await digestOf(configBytes, tensors, read)
+    return { dir, config, quantization, digest, tensors, read, readInto, close }
   } catch (error) {
     await close()
     throw error

@@ -2,11 +2,12 @@
  * The shape of a model, out of config.json: every field that changes a result, checked against the others.
  *
  * Two classes, `AXK1ForCausalLM` and `DeepseekV3ForCausalLM`, and two spellings of RoPE (`rope_scaling` + `rope_theta`,
- * `rope_parameters`). A field that is not known here is refused, not ignored. It does not know tensors or files.
+ * `rope_parameters`). A field that `config-schema.ts` does not know is refused, not ignored. It does not know tensors or
+ * files, nor how weights are quantised (`quantization.ts`).
  */
-import { z } from 'zod'
 import { CheckpointError, quote } from './checkpoint-error.ts'
-import { describeProblems, harmless, only } from './config-fields.ts'
+import { describeProblems } from './config-fields.ts'
+import { configFields, type ConfigFields } from './config-schema.ts'
 import { parseRope, type Rope } from './rope-config.ts'
 
 export interface ModelConfig {
@@ -22,6 +23,7 @@ export interface ModelConfig {
   readonly denseLayerCount: number
   readonly headCount: number
   readonly routedExpertCount: number
+  /** 0: none. */
   readonly sharedExpertCount: number
   readonly expertsPerToken: number
   /** Experts e with the same ⌊e · groupCount / routedExpertCount⌋ form a group. */
@@ -30,6 +32,8 @@ export interface ModelConfig {
   readonly routedScalingFactor: number
   /** Whether the chosen experts' weights are divided by their sum. */
   readonly normTopkProb: boolean
+  /** Whether `topk_method` names noaux_tc: then a router without e_score_correction_bias is worth a warning. */
+  readonly expectsRouterBias: boolean
   /** Null: queries come straight from `q_proj`. */
   readonly qLoraRank: number | null
   readonly kvLoraRank: number
@@ -37,6 +41,8 @@ export interface ModelConfig {
   readonly qkRopeHeadDim: number
   readonly vHeadDim: number
   readonly rmsNormEps: number
+  /** Of `q_a_layernorm` and `kv_a_layernorm`. */
+  readonly latentNormEps: number
   readonly contextTokensMax: number
   readonly rope: Rope
   readonly tieWordEmbeddings: boolean
@@ -51,90 +57,18 @@ const ARCHITECTURES = {
   DeepseekV3ForCausalLM: { architecture: 'deepseek-v3', modelTypes: ['deepseek_v3'] },
 } as const
 
-/** Keeps every product of two dimensions a safe integer, and every buffer size computed from them exact. */
-const DIMENSION_MAX = 1 << 24
-const LAYERS_MAX = 1024
+/** 23 times A.X K1's 11,520: whatever a config claims, listing its experts stays a matter of seconds. */
+const EXPERTS_IN_ALL_LAYERS_MAX = 1 << 18
 
-const size = z.int().min(1).max(DIMENSION_MAX)
-const tokenId = z.int().min(0).max(DIMENSION_MAX)
-
-/** All fields we know. What is `harmless` cannot change a logit; what is `only(x)` may be there with that value alone. */
-const fields = z.strictObject({
-  architectures: z.array(z.string()).length(1),
-  model_type: z.string().optional(),
-  vocab_size: size,
-  hidden_size: size,
-  intermediate_size: size,
-  moe_intermediate_size: size,
-  num_hidden_layers: z.int().min(1).max(LAYERS_MAX),
-  first_k_dense_replace: z.int().min(0).max(LAYERS_MAX),
-  num_attention_heads: size,
-  num_key_value_heads: size.optional(),
-  n_routed_experts: size,
-  n_shared_experts: z.int().min(1).max(DIMENSION_MAX),
-  num_experts_per_tok: size,
-  n_group: size,
-  topk_group: size,
-  routed_scaling_factor: z.number().positive(),
-  norm_topk_prob: z.boolean(),
-  q_lora_rank: size.nullable(),
-  kv_lora_rank: size,
-  qk_nope_head_dim: size,
-  qk_rope_head_dim: size,
-  qk_head_dim: size.optional(),
-  head_dim: size.optional(),
-  v_head_dim: size,
-  rms_norm_eps: z.number().positive().max(1),
-  max_position_embeddings: size,
-  tie_word_embeddings: z.boolean().default(false),
-  bos_token_id: tokenId.nullish(),
-  eos_token_id: z.union([tokenId, z.array(tokenId).max(64)]).nullish(),
-  rope_interleave: z.boolean().default(true),
-  // Read by parseRope.
-  rope_theta: z.number().optional(),
-  rope_scaling: z.unknown().optional(),
-  rope_parameters: z.unknown().optional(),
-
-  quantization_config: only(null),
-  compression_config: only(null),
-  hidden_act: only('silu'),
-  attention_bias: only(false),
-  mlp_bias: only(false),
-  moe_layer_freq: only(1),
-  scoring_func: only('sigmoid'),
-  topk_method: only('noaux_tc'),
-  sliding_window: only(null),
-  partial_rotary_factor: only(1),
-
-  _attn_implementation: harmless,
-  _attn_implementation_autoset: harmless,
-  _name_or_path: harmless,
-  attention_dropout: harmless,
-  auto_map: harmless,
-  aux_loss_alpha: harmless,
-  dtype: harmless,
-  ep_size: harmless,
-  id2label: harmless,
-  initializer_range: harmless,
-  label2id: harmless,
-  num_nextn_predict_layers: harmless,
-  output_attentions: harmless,
-  output_hidden_states: harmless,
-  output_router_logits: harmless,
-  pad_token_id: harmless,
-  pretraining_tp: harmless,
-  problem_type: harmless,
-  return_dict: harmless,
-  router_aux_loss_coef: harmless,
-  seq_aux: harmless,
-  torch_dtype: harmless,
-  transformers_version: harmless,
-  use_cache: harmless,
-})
+/**
+ * What the reference gives the norms of the query rank and of the latent, whatever `rms_norm_eps` says: they are made
+ * without one (`AXK1Attention`, `DeepseekV3Attention` of transformers 5.18).
+ */
+const LATENT_NORM_EPS = 1e-6
 
 /** Throws a CheckpointError for config.json that names the field: unknown, missing, contradictory or not supported. */
 export function parseModelConfig(json: unknown): ModelConfig {
-  const parsed = fields.safeParse(json)
+  const parsed = configFields.safeParse(json)
   if (!parsed.success) throw refuse(describeProblems(parsed.error))
   const raw = parsed.data
   const { architecture } = architectureOf(raw.architectures[0] ?? '', raw.model_type)
@@ -149,18 +83,20 @@ export function parseModelConfig(json: unknown): ModelConfig {
     denseLayerCount: raw.first_k_dense_replace,
     headCount: raw.num_attention_heads,
     routedExpertCount: raw.n_routed_experts,
-    sharedExpertCount: raw.n_shared_experts,
+    sharedExpertCount: raw.n_shared_experts ?? 0,
     expertsPerToken: raw.num_experts_per_tok,
     groupCount: raw.n_group,
     groupsPerToken: raw.topk_group,
     routedScalingFactor: raw.routed_scaling_factor,
     normTopkProb: raw.norm_topk_prob,
+    expectsRouterBias: raw.topk_method === 'noaux_tc',
     qLoraRank: raw.q_lora_rank,
     kvLoraRank: raw.kv_lora_rank,
     qkNopeHeadDim: raw.qk_nope_head_dim,
     qkRopeHeadDim: raw.qk_rope_head_dim,
     vHeadDim: raw.v_head_dim,
     rmsNormEps: raw.rms_norm_eps,
+    latentNormEps: LATENT_NORM_EPS,
     contextTokensMax: raw.max_position_embeddings,
     rope: parseRope(raw),
     tieWordEmbeddings: raw.tie_word_embeddings,
@@ -188,7 +124,7 @@ function architectureOf(
 }
 
 /** What must hold between fields; the redundant ones must say what the others say. */
-function checkTogether(config: ModelConfig, raw: z.infer<typeof fields>): void {
+function checkTogether(config: ModelConfig, raw: ConfigFields): void {
   const perGroup = config.routedExpertCount / config.groupCount
   const claims: readonly (readonly [field: string, holds: boolean, expected: string, got: unknown])[] = [
     [
@@ -202,6 +138,18 @@ function checkTogether(config: ModelConfig, raw: z.infer<typeof fields>): void {
       (raw.head_dim ?? config.qkRopeHeadDim) === config.qkRopeHeadDim,
       `${config.qkRopeHeadDim} (qk_rope_head_dim)`,
       raw.head_dim,
+    ],
+    [
+      'num_local_experts',
+      (raw.num_local_experts ?? config.routedExpertCount) === config.routedExpertCount,
+      `${config.routedExpertCount} (n_routed_experts)`,
+      raw.num_local_experts,
+    ],
+    [
+      'n_routed_experts',
+      config.routedExpertCount * config.layerCount <= EXPERTS_IN_ALL_LAYERS_MAX,
+      `at most ${EXPERTS_IN_ALL_LAYERS_MAX} in ${config.layerCount} layers`,
+      config.routedExpertCount,
     ],
     [
       'qk_head_dim',

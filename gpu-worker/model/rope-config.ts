@@ -8,7 +8,7 @@
  */
 import { z } from 'zod'
 import { CheckpointError, quote } from './checkpoint-error.ts'
-import { describeProblems } from './config-fields.ts'
+import { describeProblems, only } from './config-fields.ts'
 
 export interface Rope {
   readonly theta: number
@@ -32,18 +32,20 @@ export interface YarnScaling {
 }
 
 const positive = z.number().positive().max(1e12)
+/** Absent, null and 0 are one: the reference takes its default for whatever Python calls false. */
 const absentIs = (value: number): z.ZodType<number> =>
   z
     .number()
     .min(0)
     .max(1e6)
     .nullish()
-    .transform((got) => got ?? value)
+    .transform((got) => (got === null || got === undefined || got === 0 ? value : got))
 
-const plain = z.strictObject({ rope_type: z.literal('default'), rope_theta: positive.optional() })
+const shared = { rope_theta: positive.optional(), partial_rotary_factor: only(1) }
+const plain = z.strictObject({ ...shared, rope_type: z.literal('default') })
 const yarn = z.strictObject({
+  ...shared,
   rope_type: z.literal('yarn'),
-  rope_theta: positive.optional(),
   factor: z.number().min(1).max(1e6),
   original_max_position_embeddings: z
     .int()
@@ -54,7 +56,8 @@ const yarn = z.strictObject({
   mscale: absentIs(0),
   mscale_all_dim: absentIs(0),
   attention_factor: positive.nullish(),
-  truncate: z.literal(true).nullish(),
+  // The reference reads null as false here.
+  truncate: z.literal(true).optional(),
 })
 
 /** Throws a CheckpointError for config.json that names the field. */

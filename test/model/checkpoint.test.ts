@@ -1,5 +1,5 @@
 /** Checkpoint folders: what opens, what is refused and why, and what the digest tells apart. */
-import { cp, mkdir, mkdtemp, open, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, open, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -71,8 +71,24 @@ describe('openCheckpoint', () => {
     await checkpoint.close()
   })
 
-  it.each(['fp8-blocks', 'int4-experts'])('names what it does not support yet in %s', async (name) => {
-    expect(await refusalOf(`${goldens}/${name}`)).toContain('quantization_config: not supported yet')
+  it.each([
+    ['fp8-blocks', 'fp8', 'model.layers.1.mlp.experts.3.up_proj', { kind: 'fp8', blockRows: 32, blockColumns: 32 }],
+    ['int4-experts', 'compressed-tensors', 'model.layers.1.mlp.experts.3.up_proj', { kind: 'int4', scaleSpan: 32 }],
+    ['int4-experts', 'compressed-tensors', 'model.layers.1.self_attn.o_proj', null],
+  ])('reads how %s is quantised by %s: %s', async (name, method, module, scheme) => {
+    const { quantization, close } = await openCheckpoint(`${goldens}/${name}`)
+    await close()
+    expect(quantization?.method).toBe(method)
+    const found = quantization?.schemeOf(module)
+    if (scheme === null) expect(found).toBeNull()
+    else expect(found).toMatchObject(scheme)
+  })
+
+  it('refuses a quantization_config that it does not know', async () => {
+    const dir = await copyOf(`${goldens}/fp8-blocks`)
+    const config = await readFile(join(dir, 'config.json'), 'utf8')
+    await writeFile(join(dir, 'config.json'), config.replace('"quant_method": "fp8"', '"quant_method": "awq"'))
+    expect(await refusalOf(dir)).toContain('quantization_config: quant_method: not supported yet: "awq"')
   })
 
   it('reads any range of a tensor as stored', async () => {

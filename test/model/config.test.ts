@@ -144,7 +144,6 @@ describe('parseModelConfig', () => {
     ['scoring_func', { scoring_func: 'softmax' }],
     ['topk_method', { topk_method: 'greedy' }],
     ['moe_layer_freq', { moe_layer_freq: 2 }],
-    ['quantization_config: not supported yet', { quantization_config: { quant_method: 'fp8' } }],
     ['"index_topk"', { index_topk: 2048 }],
     ['rope_theta', { rope_theta: 1 }],
     ['rope_parameters: factor', { rope_parameters: { ...yarn, factor: 0.5 } }],

@@ -1,0 +1,326 @@
+/**
+ * Python-style patterns over module names, as `quantization_config` has them, in time linear in the name's length.
+ *
+ * A checkpoint is untrusted: a pattern must not cost more than a bounded number of steps, which no backtracking engine
+ * promises. So a pattern becomes a small machine (Thompson's), and all its states walk the name together. What is not
+ * understood exactly as Python does is refused: flags, back references, look-behind. It knows no module by name.
+ */
+
+const PATTERN_LENGTH_MAX = 1024
+/** Of one pattern, repetitions written out. */
+const INSTRUCTIONS_MAX = 4096
+/** Names are ASCII: what we ask about is built by `layout.ts`. */
+const CODES = 128
+
+type Instruction =
+  | { readonly op: 'char'; readonly accepts: Uint8Array }
+  | { readonly op: 'split'; first: number; second: number }
+  | { readonly op: 'jump'; to: number }
+  | { readonly op: 'at'; readonly place: 'start' | 'end' }
+  | { readonly op: 'look'; readonly isNegative: boolean; readonly machine: Machine }
+  | { readonly op: 'match' }
+
+type Machine = readonly Instruction[]
+
+/** Steps that all patterns of one config may take together. */
+export interface StepBudget {
+  left: number
+}
+
+export interface ModulePattern {
+  /** Whether the pattern matches from the name's first character on, as Python's `re.match`. Throws RangeError. */
+  matches(name: string): boolean
+}
+
+/** Throws SyntaxError with what is wrong or not understood. */
+export function compileModulePattern(source: string, budget: StepBudget): ModulePattern {
+  if (source.length > PATTERN_LENGTH_MAX) throw new SyntaxError(`longer than ${PATTERN_LENGTH_MAX} characters`)
+  const machine = new Compiler(source).compile()
+  return { matches: (name) => runs(machine, name, 0, budget) }
+}
+
+function runs(machine: Machine, name: string, start: number, budget: StepBudget): boolean {
+  spend(budget)
+  let first = 0
+  let at = start
+  // Most patterns begin with a stretch of plain characters, and most names end the matter there.
+  for (let head = machine[0]; head?.op === 'char'; head = machine[first]) {
+    if (!accepted(head.accepts, name, at)) return false
+    at += 1
+    first += 1
+  }
+  let states = [first]
+  for (; states.length > 0; at++) {
+    const reached = closure(machine, states, name, at, budget)
+    if (reached === 'match') return true
+    states = reached.flatMap((state) => {
+      const instruction = machine[state]
+      return instruction?.op === 'char' && accepted(instruction.accepts, name, at) ? [state + 1] : []
+    })
+  }
+  return false
+}
+
+function spend(budget: StepBudget): void {
+  budget.left -= 1
+  if (budget.left < 0) throw new RangeError('the patterns take too many steps')
+}
+
+function accepted(accepts: Uint8Array, name: string, at: number): boolean {
+  return at < name.length && accepts[name.charCodeAt(at)] === 1
+}
+
+/** The `char` states that can be reached without reading; 'match' when the end can. */
+function closure(
+  machine: Machine,
+  states: readonly number[],
+  name: string,
+  at: number,
+  budget: StepBudget,
+): number[] | 'match' {
+  const seen = new Set<number>()
+  const pending = [...states]
+  const chars: number[] = []
+  for (let state = pending.pop(); state !== undefined; state = pending.pop()) {
+    if (seen.has(state)) continue
+    seen.add(state)
+    spend(budget)
+    const instruction = machine[state]
+    switch (instruction?.op) {
+      case 'char':
+        chars.push(state)
+        break
+      case 'split':
+        pending.push(instruction.first, instruction.second)
+        break
+      case 'jump':
+        pending.push(instruction.to)
+        break
+      case 'at':
+        if (at === (instruction.place === 'start' ? 0 : name.length)) pending.push(state + 1)
+        break
+      case 'look':
+        if (runs(instruction.machine, name, at, budget) !== instruction.isNegative) pending.push(state + 1)
+        break
+      case 'match':
+        return 'match'
+      case undefined:
+        throw new RangeError(`No instruction ${state}`)
+      default:
+        instruction satisfies never
+    }
+  }
+  return chars
+}
+
+/** Recursive descent: alternatives of sequences of repeated atoms, written out as instructions. */
+class Compiler {
+  readonly #source: string
+  #at = 0
+  #count = 0
+  #depth = 0
+
+  constructor(source: string) {
+    this.#source = source
+  }
+
+  compile(): Machine {
+    const machine = this.#alternatives()
+    if (this.#at < this.#source.length) throw this.#wrong('unbalanced ")"')
+    return [...machine, { op: 'match' }]
+  }
+
+  #alternatives(): Instruction[] {
+    const first = this.#sequence()
+    if (!this.#take('|')) return first
+    const second = this.#alternatives()
+    const end = first.length + second.length + 2
+    return this.#counted([
+      { op: 'split', first: 1, second: first.length + 2 },
+      ...shifted(first, 1),
+      { op: 'jump', to: end },
+      ...shifted(second, first.length + 2),
+    ])
+  }
+
+  #sequence(): Instruction[] {
+    const all: Instruction[] = []
+    while (this.#at < this.#source.length && this.#peek() !== '|' && this.#peek() !== ')') {
+      all.push(...shifted(this.#repeated(this.#atom()), all.length))
+    }
+    return all
+  }
+
+  #repeated(atom: Instruction[]): Instruction[] {
+    const range = this.#range()
+    if (range === null) return atom
+    // A lazy repetition finds the same matches; which of them comes first is no question here.
+    this.#take('?')
+    if ('*+?{'.includes(this.#peek() || ' ')) throw this.#wrong('a repetition of a repetition')
+    const [least, most] = range
+    let all: Instruction[] = []
+    const append = (part: Instruction[]): void => {
+      all = this.#counted([...all, ...shifted(part, all.length)])
+    }
+    for (let i = 0; i < least; i++) append(atom)
+    if (most === null) {
+      append([{ op: 'split', first: 1, second: atom.length + 2 }, ...shifted(atom, 1), { op: 'jump', to: 0 }])
+    } else {
+      for (let i = least; i < most; i++)
+        append([{ op: 'split', first: 1, second: atom.length + 1 }, ...shifted(atom, 1)])
+    }
+    return all
+  }
+
+  /** [least, most] of what follows an atom; null when nothing does. */
+  #range(): [least: number, most: number | null] | null {
+    if (this.#take('*')) return [0, null]
+    if (this.#take('+')) return [1, null]
+    if (this.#take('?')) return [0, 1]
+    if (!this.#take('{')) return null
+    const rest = /^(\d{1,4})(,(\d{0,4}))?\}/.exec(this.#source.slice(this.#at))
+    if (rest === null) throw this.#wrong('a "{" that is no repetition')
+    this.#at += rest[0].length
+    const least = Number(rest[1])
+    const most = rest[2] === undefined ? least : rest[3] === '' ? null : Number(rest[3])
+    if (most !== null && most < least) throw this.#wrong('a repetition from more to less')
+    return [least, most]
+  }
+
+  #atom(): Instruction[] {
+    const char = this.#next()
+    switch (char) {
+      case '(':
+        return this.#group()
+      case '[':
+        return this.#counted([{ op: 'char', accepts: this.#set() }])
+      case '.':
+        return this.#counted([{ op: 'char', accepts: inverted(codes('\n')) }])
+      case '^':
+        return this.#counted([{ op: 'at', place: 'start' }])
+      case '$':
+        return this.#counted([{ op: 'at', place: 'end' }])
+      case '\\':
+        if (this.#take('A')) return this.#counted([{ op: 'at', place: 'start' }])
+        if (this.#take('Z')) return this.#counted([{ op: 'at', place: 'end' }])
+        return this.#counted([{ op: 'char', accepts: this.#escaped() }])
+      case '*':
+      case '+':
+      case '?':
+      case '{':
+        throw this.#wrong(`nothing before "${char}"`)
+      default:
+        return this.#counted([{ op: 'char', accepts: codes(char) }])
+    }
+  }
+
+  #group(): Instruction[] {
+    let look: boolean | null = null
+    if (this.#take('?')) {
+      if (this.#take('=')) look = false
+      else if (this.#take('!')) look = true
+      else if (this.#take('P<')) while (this.#next() !== '>');
+      else if (!this.#take(':')) throw this.#wrong(`"(?${this.#peek()}"`)
+    }
+    if ((this.#depth += 1) > 64) throw this.#wrong('groups too deep')
+    const inside = this.#alternatives()
+    this.#depth -= 1
+    if (!this.#take(')')) throw this.#wrong('unbalanced "("')
+    if (look === null) return inside
+    return this.#counted([{ op: 'look', isNegative: look, machine: [...inside, { op: 'match' }] }])
+  }
+
+  #set(): Uint8Array {
+    const isNegative = this.#take('^')
+    const accepts = new Uint8Array(CODES)
+    for (let isFirst = true; isFirst || this.#peek() !== ']'; isFirst = false) {
+      const char = this.#next()
+      const part = char === '\\' ? this.#escaped() : codes(char)
+      const low = single(part)
+      if (low !== null && this.#peek() === '-' && this.#source[this.#at + 1] !== ']') {
+        this.#at += 1
+        const end = this.#next()
+        const high = single(end === '\\' ? this.#escaped() : codes(end))
+        if (high === null || high < low) throw this.#wrong('a range that is none')
+        accepts.fill(1, low, high + 1)
+      } else part.forEach((accept, code) => (accepts[code] ||= accept))
+    }
+    this.#at += 1
+    return isNegative ? inverted(accepts) : accepts
+  }
+
+  #escaped(): Uint8Array {
+    const char = this.#next()
+    const known = CLASSES[char]
+    if (known !== undefined) return known
+    if (/[A-Za-z0-9]/.test(char)) throw this.#wrong(`"\\${char}"`)
+    return codes(char)
+  }
+
+  #counted(part: Instruction[]): Instruction[] {
+    this.#count += part.length
+    if (part.length > INSTRUCTIONS_MAX || this.#count > 16 * INSTRUCTIONS_MAX) throw this.#wrong('too many repetitions')
+    return part
+  }
+
+  #peek(): string {
+    return this.#source[this.#at] ?? ''
+  }
+
+  #next(): string {
+    const char = this.#source[this.#at]
+    if (char === undefined) throw this.#wrong('it ends too early')
+    this.#at += 1
+    return char
+  }
+
+  #take(text: string): boolean {
+    if (!this.#source.startsWith(text, this.#at)) return false
+    this.#at += text.length
+    return true
+  }
+
+  #wrong(problem: string): SyntaxError {
+    return new SyntaxError(`${problem} at ${this.#at}`)
+  }
+}
+
+/** The same code, to stand `by` instructions later. */
+function shifted(machine: readonly Instruction[], by: number): Instruction[] {
+  return machine.map((instruction) => {
+    if (instruction.op === 'jump') return { op: 'jump', to: instruction.to + by }
+    if (instruction.op !== 'split') return instruction
+    return { op: 'split', first: instruction.first + by, second: instruction.second + by }
+  })
+}
+
+function codes(characters: string): Uint8Array {
+  const accepts = new Uint8Array(CODES)
+  for (const char of characters) {
+    const code = char.charCodeAt(0)
+    if (code < CODES) accepts[code] = 1
+  }
+  return accepts
+}
+
+function inverted(accepts: Uint8Array): Uint8Array {
+  return accepts.map((accept) => 1 - accept)
+}
+
+/** The one code it accepts, or null. */
+function single(accepts: Uint8Array): number | null {
+  const first = accepts.indexOf(1)
+  return first >= 0 && accepts.indexOf(1, first + 1) < 0 ? first : null
+}
+
+const DIGITS = '0123456789'
+const WORDS = `${DIGITS}ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_`
+const SPACES = ' \t\n\r\f\v'
+const CLASSES: Readonly<Record<string, Uint8Array>> = {
+  d: codes(DIGITS),
+  D: inverted(codes(DIGITS)),
+  w: codes(WORDS),
+  W: inverted(codes(WORDS)),
+  s: codes(SPACES),
+  S: inverted(codes(SPACES)),
+}
