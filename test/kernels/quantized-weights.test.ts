@@ -1,4 +1,4 @@
-/** Every kernel that reads weights: a quantised matrix gives, bit for bit, what its values stored as f32 give. */
+/** Every kernel that reads weights: a quantised matrix gives, bit for bit, what its values stored as f32 give; and is right. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Dispatch } from '../../gpu-worker/gpu/program.ts'
 import { embed } from '../../gpu-worker/kernels/embed.ts'
@@ -6,6 +6,7 @@ import { expertDown } from '../../gpu-worker/kernels/expert-down.ts'
 import { expertGateUp } from '../../gpu-worker/kernels/expert-gate-up.ts'
 import { entryLayout } from '../../gpu-worker/kernels/latent-pages.ts'
 import type { MatmulOperands } from '../../gpu-worker/kernels/matmul-operands.ts'
+import { matmulRowsReference } from '../../gpu-worker/kernels/matmul-rows.ref.ts'
 import { matmulRows } from '../../gpu-worker/kernels/matmul-rows.ts'
 import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
 import { formatName, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
@@ -13,7 +14,7 @@ import { queryAbsorb } from '../../gpu-worker/kernels/query-absorb.ts'
 import { valueUp } from '../../gpu-worker/kernels/value-up.ts'
 import { expertBank } from '../fixtures/expert-bank.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
-import { bits, seeded } from '../fixtures/numbers.ts'
+import { bits, dotBound, seeded, worstError } from '../fixtures/numbers.ts'
 import { asF32, quantizedFormats, storedRows, type StoredRows } from '../fixtures/stored-rows.ts'
 
 let bench: KernelBench
@@ -43,24 +44,33 @@ async function both(w: StoredRows, run: Run): Promise<{ readonly got: Uint32Arra
   return { got: bits(got), wanted: bits(await run(asF32(w))) }
 }
 
+const ROWS = 5
+
+/** f32 [ROWS, k] */
+function inputs(k: number): Float32Array {
+  return seeded(ROWS * k, 2)
+}
+
 function product(stored: StoredRows, dispatches: (operands: MatmulOperands) => Dispatch[]) {
-  const rows = 5
   const k = stored.columnCount
-  const x = bench.activation(seeded(rows * k, 2), k)
+  const x = bench.activation(inputs(k), k)
   return both(stored, async (w) => {
     const matrix = bench.stored(w, 200)
-    const y = bench.result(rows, matrix.rowCount)
-    await bench.run(dispatches({ x, matrix, y }), rows)
-    return bench.read(y, rows)
+    const y = bench.result(ROWS, matrix.rowCount)
+    await bench.run(dispatches({ x, matrix, y }), ROWS)
+    return bench.read(y, ROWS)
   })
 }
 
 const named = (formats: readonly WeightFormat[]) => formats.map((format) => [formatName(format), format] as const)
 
 describe.each(named(quantizedFormats))('%s', (_, format) => {
-  it.each(sizes)('matmul of %i × %i', async (n, k) => {
-    const { got, wanted } = await product(storedRows(n, k, format, 1), (operands) => matmulSingle(operands, 8, 99))
+  it.each(sizes)('matmul of %i × %i, also within the rounding of the order contract', async (n, k) => {
+    const stored = storedRows(n, k, format, 1)
+    const { got, wanted } = await product(stored, (operands) => matmulSingle(operands, 8, 99))
     expect(got).toEqual(wanted)
+    const { y, size } = matmulRowsReference(inputs(k), stored.values, k)
+    expect(worstError(new Float32Array(got.buffer), y, size)).toBeLessThanOrEqual(dotBound(k))
   })
 
   it.each([1, 7, 65])('embed of %i columns', async (width) => {
