@@ -6,6 +6,7 @@
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
+import { unknownToggles } from './toggles.ts'
 
 Object.assign(globalThis, globals)
 
@@ -48,7 +49,12 @@ export class Gpu {
   /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
   readonly #waiters = new Set<(error: GpuError) => void>()
   readonly #onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
-    this.#fail(new GpuError('uncaptured', `The GPU refused a command: ${error.message}`))
+    const isFull = error instanceof GPUOutOfMemoryError
+    this.#fail(
+      isFull
+        ? new GpuError('memory', `The GPU has no memory left: ${error.message}`)
+        : new GpuError('uncaptured', `The GPU refused a command: ${error.message}`),
+    )
   }
 
   constructor(device: GPUDevice, adapter: AdapterFacts, deadlineMs: number) {
@@ -111,9 +117,11 @@ export class Gpu {
   }
 }
 
-/** Opens the first acceptable adapter with all of its limits. Throws GpuError 'no-adapter'. */
+/** Opens the first acceptable adapter with all of its limits. Throws GpuError 'no-adapter' or 'toggle'. */
 export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const toggles = [...(options.toggles ?? [])]
+  const unknown = await unknownToggles(toggles)
+  if (unknown.length > 0) throw new GpuError('toggle', `Dawn knows no toggle ${unknown.join(', ')}`)
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
   const inTime = <T>(answer: Promise<T>): Promise<T> =>
     withDeadline(answer, deadlineMs, () => late('opening the device', deadlineMs))

@@ -4,6 +4,7 @@ import vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { type Gpu, openDevice } from '../../gpu-worker/gpu/device.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
+import { unknownToggles } from '../../gpu-worker/gpu/toggles.ts'
 
 describe('openDevice()', () => {
   it('takes every limit of the adapter and says what it opened', async () => {
@@ -21,7 +22,41 @@ describe('openDevice()', () => {
   })
 })
 
+describe('toggles', () => {
+  it.each(['skip_validation', 'disable_robustness', 'vulkan_enable_f16_on_nvidia'])(
+    '%s is one of Dawn',
+    async (name) => {
+      expect(await unknownToggles([name])).toEqual([])
+    },
+  )
+
+  it.each([
+    'skip_validations',
+    'kip_validation',
+    'skip',
+    'SKIP_VALIDATION',
+    '',
+    'allow_unsafe_apis ',
+    'no_such_toggle',
+  ])("'%s' is refused by name, for Dawn would skip it in silence", async (name) => {
+    const opening = openDevice({ toggles: ['allow_unsafe_apis', name] })
+    await expect(opening).rejects.toMatchObject({ kind: 'toggle', message: `Dawn knows no toggle ${name}` })
+  })
+})
+
 describe('a Gpu', () => {
+  it('says that memory ran out, where the driver says so', async () => {
+    const gpu = await openDevice()
+    // No software driver here runs out before the machine does: the event is a driver's, made by hand.
+    const error = new GPUOutOfMemoryError('no room for 4 GiB')
+    gpu.device.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }))
+    await expect(gpu.idle('a test')).rejects.toMatchObject({
+      kind: 'memory',
+      message: expect.stringMatching(/no room/),
+    })
+    gpu.close()
+  })
+
   it('remembers an uncaptured error: the wait under way, later waits and checks all throw it', async () => {
     const gpu = await openDevice()
     const { device } = gpu
