@@ -1,0 +1,110 @@
+/** The machinery of `bench k1-layer` at a width that takes seconds: hash, GPU fill, f64 reference, and its control. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { exponentFor, floatPattern, mix, rowSeed, seedOf, hashedWord } from '../../bench/k1-layer/counter-hash.ts'
+import { HashedRows } from '../../bench/k1-layer/hashed-rows.ts'
+import { HashedWeights, type Storage } from '../../bench/k1-layer/hashed-weights.ts'
+import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
+import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
+import { Readback } from '../../gpu-worker/gpu/readback.ts'
+import { isPlain, rowLayout, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
+import type { StoredWeight } from '../../gpu-worker/model/row-source.ts'
+import { widened } from '../../gpu-worker/model/widened.ts'
+
+let gpu: Gpu
+beforeAll(async () => {
+  gpu = await openDevice()
+})
+afterAll(() => gpu.close())
+
+describe('the counter hash', () => {
+  it('maps u32 to u32 without an obvious pattern', () => {
+    const words = Array.from({ length: 4096 }, (_, i) => hashedWord(rowSeed(seedOf('model.norm.weight'), 3), i))
+    expect(new Set(words).size).toBe(4096)
+    expect(words.every((word) => Number.isInteger(word) && word >= 0 && word < 2 ** 32)).toBe(true)
+    for (let bit = 0; bit < 32; bit++) {
+      const ones = words.filter((word) => ((word >>> bit) & 1) === 1).length
+      // Five standard deviations of 4,096 fair coins.
+      expect(Math.abs(ones - 2048)).toBeLessThan(160)
+    }
+  })
+
+  it.each(['f32', 'f16', 'bf16'] as const)('makes normal %s of the size asked for', (format) => {
+    const { mask, bits } = floatPattern(format, -3, true)
+    const words = Uint32Array.from({ length: 1000 }, (_, i) => ((mix(i) & mask) | bits) >>> 0)
+    const sizes = widened(new Uint8Array(words.buffer), format).map((value) => Math.abs(value))
+    expect(Math.min(...sizes)).toBeGreaterThanOrEqual(0.125)
+    expect(Math.max(...sizes)).toBeLessThan(0.25)
+    expect(() => floatPattern('f16', -15, true)).toThrow(RangeError)
+  })
+})
+
+const columns = 77
+const cases: readonly (readonly [module: string, format: WeightFormat, storage: Storage])[] = [
+  ['model.layers.1.mlp.gate', 'bf16', { kind: 'bf16' }],
+  ['model.layers.1.input_layernorm', 'bf16', { kind: 'bf16' }],
+  ['model.layers.1.self_attn.o_proj', packed('int8'), { kind: 'int8', group: 32 }],
+  ['model.layers.1.mlp.experts.191.down_proj', packed('int4'), { kind: 'int4', group: 32 }],
+]
+
+function packed(kind: 'int4' | 'int8'): WeightFormat {
+  return { kind, groupColumns: 32, scale: 'bf16', hasZeroPoints: false }
+}
+
+describe.each(cases)('%s', (module, format, storage) => {
+  const weight: StoredWeight = {
+    name: module,
+    values: `${module}.weight${isPlain(format) ? '' : '_packed'}`,
+    scales: isPlain(format) ? null : `${module}.weight_scale`,
+    zeroPoints: null,
+    rowCount: 9,
+    columnCount: columns,
+    format,
+    rowsPerScale: 1,
+  }
+
+  it('is on the GPU what it is on the CPU, whatever rows are asked for, and nothing else is touched', async () => {
+    const { bytes, scaleStart } = rowLayout(columns, format)
+    const buffers = new Buffers(gpu, 'test')
+    const target = buffers.storage('rows', 11 * bytes)
+    const source = new HashedRows(gpu)
+    await source.rows(weight, 4, 5, target, 5 * bytes)
+    await source.rows(weight, 0, 4, target, bytes)
+    await source.close()
+    const readback = new Readback(gpu, buffers, target.bytes)
+    const encoder = gpu.device.createCommandEncoder()
+    readback.copy(encoder, target, target.bytes)
+    gpu.device.queue.submit([encoder.finish()])
+    const all = await readback.read(target.bytes, 'a test')
+    buffers.close()
+    expect(all.subarray(0, bytes).every((byte) => byte === 0)).toBe(true)
+    expect(all.subarray(10 * bytes).every((byte) => byte === 0)).toBe(true)
+    const weights = new HashedWeights(() => storage)
+    const expected = new Float64Array(columns)
+    for (let row = 0; row < 9; row++) {
+      weights.row(module, row, expected)
+      const record = all.slice((row + 1) * bytes, (row + 2) * bytes)
+      expect([...decoded(record, format, scaleStart)]).toEqual([...expected])
+    }
+  })
+
+  it('is of a size that keeps what it multiplies', () => {
+    const row = new Float64Array(columns)
+    new HashedWeights(() => storage).row(module, 0, row)
+    const rms = Math.sqrt(row.reduce((sum, value) => sum + value ** 2, 0) / columns)
+    const isNorm = module.endsWith('norm')
+    expect(rms).toBeGreaterThan(isNorm ? 0.5 : 0.4 / Math.sqrt(columns))
+    expect(rms).toBeLessThan(isNorm ? 1 : 5 / Math.sqrt(columns))
+    expect(exponentFor(1, 7168, 'int4')).toBeLessThan(0)
+  })
+})
+
+/** A record read by the words of `kernels/matrix.ts`. */
+function decoded(record: Uint8Array<ArrayBuffer>, format: WeightFormat, scaleStart: number): Float64Array {
+  if (isPlain(format)) return Float64Array.from(widened(record, format).subarray(0, columns))
+  const scales = widened(record.slice(scaleStart), 'bf16')
+  return Float64Array.from({ length: columns }, (_, k) => {
+    const byte = record[format.kind === 'int4' ? k >> 1 : k] ?? NaN
+    const value = format.kind === 'int4' ? ((byte >> (4 * (k & 1))) & 15) - 8 : byte - 128
+    return value * (scales[Math.floor(k / 32)] ?? NaN)
+  })
+}
