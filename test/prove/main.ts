@@ -22,6 +22,10 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: '32 streams on the real model while workers, janitor and Redis are killed or frozen and clients leave',
     load: async () => (await import('./chaos.ts')).chaos,
   },
+  convert: {
+    summary: 'exact answers of axk1-tiny converted to int8 and int4, against bf16: int8 within a point',
+    load: async () => (await import('./convert.ts')).convert,
+  },
 }
 
 const usage = `Usage: npm run prove -- NAME [--reduced]
