@@ -10,6 +10,7 @@
  * Router, norms, embedding, head and biases are never quantised. It reads no file and holds no value of a weight.
  */
 import type { ModelConfig } from './config.ts'
+import { parseQuantization, type Quantization } from './quantization.ts'
 import type { StoredType, TensorInfo } from './safetensors.ts'
 
 export { preset } from './presets.ts'
@@ -32,6 +33,8 @@ export interface CheckpointShape {
   readonly tensors: ReadonlyMap<string, TensorInfo>
   /** What config.json says of it; null when nothing is quantised. */
   readonly quantizationConfig: Readonly<Record<string, unknown>> | null
+  /** The same, parsed. */
+  readonly quantization: Quantization | null
 }
 
 /** fp8 checkpoints of the family (DeepSeek-V3's) share a scale among this many rows and columns. */
@@ -56,7 +59,8 @@ export function checkpointShape(config: ModelConfig, mix: CheckpointMix): Checkp
   }
   add('model.norm.weight', 'bf16', [config.hiddenSize])
   if (!config.tieWordEmbeddings) add('lm_head.weight', 'bf16', [config.vocabSize, config.hiddenSize])
-  return { tensors, quantizationConfig: quantizationConfig(config, mix) }
+  const stated = quantizationConfig(config, mix)
+  return { tensors, quantizationConfig: stated, quantization: parseQuantization({ quantization_config: stated }) }
 }
 
 type Add = (name: string, type: StoredType, shape: readonly number[]) => void
