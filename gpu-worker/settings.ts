@@ -1,7 +1,22 @@
-/** What the environment tells a GPU worker, parsed once; everyone else gets values. */
+/**
+ * What the environment tells a GPU worker, parsed once; everyone else gets values. An empty variable is an unset one.
+ *
+ *     REDIS_URL           redis:// or rediss://
+ *     AXLE_MODEL          checkpoint folder                            AXLE_MODEL_ID       its name (the folder's)
+ *     AXLE_WORKER_ID      this worker's name                           AXLE_MODEL_ALIASES  more names, by commas
+ *     AXLE_LANES          queues of the deployment (2)                 AXLE_SLOTS          sequences at once (32)
+ *     AXLE_PROFILE        exact or kv16: the cache in f32 or f16       AXLE_DAWN_TOGGLES   by commas (none)
+ *     AXLE_GPU_BYTES      what this worker may take of its GPU, everything together: WebGPU cannot ask what is free
+ *     AXLE_KV_BYTES       of that, at most so much for the cache
+ *
+ * Without AXLE_GPU_BYTES nothing but the adapter's limits bounds the weights, and the cache is 256 MiB unless
+ * AXLE_KV_BYTES says otherwise. Bytes: 75161927680, 70GiB, 900MB.
+ */
 import { basename, resolve } from 'node:path'
 import { z } from 'zod'
 import { modelIdBytesMax } from '../contract/limits.ts'
+import { byteSizeForms, parseBytes } from './model/byte-size.ts'
+import { profiles } from './model/profile.ts'
 
 const list = z
   .string()
@@ -14,6 +29,15 @@ const list = z
   )
 const modelName = z.string().regex(/^[\w.:/-]+$/, 'letters, digits and . : / _ - only')
 
+const bytes = z
+  .string()
+  .transform((text, context) => {
+    const count = parseBytes(text)
+    if (count === null) context.addIssue(`expected ${byteSizeForms}, got '${text}'`)
+    return count ?? z.NEVER
+  })
+  .optional()
+
 const settings = z
   .object({
     REDIS_URL: z.url({ protocol: /^rediss?$/ }),
@@ -23,7 +47,9 @@ const settings = z
     AXLE_WORKER_ID: z.string().regex(/^[\w.-]{1,64}$/),
     AXLE_LANES: z.coerce.number().int().min(1).max(1_024).default(2),
     AXLE_SLOTS: z.coerce.number().int().min(1).max(4_096).default(32),
-    AXLE_KV_BYTES: z.coerce.number().int().positive().optional(),
+    AXLE_PROFILE: z.enum(profiles).default('exact'),
+    AXLE_GPU_BYTES: bytes,
+    AXLE_KV_BYTES: bytes,
     AXLE_DAWN_TOGGLES: list,
   })
   .transform((environment) => ({
@@ -34,7 +60,9 @@ const settings = z
     workerId: environment.AXLE_WORKER_ID,
     laneCount: environment.AXLE_LANES,
     slots: environment.AXLE_SLOTS,
-    /** null leaves it to the loader. */
+    profile: environment.AXLE_PROFILE,
+    /** null leaves both to the loader. */
+    gpuBytesMax: environment.AXLE_GPU_BYTES ?? null,
     kvBytesMax: environment.AXLE_KV_BYTES ?? null,
     dawnToggles: environment.AXLE_DAWN_TOGGLES,
   }))
@@ -43,5 +71,6 @@ export type WorkerSettings = z.infer<typeof settings>
 
 /** @throws ZodError naming the variables. */
 export function parseSettings(environment: NodeJS.ProcessEnv): WorkerSettings {
-  return settings.parse(environment)
+  const given = Object.entries(environment).filter(([, value]) => value?.trim() !== '')
+  return settings.parse(Object.fromEntries(given))
 }

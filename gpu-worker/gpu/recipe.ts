@@ -86,19 +86,32 @@ export async function buildRecipe<RowSet extends string>(
   return new Recipe(gpu, built)
 }
 
-/** All parameter blocks in one uniform buffer, each at an offset that may be bound. */
+/** What the parameters of such a recipe take: each block begins where it may be bound. */
+export function parameterBytes(dispatches: readonly RowDispatch<string>[], alignmentBytes: number): number {
+  const blocks = dispatches.map(({ dispatch }) => sortConstants(dispatch.program).params)
+  return placed(blocks, alignmentBytes).end
+}
+
+function placed(
+  blocks: readonly (Uint8Array<ArrayBuffer> | null)[],
+  alignmentBytes: number,
+): { readonly offsets: readonly number[]; readonly end: number } {
+  const offsets: number[] = []
+  let end = 0
+  for (const block of blocks) {
+    offsets.push(end)
+    end += Math.ceil((block?.byteLength ?? 0) / alignmentBytes) * alignmentBytes
+  }
+  return { offsets, end }
+}
+
+/** All parameter blocks in one uniform buffer. */
 function writeParams(
   gpu: Gpu,
   buffers: Buffers,
   blocks: readonly (Uint8Array<ArrayBuffer> | null)[],
 ): (Slice | null)[] {
-  const align = gpu.limits.minUniformBufferOffsetAlignment
-  const offsets: number[] = []
-  let end = 0
-  for (const block of blocks) {
-    offsets.push(end)
-    end += Math.ceil((block?.byteLength ?? 0) / align) * align
-  }
+  const { offsets, end } = placed(blocks, gpu.limits.minUniformBufferOffsetAlignment)
   if (end === 0) return blocks.map(() => null)
   const buffer = buffers.create('params', end, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, true)
   const mapped = new Uint8Array(buffer.getMappedRange())

@@ -1,0 +1,33 @@
+/** A GPU worker's settings mean what they say; a wrong one is named, and nothing is guessed. */
+import { describe, expect, it } from 'vitest'
+import { parseSettings } from '../../gpu-worker/settings.ts'
+
+const needed = { REDIS_URL: 'redis://localhost:6379', AXLE_MODEL: '/models/tiny', AXLE_WORKER_ID: 'w1' }
+
+describe('parseSettings()', () => {
+  it('has a value for everything that is not set, or set to nothing', () => {
+    const bare = parseSettings(needed)
+    expect(bare).toMatchObject({ profile: 'exact', gpuBytesMax: null, kvBytesMax: null, slots: 32, dawnToggles: [] })
+    const empty = { AXLE_PROFILE: '', AXLE_GPU_BYTES: ' ', AXLE_KV_BYTES: '', AXLE_SLOTS: '', AXLE_DAWN_TOGGLES: '' }
+    expect(parseSettings({ ...needed, ...empty })).toEqual(bare)
+  })
+
+  it('takes budgets in bytes and in units, and a profile', () => {
+    const set = { AXLE_GPU_BYTES: '70GiB', AXLE_KV_BYTES: '900MB', AXLE_PROFILE: 'kv16' }
+    const taken = { gpuBytesMax: 70 * 2 ** 30, kvBytesMax: 900e6, profile: 'kv16' }
+    expect(parseSettings({ ...needed, ...set })).toMatchObject(taken)
+    expect(parseSettings({ ...needed, AXLE_KV_BYTES: '4096' }).kvBytesMax).toBe(4096)
+  })
+
+  it.each([
+    ['AXLE_GPU_BYTES', '70gb'],
+    ['AXLE_GPU_BYTES', '0'],
+    ['AXLE_GPU_BYTES', '1e9'],
+    ['AXLE_KV_BYTES', '-1'],
+    ['AXLE_KV_BYTES', '1.5'],
+    ['AXLE_PROFILE', 'fast'],
+    ['AXLE_PROFILE', 'KV16'],
+  ])('refuses %s=%s by name', (name, value) => {
+    expect(() => parseSettings({ ...needed, [name]: value })).toThrow(name)
+  })
+})
