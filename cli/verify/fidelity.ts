@@ -11,7 +11,7 @@ import { loadRunner, type LoadOptions } from '../../gpu-worker/model/load-runner
 import { openExpectedOutputs } from './expected-outputs.ts'
 import { measure, type PromptErrors } from './measure.ts'
 import { roundedFrequencies, type FrequencyType } from './rounded-frequencies.ts'
-import { meanNmse, NMSE_MAX, scientific, shortfalls, worstNmse } from './verdict.ts'
+import { meanNmse, NMSE_MAX, scientific, shortfalls, worstNmse, worstNmseRoutedAlike } from './verdict.ts'
 
 export interface FidelityRow {
   readonly name: string
@@ -30,7 +30,7 @@ export interface FidelityRow {
 /** As the issue words it: all goldens also pass with the limit forced to 64 KiB. */
 export const SMALL_BINDING_BYTES = 64 * 1024
 /** So few that the arrays of a step fit into one binding. */
-const SMALL_BINDING_ROWS = 32
+export const SMALL_BINDING_ROWS = 16
 const SEQUENCES_MAX = 12
 /** The frozen expectations repeat what `exact` shows; that repetition is held to more. */
 const FROZEN_NMSE_MAX = 1e-10
@@ -65,6 +65,26 @@ export function exercisesByName(readme: string): [name: string, exercises: strin
   ])
 }
 
+/** A checkpoint through a fresh Runner against the answers in `file`. */
+export async function verifyFile(
+  dir: string,
+  file: string,
+  options: Partial<LoadOptions> = {},
+  chunkings?: readonly number[],
+): Promise<{ results: PromptErrors[]; adapter: AdapterFacts }> {
+  const expected = await openExpectedOutputs(file)
+  try {
+    const { runner, config, adapter } = await loadRunner({ checkpoint: dir, sequencesMax: SEQUENCES_MAX, ...options })
+    try {
+      return { results: await measure({ runner, config }, expected, chunkings), adapter }
+    } finally {
+      await runner.close()
+    }
+  } finally {
+    await expected.close()
+  }
+}
+
 async function measureOne(
   name: string,
   exercises: string,
@@ -76,15 +96,9 @@ async function measureOne(
   const truth = hasFloat32 ? float32File : frozenFile
   let facts: AdapterFacts | undefined
   const run = async (file: string, options: Partial<LoadOptions> = {}): Promise<PromptErrors[]> => {
-    const expected = await openExpectedOutputs(file)
-    const loaded = await loadRunner({ checkpoint: dir, sequencesMax: SEQUENCES_MAX, ...options })
-    facts = loaded.adapter
-    try {
-      return await measure(loaded, expected)
-    } finally {
-      await loaded.runner.close()
-      await expected.close()
-    }
+    const { results, adapter } = await verifyFile(dir, file, options)
+    facts = adapter
+    return results
   }
   const exact = await run(truth)
   const kv16 = await run(truth, { profile: 'kv16' })
@@ -137,10 +151,10 @@ export function fidelityPage(rows: readonly FidelityRow[], adapter: AdapterFacts
       scientific(meanNmse(row.exact)),
       scientific(worstNmse(row.smallBindings)),
       frozen,
-      `**${scientific(worstNmse(row.kv16))}**`,
-      both(row.exact, row.kv16, ({ expertsEqual }) => expertsEqual),
-      both(row.exact, row.kv16, ({ greedyEqual }) => greedyEqual),
-      both(row.exact, row.kv16, ({ chunkingsEqual }) => chunkingsEqual),
+      `**${scientific(worstNmseRoutedAlike(row.kv16))}**`,
+      tippedOf(row.kv16),
+      both(row, ({ greedyEqual }) => greedyEqual),
+      both(row, ({ chunkingsEqual }) => chunkingsEqual),
     ]
     return `| ${cells.join(' | ')} |`
   })
@@ -158,13 +172,14 @@ Written by \`npm run axle -- verify --all --write docs/fidelity.md\`; not edited
 | reference | ${references.join('; ')}: \`from_pretrained(dtype=torch.float32, attn_implementation="eager")\`, quantised weights dequantised to float32 |
 
 NMSE of a position is Σ(got − wanted)² / Σ wanted² over the vocabulary; **the worst single position** counts, the mean is
-for the reader. Goal: ≤ ${NMSE_MAX.exact} in profile \`exact\` (aim 1e-10), ≤ ${NMSE_MAX.kv16} in \`kv16\` (KV cache in bf16).
-Greedy answers and routed experts are the reference's; chunkings: steps of 1, 7, 64 and all rows give the same logit bits.
-Each is said for \`exact\` and \`kv16\`. *In 64 KiB*: the same with the binding limit forced to 64 KiB. *Frozen*: against the
-older expectations, whose reference had rounded its RoPE frequencies to 16 bits, with that rounding repeated
-([why](../test/goldens/README.md)).
+for the reader. Goal: ≤ ${scientific(NMSE_MAX.exact)} in profile \`exact\` (aim 1e-10), with the reference's routed experts and greedy answers;
+≤ ${scientific(NMSE_MAX.kv16)} in \`kv16\` (KV cache in bf16) up to a prompt's first tipped position. A rounded cache can tip a routing that
+stood on an edge; *tipped* counts such positions, and gives the worst NMSE with them and after them: another expert's answer,
+not a rounding error. Greedy and chunkings (steps of 1, 7, 64 and all rows give the same bits) are said for \`exact\`, \`kv16\`.
+*In 64 KiB*: \`exact\` with the binding limit forced to 64 KiB. *Frozen*: against the older expectations, whose reference had
+rounded its RoPE frequencies to 16 bits, with that rounding repeated ([why](../test/goldens/README.md)).
 
-| checkpoint | positions | exact: worst | mean | in 64 KiB: worst | frozen: worst | kv16: worst | experts | greedy | chunkings |
+| checkpoint | positions | exact: worst | mean | in 64 KiB: worst | frozen: worst | kv16: worst | tipped | greedy | chunkings |
 |---|---|---|---|---|---|---|---|---|---|
 ${lines.join('\n')}
 
@@ -178,11 +193,15 @@ ${rows.map(({ name, exercises }) => `| \`${name}\` | ${exercises} |`).join('\n')
 `
 }
 
-function both(
-  exact: readonly PromptErrors[],
-  kv16: readonly PromptErrors[],
-  claim: (result: PromptErrors) => boolean | null,
-): string {
+/** Positions that bf16 KV routes to other experts, and the worst error with them. */
+function tippedOf(results: readonly PromptErrors[]): string {
+  const count = results.reduce((sum, { routedElsewhere }) => sum + (routedElsewhere ?? 0), 0)
+  if (count === 0) return '0'
+  const of = results.reduce((sum, { routedElsewhere, tokens }) => sum + (routedElsewhere === null ? 0 : tokens), 0)
+  return `${count} of ${of} (${scientific(worstNmse(results))})`
+}
+
+function both({ exact, kv16 }: FidelityRow, claim: (result: PromptErrors) => boolean | null): string {
   return [exact, kv16].map((results) => summary(results.map(claim))).join(', ')
 }
 

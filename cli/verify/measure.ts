@@ -10,14 +10,22 @@ import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { ExpectedOutputs, ExpectedPrompt } from './expected-outputs.ts'
 
+/** The position that is furthest off. NaN counts as infinitely far. */
+export interface Worst {
+  readonly nmse: number
+  readonly position: number
+}
+
 export interface PromptErrors {
   readonly key: string
   readonly tokens: number
-  /** Of the position that is furthest off; null where the reference gave no logits. NaN counts as infinitely far. */
-  readonly worst: { readonly nmse: number; readonly position: number } | null
+  /** Null where the reference gave no logits. */
+  readonly worst: Worst | null
   readonly meanNmse: number | null
-  /** Null where the reference says nothing of it. */
-  readonly expertsEqual: boolean | null
+  /** Of the positions before the first that is routed elsewhere: what comes after has read that one's KV. */
+  readonly worstRoutedAlike: Worst | null
+  /** Positions with other experts in some layer; null where the reference says nothing of it, as is `greedyEqual`. */
+  readonly routedElsewhere: number | null
   readonly greedyEqual: boolean | null
   readonly chunkingsEqual: boolean
 }
@@ -46,13 +54,14 @@ export async function measure(
       chunkingsEqual &&= sameBits((await forward(model, tokenIds, rows)).logits, whole.logits)
     }
     const errors = prompt.hasLogits ? nmseOf(whole.logits, await expected.logits(prompt), tokenIds.length) : null
+    const elsewhere = await positionsRoutedElsewhere(model, expected, prompt, whole.experts)
     results.push({
       key: prompt.key,
       tokens: tokenIds.length,
       worst: errors && worstOf(errors),
       meanNmse: errors && errors.reduce((sum, nmse) => sum + nmse, 0) / errors.length,
-      expertsEqual:
-        prompt.expertLayers.length === 0 ? null : await expertsEqual(model, expected, prompt, whole.experts),
+      worstRoutedAlike: errors && worstOf(errors.slice(0, Math.min(...elsewhere, errors.length))),
+      routedElsewhere: prompt.expertLayers.length === 0 ? null : elsewhere.size,
       greedyEqual: prompt.greedy && prompt.greedy.join() === greedy.get(prompt.key)?.join(),
       chunkingsEqual,
     })
@@ -111,23 +120,27 @@ function nmseOf(got: Float32Array, wanted: Float32Array, positions: number): num
   })
 }
 
-function worstOf(errors: readonly number[]): { nmse: number; position: number } {
+function worstOf(errors: readonly number[]): Worst | null {
   const nmse = Math.max(...errors)
-  return { nmse, position: errors.indexOf(nmse) }
+  return errors.length === 0 ? null : { nmse, position: errors.indexOf(nmse) }
 }
 
-async function expertsEqual(
+/** Positions whose experts differ from the reference's in some layer. */
+async function positionsRoutedElsewhere(
   { config }: Measured,
   expected: ExpectedOutputs,
   prompt: ExpectedPrompt,
   got: readonly Int32Array[],
-): Promise<boolean> {
-  if (prompt.expertLayers.length !== got.length) return false
+): Promise<ReadonlySet<number>> {
+  const positions = new Set<number>()
   for (const layer of prompt.expertLayers) {
     const wanted = await expected.experts(prompt, layer)
-    if (got[layer - config.denseLayerCount]?.join() !== wanted.join()) return false
+    const layerGot = got[layer - config.denseLayerCount]
+    for (let i = 0; i < wanted.length; i++) {
+      if (layerGot?.[i] !== wanted[i]) positions.add(Math.floor(i / config.expertsPerToken))
+    }
   }
-  return true
+  return positions
 }
 
 const greedySampler: Omit<SamplerRow, 'index'> = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] }

@@ -9,17 +9,21 @@ import type { PromptErrors } from './measure.ts'
 /** Of the worst position. The f32 profile is held to the reference's own float32 noise, bf16 KV to what it rounds. */
 export const NMSE_MAX: Readonly<Record<Profile, number>> = { exact: 1e-8, kv16: 1e-5 }
 
-/** What falls short, in words; empty when all holds. */
+/**
+ * What falls short, in words; empty when all holds. A rounded KV cache may tip a routing decision that stood on an edge;
+ * what follows is another expert's answer, not a rounding error: in `kv16` the positions before that one are judged.
+ */
 export function shortfalls(results: readonly PromptErrors[], profile: Profile): string[] {
   const problems: string[] = []
-  for (const { key, worst, expertsEqual, greedyEqual, chunkingsEqual } of results) {
-    if (worst !== null && !(worst.nmse <= NMSE_MAX[profile])) {
-      problems.push(
-        `prompt ${key}: NMSE ${scientific(worst.nmse)} at position ${worst.position}, expected ≤ ${NMSE_MAX[profile]}`,
-      )
+  for (const { key, worst, worstRoutedAlike, routedElsewhere, greedyEqual, chunkingsEqual } of results) {
+    const judged = profile === 'exact' ? worst : worstRoutedAlike
+    if (judged !== null && !(judged.nmse <= NMSE_MAX[profile])) {
+      const place = `${scientific(judged.nmse)} at position ${judged.position}`
+      problems.push(`prompt ${key}: NMSE ${place}, expected ≤ ${scientific(NMSE_MAX[profile])}`)
     }
-    if (expertsEqual === false) problems.push(`prompt ${key}: other experts were routed to`)
-    if (greedyEqual === false) problems.push(`prompt ${key}: the greedy answer differs`)
+    if (profile === 'exact' && (routedElsewhere ?? 0) > 0)
+      problems.push(`prompt ${key}: other experts at ${routedElsewhere} positions`)
+    if (profile === 'exact' && greedyEqual === false) problems.push(`prompt ${key}: the greedy answer differs`)
     if (!chunkingsEqual) problems.push(`prompt ${key}: steps of other sizes give other bits`)
   }
   return problems
@@ -28,6 +32,11 @@ export function shortfalls(results: readonly PromptErrors[], profile: Profile): 
 /** The worst NMSE of any prompt; 0 when the reference gave no logits. */
 export function worstNmse(results: readonly PromptErrors[]): number {
   return Math.max(0, ...results.map(({ worst }) => worst?.nmse ?? 0))
+}
+
+/** The same, of the positions before a prompt's first that is routed elsewhere. */
+export function worstNmseRoutedAlike(results: readonly PromptErrors[]): number {
+  return Math.max(0, ...results.map(({ worstRoutedAlike }) => worstRoutedAlike?.nmse ?? 0))
 }
 
 export function meanNmse(results: readonly PromptErrors[]): number {
@@ -39,14 +48,14 @@ export function meanNmse(results: readonly PromptErrors[]): number {
 /** One line a prompt, for a terminal. */
 export function tableOf(results: readonly PromptErrors[]): string {
   const rows = [
-    ['prompt', 'tokens', 'worst NMSE', 'at', 'mean NMSE', 'experts', 'greedy', 'chunkings'],
+    ['prompt', 'tokens', 'worst NMSE', 'at', 'mean NMSE', 'routed elsewhere', 'greedy', 'chunkings'],
     ...results.map((result) => [
       result.key,
       `${result.tokens}`,
       result.worst ? scientific(result.worst.nmse) : '–',
       result.worst ? `${result.worst.position}` : '–',
       result.meanNmse === null ? '–' : scientific(result.meanNmse),
-      equality(result.expertsEqual),
+      result.routedElsewhere === null ? '–' : `${result.routedElsewhere}`,
       equality(result.greedyEqual),
       equality(result.chunkingsEqual),
     ]),
