@@ -1,99 +1,79 @@
 /**
- * The routed experts of all layers in banks, and the table that says where each is.
+ * The routed experts of all layers in banks, and the tables that say where each is.
  *
- * Every expert is resident. The table lies on the GPU as data, so that a cache can change it later.
+ * Every expert is resident. A table lies on the GPU as data, so that a cache can change it later.
  */
-import type { Buffers } from '../gpu/buffers.ts'
 import type { Bank, LayerExperts } from '../kernels/bank.ts'
-import { rowBytes, type PlainFormat } from '../kernels/matrix.ts'
-import type { ModelConfig } from './config.ts'
-import { planBanks } from './placement.ts'
-import type { TensorRows, WeightLoader } from './weight-loader.ts'
+import { rowBytes } from '../kernels/matrix.ts'
+import type { ExpertLayout, LayerLayout } from './layout.ts'
+import { planBanks, type BankPlacement, type ExpertSize } from './placement.ts'
+import type { WeightBuffers } from './weight-buffers.ts'
 
-/** One entry per expert layer, in order. */
-export async function loadExperts(
-  config: ModelConfig,
-  loader: WeightLoader,
-  buffers: Buffers,
-): Promise<LayerExperts[]> {
-  const { hiddenSize, moeIntermediateSize: width, routedExpertCount: expertCount } = config
-  const sources = Array.from({ length: config.layerCount - config.denseLayerCount }, (_, i) =>
-    expertSources(config, loader, `model.layers.${config.denseLayerCount + i}.mlp.experts`),
+/** Pure: throws GpuError 'limit' for an expert that no binding holds. One placement per expert layer, in order. */
+export function placeExperts(layers: readonly LayerLayout[], size: ExpertSize, bindingBytesMax: number): BankPlacement {
+  const formats = expertsOf(layers).map((experts) =>
+    experts.map(({ gate, down }) => ({ gateUpFormat: gate.weight.format, downFormat: down.weight.format })),
   )
-  const formats = sources.map((source) => source.format)
-  const plan = planBanks(formats, expertCount, { hiddenSize, width }, loader.bindingBytesMax)
-  const banks = plan.banks.map(({ format, slotCount }, index): Bank => {
-    const tall = slotCount * width * rowBytes(hiddenSize, format)
-    const wide = slotCount * hiddenSize * rowBytes(width, format)
+  return planBanks(formats, size, bindingBytesMax)
+}
+
+/** Allocates banks and tables; the experts' rows are asked for by `request` of what is returned, layer by layer. */
+export function allocateExperts(
+  layers: readonly LayerLayout[],
+  size: ExpertSize,
+  placement: BankPlacement,
+  buffers: WeightBuffers,
+): { readonly experts: LayerExperts; request(): void }[] {
+  const { hiddenSize, width } = size
+  const banks = placement.banks.map(({ gateUpFormat, downFormat, slotCount }, index): Bank => {
+    const tall = slotCount * width * rowBytes(hiddenSize, gateUpFormat)
+    const wide = slotCount * hiddenSize * rowBytes(width, downFormat)
     return {
       index,
       slotCount,
-      gateUpFormat: format,
-      downFormat: format,
-      gate: buffers.storage(`bank-${index}/gate`, tall),
-      up: buffers.storage(`bank-${index}/up`, tall),
-      down: buffers.storage(`bank-${index}/down`, wide),
+      gateUpFormat,
+      downFormat,
+      gate: buffers.allocate(`bank-${index}/gate`, tall),
+      up: buffers.allocate(`bank-${index}/up`, tall),
+      down: buffers.allocate(`bank-${index}/down`, wide),
     }
   })
-  const layers: LayerExperts[] = []
-  for (const [i, source] of sources.entries()) {
-    const places = plan.places[i] ?? []
-    for (const [expert, { bank: index, slot }] of places.entries()) {
-      const bank = banks[index]
-      if (bank === undefined) throw new RangeError(`No bank ${index}`)
-      const { format } = source
-      const tall = slot * width * rowBytes(hiddenSize, format)
-      const wide = slot * hiddenSize * rowBytes(width, format)
-      await loader.rows(source.gate(expert), hiddenSize, { slice: bank.gate, format, offset: tall })
-      await loader.rows(source.up(expert), hiddenSize, { slice: bank.up, format, offset: tall })
-      await loader.rows(source.down(expert), width, { slice: bank.down, format, offset: wide })
-    }
-    const table = Uint32Array.from(places.flatMap(({ bank, slot }) => [bank, slot]))
+  return expertsOf(layers).map((experts, i) => {
+    const places = placement.places[i] ?? []
     const used = new Set(places.map(({ bank }) => bank))
-    layers.push({
-      expertCount,
-      hiddenSize,
-      width,
-      banks: banks.filter((bank) => used.has(bank.index)),
-      places: await loader.table(`layer-${i}/places`, table),
-    })
-  }
-  return layers
-}
-
-interface ExpertSources {
-  readonly format: PlainFormat
-  gate(expert: number): TensorRows
-  up(expert: number): TensorRows
-  down(expert: number): TensorRows
-}
-
-function expertSources(config: ModelConfig, loader: WeightLoader, prefix: string): ExpertSources {
-  const { hiddenSize, moeIntermediateSize: width, routedExpertCount: experts } = config
-  const gateUp = `${prefix}.gate_up_proj`
-  if (loader.has(gateUp)) {
-    const half = (expert: number, which: 0 | 1): TensorRows => ({
-      tensor: gateUp,
-      tensorRowCount: experts * 2 * width,
-      rowStart: (2 * expert + which) * width,
-      rowCount: width,
-    })
+    const table = Uint32Array.from(places.flatMap(({ bank, slot }) => [bank, slot]))
     return {
-      format: loader.format(gateUp, [experts, 2 * width, hiddenSize]),
-      gate: (expert) => half(expert, 0),
-      up: (expert) => half(expert, 1),
-      down: (expert) => ({
-        tensor: `${prefix}.down_proj`,
-        tensorRowCount: experts * hiddenSize,
-        rowStart: expert * hiddenSize,
-        rowCount: hiddenSize,
-      }),
+      experts: {
+        expertCount: experts.length,
+        hiddenSize,
+        width,
+        banks: banks.filter(({ index }) => used.has(index)),
+        places: buffers.table(`experts-${i}/places`, table),
+      },
+      request: () => requestLayer(experts, size, places, banks, buffers),
     }
+  })
+}
+
+function requestLayer(
+  experts: readonly ExpertLayout[],
+  { hiddenSize, width }: ExpertSize,
+  places: BankPlacement['places'][number],
+  banks: readonly Bank[],
+  buffers: WeightBuffers,
+): void {
+  for (const [id, { gate, up, down }] of experts.entries()) {
+    const place = places[id]
+    const bank = banks[place?.bank ?? -1]
+    if (place === undefined || bank === undefined) throw new RangeError(`Expert ${id} has no place`)
+    const tall = place.slot * width * rowBytes(hiddenSize, bank.gateUpFormat)
+    const wide = place.slot * hiddenSize * rowBytes(width, bank.downFormat)
+    buffers.request(gate, bank.gate, tall)
+    buffers.request(up, bank.up, tall)
+    buffers.request(down, bank.down, wide)
   }
-  return {
-    format: loader.format(`${prefix}.0.gate_proj.weight`, [width, hiddenSize]),
-    gate: (expert) => ({ tensor: `${prefix}.${expert}.gate_proj.weight`, tensorRowCount: width }),
-    up: (expert) => ({ tensor: `${prefix}.${expert}.up_proj.weight`, tensorRowCount: width }),
-    down: (expert) => ({ tensor: `${prefix}.${expert}.down_proj.weight`, tensorRowCount: hiddenSize }),
-  }
+}
+
+function expertsOf(layers: readonly LayerLayout[]): (readonly ExpertLayout[])[] {
+  return layers.flatMap((layer) => (layer.kind === 'experts' ? [layer.mlp.experts] : []))
 }

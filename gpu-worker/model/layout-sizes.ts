@@ -5,6 +5,7 @@
  */
 import { rowBytes } from '../kernels/matrix.ts'
 import type { DenseMlpLayout, MatrixLayout, MatrixPart, ModelLayout, VectorLayout } from './layout.ts'
+import type { TensorInfo } from './safetensors.ts'
 
 export const WEIGHT_KINDS = [
   'embedding',
@@ -38,6 +39,19 @@ export function layoutBytes(layout: ModelLayout): BytesByKind {
     if (layer.kind === 'experts') bytes.router += routingTableBytes(layer.mlp.router.rowCount)
   }
   return bytes
+}
+
+/** Bytes on disk of all tensors that a layout reads. */
+export function storedBytes(layout: ModelLayout, tensors: ReadonlyMap<string, TensorInfo>): number {
+  const used = new Set<string | null>()
+  for (const item of itemsOf(layout)) {
+    if (item.shape === 'vector') used.add(item.vector.tensor)
+    else {
+      const { values, scales, zeroPoints } = item.part.weight
+      used.add(values).add(scales).add(zeroPoints)
+    }
+  }
+  return [...used].reduce((sum, name) => sum + (tensors.get(name ?? '')?.byteLength ?? 0), 0)
 }
 
 /** The router's bias, f32 also where zeros stand for it, and the table of the experts' places: vec2<u32>. */

@@ -16,15 +16,18 @@ import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
 import { BLOCK_TOKENS } from '../kernels/step-input.ts'
 import { kernelDigest } from '../kernels/wgsl.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
+import { CheckpointRows, type LoadProgress } from './checkpoint-rows.ts'
 import type { ModelConfig } from './config.ts'
 import { ModelRunner, type OutputRecipes } from './forward.ts'
-import type { LayerRange } from './layout.ts'
-import { modelDispatches, type OutputDispatches, type RangeWeights, type RowSet } from './model-recipe.ts'
+import { storedBytes } from './layout-sizes.ts'
+import { layoutModel, type LayerRange, type ModelLayout } from './layout.ts'
+import { modelDispatches, type OutputDispatches, type RowSet } from './model-recipe.ts'
 import { pageFormat, type Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
+import type { RowSource } from './row-source.ts'
 import { attentionShape, layOutScratch } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
-import { loadWeights, type LoadProgress } from './weights.ts'
+import { loadWeights } from './weights.ts'
 
 const DEFAULT_SEQUENCES_MAX = 32
 const DEFAULT_ROWS_MAX = 256
@@ -51,6 +54,8 @@ export interface LoadOptions extends DeviceOptions {
   /** Replaces the config's inverse RoPE frequencies, f32 [rope / 2]: to repeat a reference that rounded its own. */
   readonly inverseFrequencies?: (config: ModelConfig) => Float32Array
   readonly onProgress?: (progress: LoadProgress) => void
+  /** Where weights come from instead of the checkpoint's files: for weights that are computed. */
+  readonly rowSource?: (gpu: Gpu) => RowSource
 }
 
 export interface LoadedRunner {
@@ -59,6 +64,10 @@ export interface LoadedRunner {
   readonly adapter: AdapterFacts
   readonly weightBytes: number
   readonly kvBytes: number
+  /** What the layout warns of, in sentences. */
+  readonly warnings: readonly string[]
+  /** Tensors with values that are NaN or infinite, and how many. */
+  readonly notFinite: ReadonlyMap<string, number>
 }
 
 /** Throws CheckpointError (the folder), GpuError 'no-adapter' or 'limit', or another GpuError of a broken device. */
@@ -87,15 +96,12 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const profile = options.profile ?? 'exact'
   const format = pageFormat(profile)
   const range = rangeOf(config, options.layers)
+  const layout = layoutModel(config, checkpoint.tensors, checkpoint.quantization, range)
   const owner = (name: string): Buffers => new Buffers(gpu, name, options.bindingBytesMax)
   const [weightBuffers, kvBuffers, scratchBuffers] = [owner('weights'), owner('kv'), owner('scratch')]
   const limits = limitsOf(config, range, kvBuffers.bindingBytesMax, options)
-  const all = await loadWeights(gpu, checkpoint, weightBuffers, options.onProgress ?? (() => {}))
-  const weights: RangeWeights = {
-    embedding: range.start === 0 ? all.embedding : null,
-    layers: all.layers.slice(range.start, range.end),
-    output: range.end === config.layerCount ? all.output : null,
-  }
+  const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)
+  const weights = await loadAndClose(source, () => loadWeights(gpu, config, layout, source, weightBuffers))
   const shape = attentionShape(config)
   const { blockCount, rowsMax, sequencesMax } = limits
   const pages = weights.layers.map((_, i) => {
@@ -127,6 +133,29 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     adapter: gpu.adapter,
     weightBytes: weightBuffers.bytes,
     kvBytes: kvBuffers.bytes,
+    warnings: layout.warnings,
+    notFinite,
+  }
+}
+
+/** The checkpoint's own rows unless the options bring another source. */
+function rowSourceOf(
+  gpu: Gpu,
+  checkpoint: Checkpoint,
+  layout: ModelLayout,
+  { rowSource, onProgress }: LoadOptions,
+): { readonly source: RowSource; readonly notFinite: ReadonlyMap<string, number> } {
+  if (rowSource !== undefined) return { source: rowSource(gpu), notFinite: new Map() }
+  const bytesTotal = storedBytes(layout, checkpoint.tensors)
+  const source = new CheckpointRows(gpu, checkpoint, { bytesTotal, ...(onProgress && { onProgress }) })
+  return { source, notFinite: source.notFinite }
+}
+
+async function loadAndClose<Loaded>(source: RowSource, act: () => Promise<Loaded>): Promise<Loaded> {
+  try {
+    return await act()
+  } finally {
+    await source.close()
   }
 }
 

@@ -88,7 +88,7 @@ function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Di
   const rule: AttentionRule = {
     shape: attentionShape(config),
     scale: softmaxScale(config),
-    eps: config.rmsNormEps,
+    eps: config.latentNormEps,
     isInterleaved: config.rope.interleaved,
     rowsMax,
   }
