@@ -17,6 +17,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'quantise a checkpoint to int4 or int8, shard by shard, and tell what it cost',
     load: async () => (await import('./convert.ts')).convert,
   },
+  plan: {
+    summary: 'what a checkpoint, or A.X K1 by name, takes of which GPUs, and how fast they can be',
+    load: async () => (await import('./plan.ts')).plan,
+  },
   verify: {
     summary: "a checkpoint against a reference's answers: the table of errors",
     load: async () => (await import('./verify.ts')).verify,

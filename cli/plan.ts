@@ -1,0 +1,58 @@
+/**
+ * `axle plan`: what a checkpoint, or a published model by name, takes of a machine, and how fast the machine can be.
+ *
+ * Reads headers, never weights. Computes by the byte and operation model of `plan/step-cost.ts`; prints, or gives JSON.
+ */
+import type { WeightFormat } from '../gpu-worker/kernels/matrix.ts'
+import type { ModelLayout } from '../gpu-worker/model/layout.ts'
+import { parsePlanArguments, HELP, type PlanArguments } from './plan/arguments.ts'
+import { knownDevice, type Device } from './plan/devices.ts'
+import { makePlan } from './plan/plan.ts'
+import { report } from './plan/report.ts'
+import { serveMemory } from './plan/serve-memory.ts'
+import { subjectOf } from './plan/subject.ts'
+import { measureThis } from './plan/this-device.ts'
+
+/** Prints what went wrong on stderr and sets exit code 1. */
+export async function plan(args: string[]): Promise<void> {
+  try {
+    const request = parsePlanArguments(args, process.env)
+    if (request === null) console.log(HELP)
+    else await print(request)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error))
+    process.exitCode = 1
+  }
+}
+
+async function print(request: PlanArguments): Promise<void> {
+  const subject = await subjectOf(request.source, request.mix)
+  const { config } = subject
+  const contextTokens = request.contextTokens ?? config.contextTokensMax
+  if (contextTokens > config.contextTokensMax) {
+    throw new Error(`--context: the model was made for ${config.contextTokensMax.toLocaleString('en')} tokens at most`)
+  }
+  const devices: Device[] = []
+  for (const name of request.devices)
+    devices.push(knownDevice(name) ?? (await measureThis(expertFormat(subject.layout), request.memoryBytes)))
+  const demand = { contextTokens, sequences: request.sequences }
+  const made = makePlan({
+    ...subject,
+    devices,
+    count: request.count,
+    demand,
+    memory: serveMemory(config, request.profile),
+  })
+  const { name, storage } = subject
+  const asked = { name, storage, ...demand, count: request.count, profile: request.profile }
+  console.log(request.json ? JSON.stringify({ asked, ...made }, null, 2) : report(config, asked, made))
+}
+
+/** What most bytes of a step are stored in: the format whose product is timed. */
+function expertFormat({ layers, embedding }: ModelLayout): WeightFormat {
+  for (const layer of layers) {
+    const expert = layer.kind === 'experts' ? layer.mlp.experts[0] : undefined
+    if (expert !== undefined) return expert.gate.weight.format
+  }
+  return embedding?.parts[0]?.weight.format ?? 'bf16'
+}

@@ -1,0 +1,97 @@
+/**
+ * Runs probe dispatches on an open GPU and times them: seconds of the best try, results read back to be checked.
+ *
+ * Knows no device and no model. The clock is the host's, around submits long enough to hide it.
+ */
+import { readFileSync } from 'node:fs'
+import { Buffers, type Slice } from '../../gpu-worker/gpu/buffers.ts'
+import type { Gpu } from '../../gpu-worker/gpu/device.ts'
+import { Pipelines } from '../../gpu-worker/gpu/pipelines.ts'
+import type { Access, Dispatch } from '../../gpu-worker/gpu/program.ts'
+import { Readback } from '../../gpu-worker/gpu/readback.ts'
+import { buildRecipe, type Recipe } from '../../gpu-worker/gpu/recipe.ts'
+
+/** A try must last so long that a submit's own time, some 0.1 ms, is small beside it. */
+const TRY_SECONDS = 0.1
+const TRIES = 3
+const REPEATS_MAX = 4096
+
+export class ProbeBench {
+  readonly #gpu: Gpu
+  readonly #pipelines: Pipelines
+  readonly #buffers: Buffers
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu
+    this.#pipelines = new Pipelines(gpu)
+    this.#buffers = new Buffers(gpu, 'probes')
+  }
+
+  get bindingBytesMax(): number {
+    return this.#buffers.bindingBytesMax
+  }
+
+  storage(name: string, bytes: number): Slice {
+    return this.#buffers.storage(name, bytes)
+  }
+
+  write(slice: Slice, values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
+    this.#gpu.device.queue.writeBuffer(slice.buffer, slice.offset, values)
+  }
+
+  async run(dispatch: Dispatch, rows = 1): Promise<void> {
+    await this.#submit(await this.#recipe(dispatch), rows, 1)
+  }
+
+  /** Seconds of one run: the best of a few tries, each of as many runs as make it long enough. */
+  async seconds(dispatch: Dispatch, rows = 1): Promise<number> {
+    const recipe = await this.#recipe(dispatch)
+    let repeats = 1
+    let seconds = await this.#submit(recipe, rows, repeats)
+    while (seconds < TRY_SECONDS && repeats < REPEATS_MAX) {
+      repeats = Math.min(REPEATS_MAX, Math.ceil(repeats * Math.min(8, (1.5 * TRY_SECONDS) / seconds)))
+      seconds = await this.#submit(recipe, rows, repeats)
+    }
+    for (let i = 1; i < TRIES; i++) seconds = Math.min(seconds, await this.#submit(recipe, rows, repeats))
+    return seconds / repeats
+  }
+
+  async read(slice: Slice, bytes: number): Promise<ArrayBuffer> {
+    const readback = new Readback(this.#gpu, this.#buffers, bytes)
+    const encoder = this.#gpu.device.createCommandEncoder()
+    readback.copy(encoder, slice, bytes)
+    this.#gpu.device.queue.submit([encoder.finish()])
+    return (await readback.read(bytes, 'reading a probe')).buffer
+  }
+
+  close(): void {
+    this.#buffers.close()
+  }
+
+  async #recipe(dispatch: Dispatch): Promise<Recipe<'all'>> {
+    return buildRecipe(this.#gpu, this.#pipelines, this.#buffers, [{ dispatch, rows: 'all' }])
+  }
+
+  async #submit(recipe: Recipe<'all'>, rows: number, repeats: number): Promise<number> {
+    const start = performance.now()
+    const encoder = this.#gpu.device.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    for (let i = 0; i < repeats; i++) recipe.encode(pass, { all: rows })
+    pass.end()
+    this.#gpu.device.queue.submit([encoder.finish()])
+    await this.#gpu.idle('a probe')
+    return (performance.now() - start) / 1000
+  }
+}
+
+/** A dispatch of one of the shaders in `probes/`. */
+export function probe(
+  name: string,
+  access: readonly Access[],
+  bindings: readonly Slice[],
+  constants: Readonly<Record<string, number>>,
+  workgroups: number,
+): Dispatch {
+  const source = readFileSync(new URL(`probes/${name}.wgsl`, import.meta.url), 'utf8')
+  return { program: { name, source, access, constants }, bindings, grid: () => [workgroups, 1, 1] }
+}

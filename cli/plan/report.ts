@@ -1,0 +1,175 @@
+/**
+ * A plan as text of at most 100 columns: what is asked, memory, whether it fits, speed, and the formulas behind it.
+ *
+ * Computes nothing: every figure comes from `plan.ts`.
+ */
+import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { WeightKind } from '../../gpu-worker/model/layout-sizes.ts'
+import type { Profile } from '../../gpu-worker/model/profile.ts'
+import { asBuiltShare, type Rates } from './devices.ts'
+import { brief, gigabytes, row, whole } from './numbers.ts'
+import type { DevicePlan, Plan } from './plan.ts'
+import { nameOf, speedTables } from './speed-tables.ts'
+import { verdicts } from './verdicts.ts'
+
+export interface Asked {
+  readonly name: string
+  readonly storage: string
+  readonly contextTokens: number
+  readonly sequences: number
+  readonly count: number
+  readonly profile: Profile
+}
+
+/** Devices side by side; more are printed below. */
+const DEVICES_ABREAST = 3
+
+export function report(config: ModelConfig, asked: Asked, plan: Plan): string {
+  const blocks = [heading(config, asked, plan), weightTable(plan), cacheTable(asked, plan)]
+  for (let i = 0; i < plan.devices.length; i += DEVICES_ABREAST) {
+    const abreast = plan.devices.slice(i, i + DEVICES_ABREAST)
+    blocks.push(memoryTable(asked, abreast), verdicts(asked, plan, abreast), ...speedTables(abreast))
+  }
+  blocks.push(formulas(config, asked, plan))
+  return blocks.join('\n\n')
+}
+
+function heading(config: ModelConfig, asked: Asked, { parameters }: Plan): string {
+  const { layerCount, denseLayerCount, routedExpertCount, expertsPerToken, sharedExpertCount } = config
+  const shared = sharedExpertCount === 0 ? '' : ` and ${sharedExpertCount} shared`
+  return [
+    `${asked.name}: ${whole(parameters.total)} parameters, ${whole(parameters.active)} active a token`,
+    `${layerCount} layers, ${denseLayerCount} dense; in each other one a token takes ${expertsPerToken} of ${routedExpertCount} experts${shared}`,
+    `Asked: ${asked.storage}; ${whole(asked.sequences)} × ${whole(asked.contextTokens)} tokens; profile ${asked.profile}`,
+  ].join('\n')
+}
+
+const KIND_NAMES: Readonly<Record<WeightKind, string>> = {
+  embedding: 'embedding',
+  attention: 'attention',
+  denseMlp: 'dense MLP',
+  router: 'router',
+  sharedExperts: 'shared experts',
+  routedExperts: 'routed experts',
+  norms: 'norms',
+  head: 'head',
+}
+
+const WEIGHT_COLUMNS = [-17, -22, 20, 13, 12]
+
+function weightTable({ weights, parameters: all }: Plan): string {
+  const lines = weights.shares.map(({ kind, format, parameters, bytes }) =>
+    row(WEIGHT_COLUMNS, [
+      `  ${KIND_NAMES[kind]}`,
+      format,
+      whole(parameters),
+      bitsPerWeight(bytes, parameters),
+      gigabytes(bytes),
+    ]),
+  )
+  const parameters = weights.shares.reduce((sum, share) => sum + share.parameters, 0)
+  const unused = all.total - parameters
+  const bits = bitsPerWeight(weights.bytes, parameters)
+  return [
+    row(WEIGHT_COLUMNS, ['Weights', 'stored as', 'parameters', 'bits each', 'GB']),
+    ...lines,
+    row(WEIGHT_COLUMNS, ['  in all', '', whole(parameters), bits, gigabytes(weights.bytes)]),
+    ...(unused === 0 ? [] : [row(WEIGHT_COLUMNS, ['  not loaded', 'unused', whole(unused)])]),
+  ].join('\n')
+}
+
+function bitsPerWeight(bytes: number, parameters: number): string {
+  return ((bytes * 8) / parameters).toFixed(2)
+}
+
+function cacheTable({ contextTokens, sequences, profile }: Asked, { cache, activationBytes }: Plan): string {
+  const widths = [-62, 22]
+  return [
+    row(widths, [`Cache, profile ${profile}: ${whole(cache.bytesPerToken)} bytes a token`, 'GB']),
+    row(widths, [`  a sequence of ${whole(contextTokens)} tokens`, gigabytes(cache.bytesPerSequence)]),
+    row(widths, [`  ${whole(sequences)} of them`, gigabytes(cache.bytes)]),
+    row(widths, ['Activations, on every device', gigabytes(activationBytes)]),
+  ].join('\n')
+}
+
+const MEMORY_LABEL = -28
+const MEMORY_COLUMN = 24
+
+function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
+  const widths = [MEMORY_LABEL, ...plans.map(() => MEMORY_COLUMN)]
+  const line = (label: string, of: (plan: DevicePlan) => string): string => row(widths, [label, ...plans.map(of)])
+  const fullestIs = count === 1 ? '' : ' of the fullest device'
+  return [
+    line(`Memory${fullestIs}, GB`, nameOf),
+    ...(count === 1 ? [] : [line('  layers, counted from 0', ({ fullest }) => layersOf(fullest.layers))]),
+    line('  weights', ({ fullest }) => gigabytes(fullest.weightBytes)),
+    line('  cache', ({ fullest }) => gigabytes(fullest.cacheBytes)),
+    line('  activations', ({ fullest }) => gigabytes(fullest.activationBytes)),
+    line('  needs', ({ fullest }) => gigabytes(fullest.bytes)),
+    line('  has', ({ device }) => (device.memoryBytes === null ? 'unknown' : gigabytes(device.memoryBytes))),
+    line('  fits', verdictOf),
+  ].join('\n')
+}
+
+function layersOf({ start, end }: { readonly start: number; readonly end: number }): string {
+  return end - start === 1 ? `${start}` : `${start} … ${end - 1}`
+}
+
+function verdictOf({ verdict: { fits, freeBytes, isCacheBindable } }: DevicePlan): string {
+  if (freeBytes !== null && freeBytes < 0) return `no, ${gigabytes(-freeBytes)} over`
+  if (!isCacheBindable) return 'no, see below'
+  if (freeBytes === null) return 'unknown'
+  return fits ? `yes, ${gigabytes(freeBytes)} free` : 'no'
+}
+
+function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): string {
+  const { routedExpertCount: N, expertsPerToken: k, headCount, kvLoraRank: latent, qkRopeHeadDim: rope } = config
+  const bytesShare = Math.round(asBuiltShare.bytes * 100)
+  const flopsShare = Math.round(asBuiltShare.flops * 100)
+  const lines = [
+    'How it is computed',
+    `  distinct experts E(B) = N·(1 − (1 − k/N)^B), N = ${N}, k = ${k}: for tokens that choose independently`,
+    '  bytes of a step = layers·E(B)·expert + other weights + Σ context·cache',
+    `  operations = 2·B·(k experts + other weights) + Σ context·layers·${headCount}·(2·(${latent} + ${rope}) + 2·${latent})`,
+    '  time = Σ over experts, other weights and attention of max(bytes / bandwidth, operations / f32 rate)',
+    '      + dispatches · time of one',
+    '  roof: at the rates below, each weight that a step needs read once',
+    "  as built: as Axle's kernels work today: an expert is read once for each token that chose it, other",
+    '      weights once for four tokens',
+  ]
+  if (devices.some(({ device }) => device.matrixFlopsPerSecond !== null)) {
+    lines.push(
+      `      cards of the table: at ${bytesShare} % of the bandwidth and ${flopsShare} % of the f32 rate, which the int4 product in`,
+      '      fixed order reached on an H100; attention is not measured yet',
+      '  matrix units: f16 products, f32 sums; no profile uses them yet',
+    )
+  }
+  if (count > 1) {
+    lines.push(
+      `  ${count} devices: layers cut into ranges so that the fullest device holds least. A batch passes as micro-batches`,
+      '      ("as"), so that all devices work: time = max(Σ stages, micro-batches · slowest stage); experts and',
+      "      GB are one micro-batch's. From device to device: 0.033 ms + bytes at 8.1 GB/s; no network.",
+      '      Runners of layer ranges exist; what feeds several of them micro-batches does not yet',
+    )
+  }
+  lines.push('  ridge: the chunk from which reading experts takes less time than computing with them')
+  for (const { device } of devices) lines.push(...ratesOf(device))
+  lines.push('  GB = 10⁹ bytes. Cards hold about 6 % more than their names say: left to the driver and shaders')
+  return lines.join('\n')
+}
+
+function ratesOf({ name, title, roof, asBuilt, matrixFlopsPerSecond, sources }: DevicePlan['device']): string[] {
+  const matrix = matrixFlopsPerSecond === null ? '' : `, matrix units ${brief(matrixFlopsPerSecond / 1e12)} TFLOP/s`
+  const dispatch = `dispatch ${brief(roof.dispatchSeconds * 1e6)} µs`
+  return [
+    `  ${name}: ${title}`,
+    `      roof ${bothRates(roof)}${matrix}`,
+    `      as built ${bothRates(asBuilt)}, ${dispatch}`,
+    ...sources.map((source) => `      ${source}`),
+  ]
+}
+
+function bothRates({ bytesPerSecond, flopsPerSecond }: Rates): string {
+  const [size, unit] = flopsPerSecond < 1e12 ? [1e9, 'GFLOP/s'] : [1e12, 'TFLOP/s']
+  return `${brief(bytesPerSecond / 1e9)} GB/s, f32 ${brief(flopsPerSecond / size)} ${unit}`
+}
