@@ -7,9 +7,10 @@
  * when it is put together from two strings. It does not know ids beyond those tokens, nor what a tokenizer does.
  */
 import { AppError } from '../../contract/errors.ts'
+import { anyOf } from './any-of.ts'
 import { BoundError, parseJinja, renderJinja, replaceLiterals, type JinjaProgram } from './bounded-jinja.ts'
 import { CheckpointError } from './checkpoint-error.ts'
-import { anyOf, type ControlToken, type PromptPiece } from './tokenizer.ts'
+import type { ControlToken, PromptPiece } from './tokenizer.ts'
 
 /** A message as the template takes it; `ChatMessage` of the contract is one. */
 export interface TemplateMessage {

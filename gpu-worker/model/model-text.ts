@@ -26,7 +26,7 @@ export interface ModelText {
   readonly generationDefaults: GenerationDefaults
   /**
    * The prompt's ids, ending where the answer begins. Throws AppError `template_error`; and `context_length_exceeded`
-   * before any encoding where the text cannot fit. What it returns may still be too long: the caller compares.
+   * as soon as the text cannot fit the model's context. The caller may have a shorter one, and compares.
    */
   promptTokens(chat: Chat): number[]
   /** A fresh fold over one answer's tokens; end tokens make no text. */
@@ -70,10 +70,13 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     stopTokenIds,
     generationDefaults: generation.defaults,
     promptTokens: (chat) => {
+      const { contextTokensMax } = config
       const pieces = template.render(chat)
       const least = tokenizer.tokenCountMin(pieces)
-      if (least > config.contextTokensMax) throw tooLong(least, config.contextTokensMax)
-      return tokenizer.encodePieces(pieces)
+      if (least > contextTokensMax) throw tooLong(least, contextTokensMax)
+      const ids = tokenizer.encodePieces(pieces, contextTokensMax)
+      if (ids.length > contextTokensMax) throw tooLong(ids.length, contextTokensMax)
+      return ids
     },
     // A model without a token that ends thinking cannot think: all it says is content.
     answer: ({ think, stop }) =>

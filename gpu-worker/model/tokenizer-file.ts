@@ -1,14 +1,15 @@
 /**
- * tokenizer.json taken apart: the control tokens on one side, a tokenizer that does not know them on the other.
+ * tokenizer.json taken apart: control tokens on one side, on the other what cuts and merges text without knowing them.
  *
- * Only byte-level BPE. It encodes and decodes nothing.
+ * Only byte-level BPE that loses no text: what else a file asks for is refused by name. It encodes and decodes nothing.
  */
-import { byteCharacters, spellingOfText } from './byte-alphabet.ts'
+import { byteCharacters, bytesOfSpelling, spellingOfText } from './byte-alphabet.ts'
+import { BytePairs, TOKEN_ID_END, type Merge } from './byte-pairs.ts'
 import { CheckpointError, quote } from './checkpoint-error.ts'
+import { parsePreTokenizer, type Cut } from './pre-tokenizer.ts'
 
 export const TOKENIZER_FILE = 'tokenizer.json'
 export const TOKENIZER_CONFIG_FILE = 'tokenizer_config.json'
-const TOKEN_ID_MAX = 1 << 24
 
 export interface ControlToken {
   readonly id: number
@@ -24,85 +25,124 @@ export interface TokenizerFile {
   readonly controlTokens: readonly ControlToken[]
   /** Id → spelling of every other token. */
   readonly spellings: ReadonlyMap<number, string>
+  /** Added tokens of white space alone, which ordinary text becomes: text → id. */
+  readonly spaces: ReadonlyMap<string, number>
+  readonly normalForms: readonly NormalForm[]
+  readonly cut: Cut
+  readonly pairs: BytePairs
+  /** No token of text has more UTF-8 bytes; infinite where normal forms change the text first. */
   readonly textBytesPerTokenMax: number
-  /** tokenizer.json with every trace of the control tokens taken out. */
-  readonly withoutControl: object
 }
 
-/** Throws CheckpointError naming the field. */
+const normalFormNames = ['NFC', 'NFD', 'NFKC', 'NFKD'] as const
+export type NormalForm = (typeof normalFormNames)[number]
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Throws CheckpointError naming the field. `post_processor` frames what is no chat, and is not read. */
 export function parseTokenizerFile(json: unknown): TokenizerFile {
-  const {
-    model,
-    added_tokens: addedTokens,
-    pre_tokenizer: preTokenizer,
-    decoder,
-    normalizer,
-    post_processor,
-  } = asRecord(json, 'the file')
-  const { type, vocab, merges, ...modelRest } = asRecord(model, 'model')
+  const file = asRecord(json, 'the file')
+  const model = asRecord(file['model'], 'model')
+  const { type } = model
   if (type !== 'BPE') throw refuse(`model.type: not supported yet: ${quote(type)} (only "BPE")`)
-  for (const [field, value] of [
-    ['pre_tokenizer', preTokenizer],
-    ['decoder', decoder],
-  ] as const) {
-    if (!usesByteLevel(value)) throw refuse(`${field}: not supported yet: ${quote(value)} (only byte level)`)
+  for (const field of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix']) {
+    if (model[field]) throw refuse(`model.${field}: not supported yet: ${quote(model[field])}`)
   }
-  if (!Array.isArray(merges)) throw refuse('model.merges: expected a list')
-  if (!merges.every((merge) => typeof merge === 'string' || (Array.isArray(merge) && merge.length === 2))) {
-    throw refuse('model.merges: expected pairs')
+  checkDecoder(file['decoder'])
+  const normalForms = normalFormsOf(file['normalizer'])
+  const cut = parsePreTokenizer(file['pre_tokenizer'])
+
+  const vocabulary = vocabularyOf(model['vocab'])
+  const { controlTokens, spaces } = addedTokensOf(file['added_tokens'])
+  const control = controlTokens.flatMap(({ spelling }) => [spelling, spellingOfText(spelling)])
+  for (const spelling of control) vocabulary.delete(spelling)
+  const lost = byteCharacters.findIndex((character) => !vocabulary.has(character))
+  if (lost >= 0) throw refuse(`model.vocab: the byte ${lost} has no token, so text with it would be lost`)
+
+  const spellings = new Map([...spaces].map(([text, id]) => [id, text]))
+  // Text reaches the vocabulary in the byte alphabet, where a character is a byte.
+  let textBytesPerTokenMax = [...spaces.keys()].reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 1)
+  for (const [spelling, id] of vocabulary) {
+    spellings.set(id, spelling)
+    textBytesPerTokenMax = Math.max(textBytesPerTokenMax, spelling.length)
   }
-  const controlTokens: ControlToken[] = []
-  const ordinaryAdded: unknown[] = []
-  let addedBytesMax = 1
-  const spellings = new Map<number, string>()
+  const byteIds = Int32Array.from(byteCharacters, (character) => vocabulary.get(character) ?? -1)
+  const merges = mergesOf(model['merges'], vocabulary, new Set(control))
+  const pairs = new BytePairs(byteIds, merges, model['ignore_merges'] === true ? wholesOf(vocabulary) : new Map())
+  if (normalForms.length > 0) textBytesPerTokenMax = Infinity
+  return { controlTokens, spellings, spaces, normalForms, cut, pairs, textBytesPerTokenMax }
+}
+
+function vocabularyOf(vocab: unknown): Map<string, number> {
   const vocabulary = new Map<string, number>()
   for (const [spelling, id] of Object.entries(asRecord(vocab, 'model.vocab'))) {
     if (!isTokenId(id)) throw refuse(`model.vocab: ${quote(spelling)} has the id ${quote(id)}`)
     vocabulary.set(spelling, id)
   }
-  for (const entry of Array.isArray(addedTokens) ? addedTokens : []) {
-    const { content, id, special, lstrip, rstrip } = asRecord(entry, 'added_tokens')
-    if (typeof content !== 'string' || content === '' || !isTokenId(id)) throw refuse(`added_tokens: ${quote(entry)}`)
-    if (content.trim() === '' && special !== true) {
-      ordinaryAdded.push(entry)
-      addedBytesMax = Math.max(addedBytesMax, Buffer.byteLength(content))
-      spellings.set(id, content)
-      continue
-    }
-    controlTokens.push({
-      id,
-      spelling: content,
-      isSpecial: special === true,
-      stripsBefore: lstrip === true,
-      stripsAfter: rstrip === true,
-    })
-    vocabulary.delete(content)
-    vocabulary.delete(spellingOfText(content))
-  }
-  for (const [spelling, id] of vocabulary) spellings.set(id, spelling)
-  const lost = byteCharacters.findIndex((character) => !vocabulary.has(character))
-  if (lost >= 0) throw refuse(`model.vocab: the byte ${lost} has no token, so text with it would be lost`)
-  // Text reaches the vocabulary in the byte alphabet, where a character is a byte.
-  let textBytesPerTokenMax = normalizer ? Infinity : addedBytesMax
-  for (const spelling of vocabulary.keys()) textBytesPerTokenMax = Math.max(textBytesPerTokenMax, spelling.length)
-  const withoutControl = {
-    normalizer: normalizer ?? null,
-    post_processor: post_processor ?? null,
-    pre_tokenizer: preTokenizer,
-    decoder,
-    added_tokens: ordinaryAdded,
-    model: { ...modelRest, type, merges, vocab: Object.fromEntries(vocabulary) },
-  }
-  return { controlTokens, spellings, textBytesPerTokenMax, withoutControl }
+  return vocabulary
 }
 
-/** `ByteLevel`, alone or in a sequence. */
-function usesByteLevel(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  const { type, pretokenizers, decoders }: { type?: unknown; pretokenizers?: unknown; decoders?: unknown } = value
-  if (type === 'ByteLevel') return true
-  const parts = pretokenizers ?? decoders
-  return type === 'Sequence' && Array.isArray(parts) && parts.some((part) => usesByteLevel(part))
+function addedTokensOf(list: unknown): { controlTokens: ControlToken[]; spaces: Map<string, number> } {
+  const controlTokens: ControlToken[] = []
+  const spaces = new Map<string, number>()
+  for (const entry of Array.isArray(list) ? list : []) {
+    const { content, id, special, lstrip, rstrip, single_word: isSingleWord } = asRecord(entry, 'added_tokens')
+    if (typeof content !== 'string' || content === '' || !isTokenId(id)) throw refuse(`added_tokens: ${quote(entry)}`)
+    if (isSingleWord === true) throw refuse(`added_tokens: single_word: not supported yet: ${quote(content)}`)
+    if (content.trim() === '' && special !== true) {
+      spaces.set(content, id)
+    } else {
+      const strips = { stripsBefore: lstrip === true, stripsAfter: rstrip === true }
+      controlTokens.push({ id, spelling: content, isSpecial: special === true, ...strips })
+    }
+  }
+  return { controlTokens, spaces }
+}
+
+/** A merge that makes or needs a control token does not happen: text is never one. */
+function mergesOf(list: unknown, vocabulary: ReadonlyMap<string, number>, control: ReadonlySet<string>): Merge[] {
+  if (!Array.isArray(list)) throw refuse('model.merges: expected a list')
+  const merges: Merge[] = []
+  for (const entry of list) {
+    const pair: unknown[] = typeof entry === 'string' ? entry.split(' ') : Array.isArray(entry) ? entry : []
+    const [first, second] = pair
+    if (pair.length !== 2 || typeof first !== 'string' || typeof second !== 'string') {
+      throw refuse(`model.merges: expected pairs, got ${quote(entry)}`)
+    }
+    if ([first, second, first + second].some((spelling) => control.has(spelling))) continue
+    const [left, right, merged] = [first, second, first + second].map((spelling) => vocabulary.get(spelling))
+    if (left === undefined || right === undefined || merged === undefined) {
+      throw refuse(`model.merges: model.vocab lacks a token of ${quote(entry)}`)
+    }
+    merges.push({ left, right, merged })
+  }
+  return merges
+}
+
+/** Every token by the bytes it stands for, one character a byte. */
+function wholesOf(vocabulary: ReadonlyMap<string, number>): Map<string, number> {
+  const wholes = new Map<string, number>()
+  for (const [spelling, id] of vocabulary) {
+    const bytes = bytesOfSpelling(spelling)
+    if (bytes !== null) wholes.set(Buffer.from(bytes).toString('latin1'), id)
+  }
+  return wholes
+}
+
+function normalFormsOf(json: unknown): NormalForm[] {
+  if (json === null || json === undefined) return []
+  const { type, normalizers } = asRecord(json, 'normalizer')
+  if (type === 'Sequence' && Array.isArray(normalizers)) return normalizers.flatMap((part) => normalFormsOf(part))
+  const form = normalFormNames.find((name) => name === type)
+  if (form === undefined) throw refuse(`normalizer: not supported yet: ${quote(json)} (only normal forms of Unicode)`)
+  return [form]
+}
+
+/** `ByteLevel`, alone or as the one step of a sequence. */
+function checkDecoder(json: unknown): void {
+  const { type, decoders } = asRecord(json, 'decoder')
+  if (type === 'Sequence' && Array.isArray(decoders) && decoders.length === 1) checkDecoder(decoders[0])
+  else if (type !== 'ByteLevel') throw refuse(`decoder: not supported yet: ${quote(json)} (only a byte level)`)
 }
 
 /** Every `…_token` of tokenizer_config.json: text, or an object with its content. */
@@ -116,10 +156,10 @@ export function parseNamedTokens(json: unknown): Map<string, string> {
 }
 
 function isTokenId(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKEN_ID_MAX
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < TOKEN_ID_END
 }
 
-function asRecord(value: unknown, where: string): Record<string, unknown> {
+function asRecord(value: unknown, where: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(`${where}: expected an object`)
   return { ...value }
 }

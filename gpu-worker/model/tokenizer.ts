@@ -6,7 +6,7 @@
  * Control tokens come only from `encodeMarked` and from a template's own literals (`chat-template.ts`).
  * Whatever `clean_up_tokenization_spaces` says, decoding gives exactly the tokens' bytes. No chats, no streaming here.
  */
-import { Tokenizer as Bpe } from '@huggingface/tokenizers'
+import { anyOf } from './any-of.ts'
 import { bytesOfSpelling } from './byte-alphabet.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
@@ -17,6 +17,7 @@ import {
   TOKENIZER_CONFIG_FILE,
   TOKENIZER_FILE,
   type ControlToken,
+  type TokenizerFile,
 } from './tokenizer-file.ts'
 
 export type { ControlToken } from './tokenizer-file.ts'
@@ -41,34 +42,29 @@ export class Tokenizer {
   readonly namedTokens: ReadonlyMap<string, string>
   /** Ids in use are below this. */
   readonly idEnd: number
-  /** No token of text has more UTF-8 bytes; infinite where a normalizer changes the text first. */
-  readonly #textBytesPerTokenMax: number
-  readonly #bpe: Bpe
-  readonly #spellings: ReadonlyMap<number, string>
+  readonly #file: TokenizerFile
   readonly #controlById: ReadonlyMap<number, ControlToken>
   readonly #anyControl: RegExp | null
+  readonly #anySpaces: RegExp | null
   readonly #bytes = new Map<number, Uint8Array>()
 
   /** Parsed tokenizer.json and tokenizer_config.json. Throws CheckpointError. */
   constructor(json: unknown, configJson: unknown) {
     const file = parseTokenizerFile(json)
+    this.#file = file
     this.controlTokens = new Map(file.controlTokens.map((token) => [token.spelling, token]))
     this.namedTokens = parseNamedTokens(configJson)
-    this.#spellings = file.spellings
     this.#controlById = new Map(file.controlTokens.map((token) => [token.id, token]))
     this.#anyControl = anyOf([...this.controlTokens.keys()])
+    this.#anySpaces = anyOf([...file.spaces.keys()])
     this.idEnd = 1 + [...file.spellings.keys(), ...this.#controlById.keys()].reduce((a, b) => Math.max(a, b), -1)
-    this.#textBytesPerTokenMax = file.textBytesPerTokenMax
-    try {
-      this.#bpe = new Bpe(file.withoutControl, {})
-    } catch (error) {
-      throw new CheckpointError(TOKENIZER_FILE, 'it is not a tokenizer that we can read', { cause: error })
-    }
   }
 
-  /** Ids of plain text: never a control token, whatever the text spells. */
+  /** Ids of plain text: never a control token, whatever the text spells. A lone surrogate is read as U+FFFD. */
   encodeText(text: string): number[] {
-    return text === '' ? [] : this.#bpe.encode(text, { add_special_tokens: false }).ids
+    const ids: number[] = []
+    this.#encodeText(text, ids, Infinity)
+    return ids
   }
 
   /** Ids of trusted text in which spellings of control tokens stand for them, as Hugging Face's tokenizers read it. */
@@ -77,14 +73,21 @@ export class Tokenizer {
     return this.encodePieces(text.split(this.#anyControl).map((part) => this.controlTokens.get(part) ?? part))
   }
 
-  encodePieces(pieces: readonly PromptPiece[]): number[] {
-    return stripped(pieces).flatMap((piece) => (typeof piece === 'string' ? this.encodeText(piece) : piece.id))
+  /** Stops, with more than `countMax` ids, where there are more: what is too long costs no more than what is not. */
+  encodePieces(pieces: readonly PromptPiece[], countMax = Infinity): number[] {
+    const ids: number[] = []
+    for (const piece of stripped(pieces)) {
+      if (typeof piece === 'string') this.#encodeText(piece, ids, countMax)
+      else ids.push(piece.id)
+      if (ids.length > countMax) break
+    }
+    return ids
   }
 
   /** A lower bound of `encodePieces(pieces).length`, without encoding: a prompt far too long is refused at once. */
   tokenCountMin(pieces: readonly PromptPiece[]): number {
     const counts = stripped(pieces).map((piece) =>
-      typeof piece === 'string' ? Math.ceil(Buffer.byteLength(piece) / this.#textBytesPerTokenMax) : 1,
+      typeof piece === 'string' ? Math.ceil(Buffer.byteLength(piece) / this.#file.textBytesPerTokenMax) : 1,
     )
     return counts.reduce((sum, count) => sum + count, 0)
   }
@@ -102,9 +105,23 @@ export class Tokenizer {
     const known = this.#bytes.get(id)
     if (known) return known
     const control = this.#controlById.get(id)
-    const bytes = control ? controlBytes(control) : spelledBytes(this.#spellings.get(id))
-    if (control || this.#spellings.has(id)) this.#bytes.set(id, bytes)
+    const bytes = control ? controlBytes(control) : spelledBytes(this.#file.spellings.get(id))
+    if (control || this.#file.spellings.has(id)) this.#bytes.set(id, bytes)
     return bytes
+  }
+
+  #encodeText(text: string, ids: number[], countMax: number): void {
+    const { spaces, normalForms, cut, pairs } = this.#file
+    const normal = normalForms.reduce((before, form) => before.normalize(form), text.toWellFormed())
+    for (const part of this.#anySpaces === null ? [normal] : normal.split(this.#anySpaces)) {
+      const space = spaces.get(part)
+      if (space !== undefined) ids.push(space)
+      for (const piece of space === undefined ? cut(part) : []) {
+        pairs.encode(piece, ids)
+        if (ids.length > countMax) return
+      }
+      if (ids.length > countMax) return
+    }
   }
 }
 
@@ -115,10 +132,26 @@ function stripped(pieces: readonly PromptPiece[]): PromptPiece[] {
     const before = pieces[index - 1]
     const after = pieces[index + 1]
     let text = piece
-    if (typeof before === 'object' && before.stripsAfter) text = text.trimStart()
-    if (typeof after === 'object' && after.stripsBefore) text = text.trimEnd()
+    if (typeof before === 'object' && before.stripsAfter) text = text.slice(spaceEnd(text))
+    if (typeof after === 'object' && after.stripsBefore) text = text.slice(0, lastSpaceStart(text))
     return text
   })
+}
+
+const WHITE_SPACE = /\p{White_Space}/u
+
+/** One past the white space that a text begins with. */
+function spaceEnd(text: string): number {
+  let at = 0
+  while (at < text.length && WHITE_SPACE.test(text.charAt(at))) at += 1
+  return at
+}
+
+/** Where the white space begins that a text ends with: a pattern with `+$` would take quadratic time to find it. */
+function lastSpaceStart(text: string): number {
+  let at = text.length
+  while (at > 0 && WHITE_SPACE.test(text.charAt(at - 1))) at -= 1
+  return at
 }
 
 /** Reads tokenizer.json and, where present, tokenizer_config.json. Throws CheckpointError. */
@@ -135,17 +168,6 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
     throw new CheckpointError(TOKENIZER_FILE, 'expected JSON, got a syntax error', { cause: error })
   }
   return new Tokenizer(json, configJson)
-}
-
-/** Matches, and captures, one of the spellings: the longest that starts leftmost. Null for none. */
-export function anyOf(spellings: readonly string[]): RegExp | null {
-  if (spellings.length === 0) return null
-  const longestFirst = spellings.toSorted((a, b) => b.length - a.length)
-  return new RegExp(`(${longestFirst.map(escaped).join('|')})`, 'gu')
-}
-
-function escaped(spelling: string): string {
-  return spelling.replaceAll(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`)
 }
 
 function controlBytes(token: ControlToken): Uint8Array {

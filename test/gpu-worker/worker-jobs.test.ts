@@ -81,7 +81,7 @@ describe('a job that cannot run', () => {
     const { end } = await bench.outcomeOf(jobId)
     expect(bench.desk.live(jobId).map(({ entry }) => entry.kind)).toEqual(['end'])
     expect(end).toMatchObject({ status: 'failed', error: { code: 'context_length_exceeded', param: 'messages' } })
-    expect(end.error?.message).toMatch(/maximum context length is 2048 tokens.* resulted in \d{4,} tokens/)
+    expect(end.error?.message).toMatch(/maximum context length is 2048 tokens.* resulted in at least \d{4,} tokens/)
   })
 
   it('fails before any start entry when the template cannot render its messages', async () => {

@@ -36,6 +36,10 @@ beforeAll(async () => {
   template = new ChatTemplate(source, tokenizer.controlTokens, tokenizer.namedTokens)
 })
 
+function isSame(theirs: readonly number[], ours: readonly number[]): boolean {
+  return theirs.length === ours.length && theirs.every((id, at) => id === ours[at])
+}
+
 /** Indexes of the chats for which `isEqual` does not hold. */
 function differing(
   isEqual: (chat: FrozenChat, ours: { readonly text: string; readonly ids: readonly number[] }) => boolean,
@@ -65,8 +69,6 @@ describe("transformers' 1,000 chats", () => {
   })
 
   it('have the same ids, every one', () => {
-    const isSame = (theirs: readonly number[], ours: readonly number[]): boolean =>
-      theirs.length === ours.length && theirs.every((id, at) => id === ours[at])
     expect(differing((chat, { ids }) => isSame(chat.ids, ids))).toEqual([])
   })
 })
