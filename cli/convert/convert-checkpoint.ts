@@ -9,6 +9,7 @@ import { basename, join } from 'node:path'
 import { CheckpointError, quote } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
 import { CONFIG_BYTES_MAX, openCheckpoint, type Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
+import { layoutModel } from '../../gpu-worker/model/layout.ts'
 import { layoutSafetensors } from '../../gpu-worker/model/safetensors.ts'
 import { decodeUtf8, parseStrictJson } from '../../gpu-worker/model/strict-json.ts'
 import {
@@ -56,6 +57,8 @@ export async function convertCheckpoint(
   const config = await readPlainConfig(sourceDir)
   const source = await openCheckpoint(sourceDir)
   try {
+    // What is missing or misshapen is found before the hours, not after.
+    layoutModel(source.config, source.tensors, null)
     const plan = planConversion(source.config, source.tensors, mix, shardBytesMax)
     const identity = { version: 1, source: source.digest, ...mix, shardBytes: shardBytesMax } as const
     const record = await openRecord(outDir, identity)
