@@ -1,7 +1,7 @@
 // x[r, i] = table[token of row r, i]
 //
 //   rows     vec4<u32> [rows] (token id, position, first block-table entry, 0), read
-//   table    one window of the embedding [ROWS_IN_WINDOW, WIDTH] as stored, read
+//   table    one window of the embedding, row records [ROWS_IN_WINDOW, WIDTH], read
 //   x        f32 [rows, X_STRIDE], write
 //
 // One invocation: one value; a row whose token lies in another window is left to that window's dispatch.

@@ -1,6 +1,5 @@
 /**
- * Adds up a row's experts in rank order, then the shared expert, then applies the norm after the MLP; the last two where
- * there are such.
+ * Adds up a row's experts in rank order, then the shared expert if any, then applies the norm after the MLP if any.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'

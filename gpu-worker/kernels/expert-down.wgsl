@@ -3,7 +3,7 @@
 //   chosen  u32 [rows · TOP], read: pair = row · TOP + rank
 //   places  vec2<u32> [EXPERTS], read: (bank, slot) of each expert of this layer
 //   h       f32 [pairs, H_STRIDE] as vec4, read
-//   down    one bank [slots, WIDTH, K] as stored, read
+//   down    one bank of row records [slots, WIDTH, K], read
 //   y       f32 [pairs, Y_STRIDE], write
 //
 // One invocation: four values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.

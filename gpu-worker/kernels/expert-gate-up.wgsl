@@ -3,7 +3,7 @@
 //   chosen  u32 [rows · TOP], read: pair = row · TOP + rank
 //   places  vec2<u32> [EXPERTS], read: (bank, slot) of each expert of this layer
 //   x       f32 [rows, X_STRIDE] as vec4, read
-//   gate    one bank [slots, WIDTH, K] as stored, read;  up  the like, read
+//   gate    one bank of row records [slots, WIDTH, K], read;  up  the like, read
 //   h       f32 [pairs, H_STRIDE], write
 //
 // One invocation: four values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.

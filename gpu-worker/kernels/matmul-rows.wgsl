@@ -2,7 +2,7 @@
 // for four rows.
 //
 //   x        f32 [rows rounded up to 4, X_STRIDE] as vec4, read
-//   weights  one window [ROWS_IN_WINDOW, K] as stored, padded to 8 values a row, read
+//   weights  one window of row records [ROWS_IN_WINDOW, K], read
 //   y        f32 [rows rounded up to 4, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
 //
 // One invocation: four weight rows, four activation rows; rows past the last are computed from whatever lies there and

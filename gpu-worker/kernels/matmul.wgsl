@@ -1,7 +1,7 @@
 // y[r, n] = Σ_k w[n, k] · x[r, k]
 //
 //   x        f32 [rows, X_STRIDE] as vec4, read: K values a row, the rest is padding
-//   weights  one window [ROWS_IN_WINDOW, K] as stored, padded to 8 values a row, read
+//   weights  one window of row records [ROWS_IN_WINDOW, K], read
 //   y        f32 [rows, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
 //
 // One invocation: four weight rows, one activation row. Grid: x = weight rows / 256, y = activation rows.

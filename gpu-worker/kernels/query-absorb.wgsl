@@ -4,11 +4,12 @@
 //
 //   rope    vec2<f32> [rows, ROPE / 2] (cos, sin), read
 //   q       f32 [rows, Q_STRIDE], read: per head NOPE values, then ROPE values, from Q_OFFSET
-//   kv_b    one window of kv_b_proj as stored, read: per head NOPE rows W_k, then VALUE rows W_v, [.., LATENT] each
+//   kv_b    one window of kv_b_proj, row records, read: a head's NOPE rows W_k, then its VALUE rows W_v, of LATENT
 //   out     f32 [rows, HEADS, ENTRY], write
 //
 // One invocation: eight latent values of one head, or one pair of its rope part; d ascends by fma in chunks of 256,
-// chunk sums added in order. Grid: x = heads of this window · (LATENT / 8 + ROPE / 2) / 64, y = rows. Rounds: as the order contract says; the turn as rope.wgsl.
+// chunk sums added in order. Grid: x = heads of this window · (LATENT / 8 + ROPE / 2) / 64, y = rows.
+// Rounds: as the order contract says; the turn as rope.wgsl.
 struct Params {
   NOPE: u32,
   ROPE: u32,

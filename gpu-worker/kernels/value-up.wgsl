@@ -1,7 +1,7 @@
 // y[r, h · VALUE + v] = Σ_c W_v[h, v, c] · mixed[r, h, c]
 //
 //   mixed  f32 [rows, HEADS, MIXED_VECTORS] as vec4, read: LATENT values a head, then padding
-//   kv_b   one window of kv_b_proj as stored, read: per head NOPE rows W_k, then VALUE rows W_v, [.., LATENT] each
+//   kv_b   one window of kv_b_proj, row records, read: a head's NOPE rows W_k, then its VALUE rows W_v, of LATENT
 //   y      f32 [rows, Y_STRIDE], write
 //
 // One invocation: four values of one head. Grid: x = heads of this window · VALUE / 256, y = rows. Rounds as dot.wgsl.

@@ -2,8 +2,8 @@
 //
 //   dot(w, x) = Σ over chunks of 256, ascending, of (fma chain over the chunk's K, ascending, from 0)
 //
-// Needs the includes of a weight format and quads.wgsl. A weight row and an activation row are padded to units of 8 values; padding of
-// weights is finite, padding of activations may hold anything and is masked here.
+// Needs the includes of a weight format and quads.wgsl. Weight rows and activation rows come in units of 8 values;
+// padding of weights is finite, padding of activations may hold anything and is masked here.
 // Rounds: once per fma, once per chunk sum. The number of columns computed side by side never enters.
 
 const UNITS_PER_CHUNK = 32u;
