@@ -9,6 +9,10 @@ interface Command {
 }
 
 const commands: Readonly<Record<string, Command>> = {
+  inspect: {
+    summary: 'what a checkpoint is, what it weighs, and everything that keeps it from being loaded',
+    load: async () => (await import('./inspect.ts')).inspect,
+  },
   logits: {
     summary: 'logits of given token ids, through the serving engine, as safetensors',
     load: async () => (await import('./logits.ts')).logits,

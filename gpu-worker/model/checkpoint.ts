@@ -30,14 +30,36 @@ export interface Checkpoint {
 
 const SINGLE_FILE = 'model.safetensors'
 const INDEX_FILE = 'model.safetensors.index.json'
-export const CONFIG_BYTES_MAX = 1 << 20
+/** A quantization_config that names every expert of A.X K1 takes 2 MB. */
+export const CONFIG_BYTES_MAX = 8 << 20
 /** A per-expert A.X K1 index has 35,416 names, about 3 MB. */
 const INDEX_BYTES_MAX = 64 << 20
 /** A.X K1 had 260 shards; every one stays open. */
 const SHARDS_MAX = 4096
 
-/** Opens a folder and reads every header; weights are read later. Throws CheckpointError. The caller closes. */
+/** A checkpoint that nobody asked for its identity: nothing but config and headers was read. */
+export interface StoredModel extends Omit<Checkpoint, 'digest'> {
+  /** The .safetensors files, by name. */
+  readonly files: readonly string[]
+}
+
+/** Opens a folder, reads every header, and what the digest needs of the weights. Throws CheckpointError. The caller closes. */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+  const { model, configBytes } = await openFolder(dir)
+  try {
+    return { ...model, digest: await digestOf(configBytes, model.tensors, model.read) }
+  } catch (error) {
+    await model.close()
+    throw error
+  }
+}
+
+/** Opens a folder and reads every header. Throws CheckpointError. The caller closes. */
+export async function openStoredModel(dir: string): Promise<StoredModel> {
+  return (await openFolder(dir)).model
+}
+
+async function openFolder(dir: string): Promise<{ readonly model: StoredModel; readonly configBytes: Uint8Array }> {
   const configBytes = await readInside(dir, 'config.json', CONFIG_BYTES_MAX)
   if (configBytes === null) throw new CheckpointError('config.json', `there is no such file in ${dir}`)
   const json = parseStrictJson('config.json', configBytes)
@@ -49,8 +71,8 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   }
   try {
     const weightMap = await readWeightMap(dir)
-    const names = weightMap ? new Set(weightMap.values()) : [SINGLE_FILE]
-    for (const name of names) shards.set(name, await readSafetensorsInside(dir, name))
+    const files = weightMap ? [...new Set(weightMap.values())] : [SINGLE_FILE]
+    for (const name of files) shards.set(name, await readSafetensorsInside(dir, name))
     const homes = weightMap ? checkedHomes(weightMap, shards) : singleHomes(shards)
     const tensors = new Map([...homes].map(([name, home]) => [name, infoOf(home, name)]))
     const homeOf = (name: string): SafetensorsFile => {
@@ -60,8 +82,7 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
     }
     const read: Checkpoint['read'] = (name, byteStart, byteEnd) => homeOf(name).read(name, byteStart, byteEnd)
     const readInto: Checkpoint['readInto'] = (name, byteStart, target) => homeOf(name).readInto(name, byteStart, target)
-    const digest = await digestOf(configBytes, tensors, read)
-    return { dir, config, quantization, digest, tensors, read, readInto, close }
+    return { model: { dir, config, quantization, files, tensors, read, readInto, close }, configBytes }
   } catch (error) {
     await close()
     throw error

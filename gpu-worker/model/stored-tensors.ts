@@ -148,9 +148,8 @@ export class StoredTensors {
   ): Pick<StoredWeight, 'scales' | 'rowsPerScale' | 'format'> {
     const scales = `${module}.weight_scale_inv`
     const scale = this.#plainTensor(scales, [Math.ceil(rows / blockRows), Math.ceil(columns / blockColumns)])
-    // A block wider than the matrix is as wide as it.
-    const groupColumns = Math.min(blockColumns, columns)
-    return { scales, rowsPerScale: blockRows, format: { kind: 'fp8', groupColumns, scale, hasZeroPoints: false } }
+    const format = { kind: 'fp8', groupColumns: blockColumns, scale, hasZeroPoints: false } as const
+    return { scales, rowsPerScale: blockRows, format }
   }
 
   #storage(module: string): 'plain' | 'packed' | 'fp8' | null {

@@ -1,0 +1,45 @@
+/**
+ * `axle inspect`: what a checkpoint is, what it weighs, and everything that keeps it from being loaded.
+ *
+ * Reads config and headers, no weights, and opens no GPU. What is said stands in `inspect/`.
+ */
+import { parseArgs } from 'node:util'
+import { openStoredModel } from '../gpu-worker/model/checkpoint.ts'
+import { accountOf } from './inspect/account.ts'
+import { reportOf } from './inspect/report.ts'
+
+const HELP = `npm run --silent axle -- inspect DIR [--json]
+
+Tells what the checkpoint in DIR is: the model's shape, its parameters (all, and active for one token), its weights by
+kind and stored format with their bytes on disk and on the GPU, which tensors are ignored and why, and everything that
+is missing, misshapen or not supported. Reads config.json and the headers alone; opens no GPU.
+
+  --json   the same as JSON, every ignored tensor named
+
+Exit code: 0 when Axle can load it, 1 when not, with every reason.`
+
+/** Prints the account; sets exit code 1 for a checkpoint that cannot be loaded. */
+export async function inspect(args: string[]): Promise<void> {
+  try {
+    const options = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
+    const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true })
+    if (values.help === true) {
+      console.log(HELP)
+      return
+    }
+    const [dir, ...others] = positionals
+    if (dir === undefined || others.length > 0) throw new TypeError(`Expected one folder\n\n${HELP}`)
+    await tell(dir, values.json === true)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error))
+    process.exitCode = 1
+  }
+}
+
+async function tell(dir: string, asJson: boolean): Promise<void> {
+  const model = await openStoredModel(dir)
+  await model.close()
+  const account = accountOf(model)
+  console.log(asJson ? JSON.stringify(account, null, 2) : reportOf(account))
+  if (account.problems.length > 0) process.exitCode = 1
+}
