@@ -9,7 +9,6 @@ import { parseArgs } from 'node:util'
 import { convertCheckpoint, type ConversionRequest } from './convert/convert-checkpoint.ts'
 import { writeRecord, type ConversionRecord } from './convert/conversion-record.ts'
 import { errorTables, summarize } from './convert/error-table.ts'
-import { measureLogitError } from './convert/logit-error.ts'
 import { logitPrompts } from './convert/logit-prompts.ts'
 import { ProgressLine } from './convert/progress-line.ts'
 
@@ -72,6 +71,8 @@ async function run({ conversion, idsFile, compareLogits, gpuBytesMax }: Request)
     console.log('\nLogits: not compared, there is no tokenizer in the source; --ids-file gives token ids')
     return
   }
+  // Only here: a conversion needs no GPU.
+  const { measureLogitError } = await import('./convert/logit-error.ts')
   const outcome = await measureLogitError({ sourceDir, outDir, prompts, gpuBytesMax })
   if (outcome.kind === 'skipped') {
     console.log(`\nLogits: not compared, ${outcome.reason}`)
