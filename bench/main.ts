@@ -1,10 +1,10 @@
-/** `npm run bench -- NAME [--json]`: the one way to every number in the documentation. */
+/** `npm run bench -- NAME [--json] [--control]`: the one way to every number in the documentation. */
 import { parseArgs } from 'node:util'
 import { printReport, type Report } from './report.ts'
 
 interface Bench {
   readonly summary: string
-  readonly load: () => Promise<() => Promise<Report>>
+  readonly load: () => Promise<(options: { readonly isControl: boolean }) => Promise<Report>>
 }
 
 const benches: Readonly<Record<string, Bench>> = {
@@ -12,19 +12,29 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'tokens/s for 1, 8 and 32 streams and time to first token, through the engine alone and through the API',
     load: async () => (await import('./serve.ts')).serve,
   },
+  'k1-layer': {
+    summary:
+      'one A.X K1 expert layer at full width against an f64 reference, and its time beside the plan; 5 GiB, minutes',
+    load: async () => (await import('./k1-layer.ts')).k1Layer,
+  },
 }
 
-const usage = `Usage: npm run bench -- NAME [--json]
+const usage = `Usage: npm run bench -- NAME [--json] [--control]
 
 ${Object.entries(benches)
   .map(([name, bench]) => `  ${name.padEnd(10)} ${bench.summary}`)
   .join('\n')}
 
   --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
+  --control  k1-layer: falsify one scale of the reference, which must fail
 Exit code 1 when a figure falls short of its goal, or an output was wrong.`
 
 const { values, positionals } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  options: {
+    json: { type: 'boolean', default: false },
+    control: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
   allowPositionals: true,
 })
 const [name] = positionals
@@ -36,5 +46,5 @@ if (values.help || name === undefined) {
   process.exitCode = 2
 } else {
   const run = await bench.load()
-  printReport(await run(), values.json)
+  printReport(await run({ isControl: values.control }), values.json)
 }

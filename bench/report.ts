@@ -20,6 +20,8 @@ export interface Report {
   readonly adapter: string
   /** ISO day. */
   readonly date: string
+  /** What a reader must know to read the figures, line by line. */
+  readonly notes?: readonly string[]
   readonly figures: readonly Figure[]
 }
 
@@ -33,6 +35,7 @@ export function machineName(): string {
 /** Prints the report and sets exit code 1 when a goal falls short. */
 export function printReport(report: Report, isJson: boolean): void {
   console.log(`\n${report.bench} · ${report.date}\n${report.machine}\n${report.adapter}\n`)
+  if (report.notes !== undefined) console.log(`${report.notes.join('\n')}\n`)
   const width = Math.max(...report.figures.map((figure) => figure.name.length))
   for (const figure of report.figures) {
     const judged =

@@ -3,10 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exponentFor, floatPattern, mix, rowSeed, seedOf, hashedWord } from '../../bench/k1-layer/counter-hash.ts'
 import { HashedRows } from '../../bench/k1-layer/hashed-rows.ts'
 import { HashedWeights, type Storage } from '../../bench/k1-layer/hashed-weights.ts'
+import { runLayer } from '../../bench/k1-layer/layer-run.ts'
 import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
 import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
 import { Readback } from '../../gpu-worker/gpu/readback.ts'
 import { isPlain, rowLayout, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
+import { parseModelConfig } from '../../gpu-worker/model/config.ts'
+import { presetJson } from '../../gpu-worker/model/presets.ts'
 import type { StoredWeight } from '../../gpu-worker/model/row-source.ts'
 import { widened } from '../../gpu-worker/model/widened.ts'
 
@@ -108,3 +111,49 @@ function decoded(record: Uint8Array<ArrayBuffer>, format: WeightFormat, scaleSta
     return value * (scales[Math.floor(k / 32)] ?? NaN)
   })
 }
+
+describe('a layer of A.X K1, narrowed, through the Runner', () => {
+  /** No width that a power of two divides far; positions and RoPE as at full size. */
+  const config = parseModelConfig({
+    ...presetJson('axk1'),
+    vocab_size: 64,
+    bos_token_id: 1,
+    eos_token_id: 2,
+    hidden_size: 328,
+    intermediate_size: 64,
+    moe_intermediate_size: 100,
+    num_hidden_layers: 3,
+    num_attention_heads: 3,
+    num_key_value_heads: 3,
+    n_routed_experts: 24,
+    n_group: 4,
+    topk_group: 2,
+    num_experts_per_tok: 4,
+    q_lora_rank: 116,
+    kv_lora_rank: 84,
+    qk_nope_head_dim: 40,
+    v_head_dim: 24,
+  })
+  const layerCase = {
+    config,
+    mix: { experts: 'int4', rest: 'int8', group: 32, layout: 'per-expert' },
+    layer: 1,
+    prefillTokens: 81,
+    farBlocks: 3125,
+  } as const
+
+  it('equals its f64 reference at positions 0, 1, 100,017 and 100,018, and chooses its experts', async () => {
+    const { tokens } = await runLayer({ ...layerCase, isControl: false })
+    expect(tokens.map(({ position }) => position)).toEqual([0, 1, 100_017, 100_018])
+    for (const token of tokens) {
+      expect(token.areExpertsEqual).toBe(true)
+      expect(token.addedNmse).toBeLessThan(1e-10)
+      expect(token.nmse).toBeLessThan(1e-10)
+    }
+  })
+
+  it('does not when one scale of one expert is doubled', async () => {
+    const { tokens } = await runLayer({ ...layerCase, isControl: true })
+    expect(Math.max(...tokens.map(({ nmse }) => nmse))).toBeGreaterThan(1e-7)
+  })
+})
