@@ -10,6 +10,8 @@ import type { Gpu } from './device.ts'
 /** On an H100, four buffers of 16 MiB moved 8 GB/s where `writeBuffer` moved 1.3. */
 const RING_BUFFERS = 4
 export const RING_BUFFER_BYTES = 16 * 1024 * 1024
+/** What a ring takes at most. */
+export const RING_BYTES = RING_BUFFERS * RING_BUFFER_BYTES
 /** Where a write may start in a mapped buffer: what typed arrays over it want, and a multiple of what copies demand. */
 const WRITE_ALIGNMENT_BYTES = 16
 

@@ -60,6 +60,11 @@ export class ModelRunner implements Runner {
     this.#readback = new Readback(model.gpu, this.#staging, readbackBytes(model.scratch))
   }
 
+  /** Of everything it owns on the GPU. */
+  get allocatedBytes(): number {
+    return [this.#staging, ...this.#model.buffers].reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   /**
    * All stages of a model take the same batch, each with the `hidden` of the one before: f32 [rows, hiddenSize], and
    * none for the first. Only the last samples and has logits; each has the experts of its own layers.

@@ -3,37 +3,27 @@
  *
  * Reads no environment. Everything it opened is freed by the Runner's `close`, or here when loading fails.
  */
-import { createHash } from 'node:crypto'
-import { createRequire } from 'node:module'
-import type { RunnerLimits } from '../engine/runner.ts'
 import { Buffers } from '../gpu/buffers.ts'
 import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
-import { GpuError } from '../gpu/gpu-error.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
 import { buildRecipe, type Recipe, type RowDispatch } from '../gpu/recipe.ts'
-import { blockBytes } from '../kernels/latent-pages.ts'
-import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
-import { BLOCK_TOKENS } from '../kernels/step-input.ts'
-import { kernelDigest } from '../kernels/wgsl.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { CheckpointRows, type LoadProgress } from './checkpoint-rows.ts'
 import type { ModelConfig } from './config.ts'
+import { fingerprintOf } from './fingerprint.ts'
 import { ModelRunner, type OutputRecipes } from './forward.ts'
 import { storedBytes } from './layout-sizes.ts'
 import { layoutModel, type LayerRange, type ModelLayout } from './layout.ts'
+import { fitMemory, type MemoryRequest } from './memory-fit.ts'
+import { layOutStep, type MemoryAccount, type ServedLayers } from './memory.ts'
 import { modelDispatches, type OutputDispatches, type RowSet } from './model-recipe.ts'
-import { pageFormat, type Profile } from './profile.ts'
+import type { Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
 import type { RowSource } from './row-source.ts'
-import { attentionShape, layOutScratch } from './scratch.ts'
 import { StepWriter } from './step-writer.ts'
-import { loadWeights } from './weights.ts'
+import { allocateWeights } from './weights.ts'
 
-const DEFAULT_SEQUENCES_MAX = 32
-const DEFAULT_ROWS_MAX = 256
-const DEFAULT_KV_BYTES_MAX = 256 * 1024 * 1024
-
-export interface LoadOptions extends DeviceOptions {
+export interface LoadOptions extends DeviceOptions, MemoryRequest {
   /** A checkpoint folder, or one already open; an open one stays the caller's. */
   readonly checkpoint: string | Checkpoint
   /** 'exact' when absent. */
@@ -43,16 +33,12 @@ export interface LoadOptions extends DeviceOptions {
    * model, gives it unless it ends with the model, and the engine cannot use it.
    */
   readonly layers?: LayerRange
-  readonly sequencesMax?: number
-  /** Rows of one step; rounded up to a multiple of 4. */
-  readonly rowsMax?: number
-  /** KV blocks; by default as many as `kvBytesMax` and the binding limit allow, at most what all sequences can fill. */
-  readonly blockCount?: number
-  readonly kvBytesMax?: number
   /** A smaller binding limit than the adapter's: for tests. */
   readonly bindingBytesMax?: number
   /** Replaces the config's inverse RoPE frequencies, f32 [rope / 2]: to repeat a reference that rounded its own. */
   readonly inverseFrequencies?: (config: ModelConfig) => Float32Array
+  /** Told once, when memory has been fitted and before any is allocated. */
+  readonly onMemory?: (account: MemoryAccount, served: ServedLayers) => void
   readonly onProgress?: (progress: LoadProgress) => void
   /** Where weights come from instead of the checkpoint's files: for weights that are computed. */
   readonly rowSource?: (gpu: Gpu) => RowSource
@@ -62,6 +48,8 @@ export interface LoadedRunner {
   readonly runner: ModelRunner
   readonly config: ModelConfig
   readonly adapter: AdapterFacts
+  readonly memory: MemoryAccount
+  /** Allocated, as the account foretold. */
   readonly weightBytes: number
   readonly kvBytes: number
   /** What the layout warns of, in sentences. */
@@ -93,33 +81,35 @@ async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promi
 
 async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
   const { config } = checkpoint
-  const profile = options.profile ?? 'exact'
-  const format = pageFormat(profile)
+  const { profile = 'exact', bindingBytesMax } = options
   const range = rangeOf(config, options.layers)
   const layout = layoutModel(config, checkpoint.tensors, checkpoint.quantization, range)
-  const owner = (name: string): Buffers => new Buffers(gpu, name, options.bindingBytesMax)
-  const [weightBuffers, kvBuffers, scratchBuffers] = [owner('weights'), owner('kv'), owner('scratch')]
-  const limits = limitsOf(config, range, kvBuffers.bindingBytesMax, options)
+  const owner = (name: string): Buffers => new Buffers(gpu, name, bindingBytesMax)
+  const [cache, activations, weightBuffers] = [owner('cache'), owner('activations'), owner('weights')]
+  const uniformAlignmentBytes = gpu.limits.minUniformBufferOffsetAlignment
+  const device = { bindingBytesMax: weightBuffers.bindingBytesMax, uniformAlignmentBytes }
+  const { limits, account } = fitMemory({ config, layout, profile, device }, options)
+  options.onMemory?.(account, { config, layout, profile, device })
+  // What is small first: a GPU that is full says so before minutes go into weights.
+  const step = layOutStep({ config, range, profile }, limits, cache, activations)
+  const { weights, fillFrom } = allocateWeights(config, layout, weightBuffers)
+  await gpu.idle('allocating memory')
   const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)
-  const weights = await loadAndClose(source, () => loadWeights(gpu, config, layout, source, weightBuffers))
-  const shape = attentionShape(config)
-  const { blockCount, rowsMax, sequencesMax } = limits
-  const pages = weights.layers.map((_, i) => {
-    const slice = kvBuffers.storage(`layer-${range.start + i}`, blockCount * blockBytes(shape, format))
-    return { slice, shape, blockCount, format }
-  })
-  const pickedMax = Math.ceil(sequencesMax / ROWS_TOGETHER) * ROWS_TOGETHER
-  const tableEntriesMax = sequencesMax * Math.min(blockCount, Math.ceil(limits.contextTokensMax / BLOCK_TOKENS))
-  const scratch = layOutScratch(config, range, scratchBuffers, { rowsMax, pickedMax, tableEntriesMax })
-  const dispatches = modelDispatches({ config, range, weights, scratch, pages, rowsMax, pickedMax })
+  try {
+    await fillFrom(gpu, source)
+  } finally {
+    await source.close()
+  }
+  const dispatches = modelDispatches({ config, range, weights, ...step })
   const pipelines = new Pipelines(gpu)
   const recipe = (list: readonly RowDispatch<RowSet>[]): Promise<Recipe<RowSet>> =>
-    buildRecipe(gpu, pipelines, scratchBuffers, list)
+    buildRecipe(gpu, pipelines, activations, list)
   const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   await gpu.idle('loading the model')
+  const { scratch } = step
   const model = {
     gpu,
-    buffers: [weightBuffers, kvBuffers, scratchBuffers],
+    buffers: [cache, activations, weightBuffers],
     scratch,
     writer: new StepWriter(gpu, scratch.step, limits, new RopeTable(config, options.inverseFrequencies?.(config))),
     layers,
@@ -131,8 +121,9 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)),
     config,
     adapter: gpu.adapter,
+    memory: account,
     weightBytes: weightBuffers.bytes,
-    kvBytes: kvBuffers.bytes,
+    kvBytes: cache.bytes,
     warnings: layout.warnings,
     notFinite,
   }
@@ -151,14 +142,6 @@ function rowSourceOf(
   return { source, notFinite: source.notFinite }
 }
 
-async function loadAndClose<Loaded>(source: RowSource, act: () => Promise<Loaded>): Promise<Loaded> {
-  try {
-    return await act()
-  } finally {
-    await source.close()
-  }
-}
-
 function rangeOf({ layerCount }: ModelConfig, layers?: LayerRange): LayerRange {
   if (layers === undefined) return { start: 0, end: layerCount }
   const { start, end } = layers
@@ -174,30 +157,4 @@ async function outputRecipes(
   if (output === null) return null
   const [logits, sampler] = await Promise.all([recipe(output.logits), recipe(output.sampler)])
   return { logits, sampler }
-}
-
-function limitsOf(config: ModelConfig, range: LayerRange, bindingBytesMax: number, options: LoadOptions): RunnerLimits {
-  const { contextTokensMax, vocabSize } = config
-  const layerCount = range.end - range.start
-  const sequencesMax = options.sequencesMax ?? DEFAULT_SEQUENCES_MAX
-  const rowsMax = Math.ceil((options.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
-  const bytesPerBlock = blockBytes(attentionShape(config), pageFormat(options.profile ?? 'exact'))
-  const blocksFillable = sequencesMax * Math.ceil(contextTokensMax / BLOCK_TOKENS)
-  const kvBytesMax = options.kvBytesMax ?? DEFAULT_KV_BYTES_MAX
-  const blocksAffordable = Math.floor(kvBytesMax / (bytesPerBlock * layerCount))
-  const blocksBindable = Math.floor(bindingBytesMax / bytesPerBlock)
-  const blockCount = options.blockCount ?? Math.min(blocksFillable, blocksAffordable, blocksBindable)
-  if (blockCount < 1 || blockCount > blocksBindable) {
-    const holds = `one binding holds ${blocksBindable}, ${kvBytesMax} bytes hold ${blocksAffordable}`
-    throw new GpuError('limit', `Cannot allocate ${blockCount} KV blocks in each of ${layerCount} layers: ${holds}`)
-  }
-  return { rowsMax, sequencesMax, blockTokens: BLOCK_TOKENS, blockCount, contextTokensMax, vocabSize }
-}
-
-/** Equal fingerprints give equal bits: everything that can change one enters. */
-function fingerprintOf(modelDigest: string, profile: Profile, range: LayerRange, adapter: AdapterFacts): string {
-  const dawn: unknown = createRequire(import.meta.url)('webgpu/package.json')
-  const version = typeof dawn === 'object' && dawn !== null && 'version' in dawn ? String(dawn.version) : 'unknown'
-  const identity = [modelDigest, profile, range.start, range.end, kernelDigest(), adapter, version]
-  return `axle-${createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 16)}`
 }

@@ -7,7 +7,6 @@ import type { Dispatch } from '../gpu/program.ts'
 import type { RowDispatch } from '../gpu/recipe.ts'
 import { embed } from '../kernels/embed.ts'
 import type { LatentPages } from '../kernels/latent-pages.ts'
-import type { Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
 import { residualNorm } from '../kernels/residual-norm.ts'
 import { residualSum } from '../kernels/residual-sum.ts'
@@ -15,27 +14,20 @@ import { rmsNorm } from '../kernels/rms-norm.ts'
 import { attention, type AttentionRule } from '../layers/attention.ts'
 import { denseMlp } from '../layers/dense-mlp.ts'
 import { expertMlp, type ExpertMlpRule } from '../layers/expert-mlp.ts'
-import { outputLogits, outputTokens, type OutputWeights } from '../layers/output.ts'
+import { outputLogits, outputTokens } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
 import { softmaxScale } from './rope.ts'
 import { attentionShape, firstExpertLayer, type Scratch } from './scratch.ts'
-import type { LayerWeights } from './weights.ts'
+import type { LayerWeights, ModelWeights } from './weights.ts'
 
 /** All rows of a step, or the rows whose logits are wanted. */
 export type RowSet = 'all' | 'picked'
 
-/** Embedding and output are null where the range does not begin, or end, with the model. */
-export interface RangeWeights {
-  readonly embedding: Matrix | null
-  readonly layers: readonly LayerWeights[]
-  readonly output: OutputWeights | null
-}
-
 export interface ModelParts {
   readonly config: ModelConfig
   readonly range: LayerRange
-  readonly weights: RangeWeights
+  readonly weights: ModelWeights
   readonly scratch: Scratch
   /** One per layer of the range. */
   readonly pages: readonly LatentPages[]

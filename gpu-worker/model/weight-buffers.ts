@@ -1,10 +1,10 @@
 /**
- * GPU memory for weights as it is handed out, and the list of what must still come from a RowSource.
+ * Memory for weights as it is handed out, and the list of what it must be filled with.
  *
- * Allocation is one thing and filling another: everything is allocated, or refused, before the first byte is read.
- * Knows no layer.
+ * Allocation is one thing and filling another: everything is allocated, or refused, before the first byte is read, and
+ * on counted memory nothing is ever filled. Knows no layer.
  */
-import type { Buffers, Slice } from '../gpu/buffers.ts'
+import type { Slice, Storage } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { rowBytes, type Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
@@ -15,30 +15,29 @@ import type { RowSource } from './row-source.ts'
 type Fill =
   | { readonly kind: 'rows'; readonly part: MatrixPart; readonly target: Slice; readonly offset: number }
   | { readonly kind: 'vector'; readonly tensor: string; readonly target: Slice }
+  | { readonly kind: 'values'; readonly values: Float32Array | Uint32Array; readonly target: Slice }
 
 export class WeightBuffers {
-  readonly #gpu: Gpu
-  readonly #buffers: Buffers
+  readonly #memory: Storage
   readonly #fills: Fill[] = []
 
-  /** The buffers belong to `buffers`. */
-  constructor(gpu: Gpu, buffers: Buffers) {
-    this.#gpu = gpu
-    this.#buffers = buffers
+  constructor(memory: Storage) {
+    this.#memory = memory
   }
 
   /** Brings everything that was asked for, in the order asked. The source stays its owner's to close. */
-  async fillFrom(source: RowSource): Promise<void> {
+  async fillFrom(gpu: Gpu, source: RowSource): Promise<void> {
     for (const fill of this.#fills.splice(0)) {
+      const { target } = fill
       if (fill.kind === 'rows') {
         const { weight, rowStart, rowCount } = fill.part
-        await source.rows(weight, rowStart, rowCount, fill.target, fill.offset)
-      } else this.#write(fill.target, await source.vector(fill.tensor))
+        await source.rows(weight, rowStart, rowCount, target, fill.offset)
+      } else write(gpu, target, fill.kind === 'vector' ? await source.vector(fill.tensor) : fill.values)
     }
   }
 
   matrix({ rowCount, columnCount, rowsTogether, parts }: MatrixLayout): Matrix {
-    const plans = planWindows({ parts, columnCount, rowsTogether }, this.#buffers.bindingBytesMax)
+    const plans = planWindows({ parts, columnCount, rowsTogether }, this.#memory.bindingBytesMax)
     const windows = plans.map((plan) => {
       const bytesPerRow = rowBytes(columnCount, plan.format)
       const slice = this.allocate(plan.parts.map(({ weight }) => weight.name).join('+'), plan.rowCount * bytesPerRow)
@@ -63,31 +62,34 @@ export class WeightBuffers {
   /** f32 [width], widened exactly from whatever is stored; zeros for null. */
   vector(name: string, vector: VectorLayout | null, width: number): Slice {
     const slice = this.allocate(name, width * 4)
-    if (vector === null) this.#write(slice, new Float32Array(width))
-    else this.#fills.push({ kind: 'vector', tensor: vector.tensor, target: slice })
+    this.#fills.push(
+      vector === null
+        ? { kind: 'values', values: new Float32Array(width), target: slice }
+        : { kind: 'vector', tensor: vector.tensor, target: slice },
+    )
     return slice
   }
 
   /** A table of our own making. */
   table(name: string, values: Uint32Array<ArrayBuffer>): Slice {
     const slice = this.allocate(name, values.byteLength)
-    this.#write(slice, values)
+    this.#fills.push({ kind: 'values', values, target: slice })
     return slice
   }
 
   allocate(name: string, bytes: number): Slice {
-    return this.#buffers.storage(name, bytes)
+    return this.#memory.storage(name, bytes)
   }
 
   /** Asks for rows, from `offset` bytes into `target`. */
   request(part: MatrixPart, target: Slice, offset: number): void {
     this.#fills.push({ kind: 'rows', part, target, offset })
   }
+}
 
-  /** A few bytes, and zeros behind them. */
-  #write({ buffer, offset, bytes }: Slice, values: Float32Array | Uint32Array): void {
-    const whole = new Uint8Array(bytes)
-    whole.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
-    this.#gpu.device.queue.writeBuffer(buffer, offset, whole)
-  }
+/** A few bytes, and zeros behind them. */
+function write(gpu: Gpu, { buffer, offset, bytes }: Slice, values: Float32Array | Uint32Array): void {
+  const whole = new Uint8Array(bytes)
+  whole.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+  gpu.device.queue.writeBuffer(buffer, offset, whole)
 }

@@ -1,9 +1,9 @@
 /**
  * The model's weights on the GPU, by layer, as a layout says; values stay as stored.
  *
- * Refused or allocated as a whole before the first byte is read. Knows no tensor's name and no file.
+ * Allocated as a whole before the first byte is read. Knows no tensor's name and no file.
  */
-import type { Buffers } from '../gpu/buffers.ts'
+import type { Storage } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import type { LayerExperts } from '../kernels/bank.ts'
 import type { Matrix } from '../kernels/matrix.ts'
@@ -15,7 +15,7 @@ import type { OutputWeights } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
 import { allocateExperts, placeExperts } from './expert-weights.ts'
 import type { AttentionLayout, ExpertMlpLayout, LayerLayout, MatrixLayout, ModelLayout } from './layout.ts'
-import { planWindows, type BankPlacement, type ExpertSize } from './placement.ts'
+import type { BankPlacement, ExpertSize } from './placement.ts'
 import type { RowSource } from './row-source.ts'
 import { WeightBuffers } from './weight-buffers.ts'
 
@@ -36,40 +36,18 @@ export interface ModelWeights {
   readonly output: OutputWeights | null
 }
 
-/** The buffers belong to `buffers`, the source to its owner, who closes it. Throws GpuError 'limit', or as the source. */
-export async function loadWeights(
-  gpu: Gpu,
-  config: ModelConfig,
-  layout: ModelLayout,
-  source: RowSource,
-  buffers: Buffers,
-): Promise<ModelWeights> {
-  const placement = placeWeights(config, layout, buffers.bindingBytesMax)
-  const target = new WeightBuffers(gpu, buffers)
+export interface AllocatedWeights {
+  readonly weights: ModelWeights
+  /** Brings all their values; the source stays its owner's to close. Rejects as the source does. */
+  readonly fillFrom: (gpu: Gpu, source: RowSource) => Promise<void>
+}
+
+/** On memory real or counted. Throws GpuError 'limit' for what no binding holds. */
+export function allocateWeights(config: ModelConfig, layout: ModelLayout, memory: Storage): AllocatedWeights {
+  const target = new WeightBuffers(memory)
+  const placement = placeExperts(layout.layers, expertSize(config), memory.bindingBytesMax)
   const weights = allocateModel(config, layout, placement, target)
-  await target.fillFrom(source)
-  return weights
-}
-
-/** Pure: throws GpuError 'limit' for what no binding holds, before anything is allocated. */
-export function placeWeights(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): BankPlacement {
-  for (const matrix of matricesOf(layout)) planWindows(matrix, bindingBytesMax)
-  return placeExperts(layout.layers, expertSize(config), bindingBytesMax)
-}
-
-function* matricesOf({ embedding, layers, output }: ModelLayout): Generator<MatrixLayout> {
-  if (embedding !== null) yield embedding
-  for (const { attention, kind, mlp } of layers) {
-    yield attention.project
-    if (attention.lowRankQuery !== null) yield attention.lowRankQuery.up
-    yield attention.kvB
-    yield attention.out
-    if (kind === 'experts') yield routerAndShared(mlp)
-    else yield mlp.gateUp
-    const down = kind === 'experts' ? mlp.shared?.down : mlp.down
-    if (down !== undefined) yield down
-  }
-  if (output !== null) yield output.head
+  return { weights, fillFrom: (gpu, source) => target.fillFrom(gpu, source) }
 }
 
 function expertSize({ hiddenSize, moeIntermediateSize }: ModelConfig): ExpertSize {
