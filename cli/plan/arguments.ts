@@ -15,11 +15,12 @@ What a checkpoint takes of a machine, and how fast the machine can be at best.
 
   DIR                checkpoint folder; its weights are not read
   --preset NAME      a published model instead, nothing to download: ${presetNames.join(', ')}
-  --device A,B       devices to compare, a column each (this): ${deviceNames.join(', ')};
-                     "this" is measured here, in a few seconds
+  --device A,B       devices to compare, a column each: ${deviceNames.slice(0, -1).join(', ')};
+                     this (when absent): measured here, in a few seconds
   --count N          devices of a kind that hold the model together, each a range of layers (1)
-  --experts FORMAT   routed experts as bf16, fp8, int8 or int4 (as stored; a preset: bf16)
-  --rest FORMAT      attention, dense MLPs and shared experts as bf16 or int8 (as stored; a preset: bf16)
+  --experts FORMAT   routed experts as bf16, fp8, int8 or int4
+  --rest FORMAT      attention, dense MLPs and shared experts as bf16 or int8
+                     (neither: as stored, a preset as published; one of them: the other bf16)
   --group N          columns that share a scale in int4 and int8: 32, 64 or 128 (32)
   --context TOKENS   longest sequence, prompt and answer together (what the model was made for)
   --sequences N      sequences decoded together (1)

@@ -98,7 +98,7 @@ const MEMORY_COLUMN = 24
 function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
   const widths = [MEMORY_LABEL, ...plans.map(() => MEMORY_COLUMN)]
   const line = (label: string, of: (plan: DevicePlan) => string): string => row(widths, [label, ...plans.map(of)])
-  const fullestIs = count === 1 ? '' : ' of the fullest device'
+  const fullestIs = count === 1 ? '' : ' of the fullest'
   return [
     line(`Memory${fullestIs}, GB`, nameOf),
     ...(count === 1 ? [] : [line('  layers, counted from 0', ({ fullest }) => layersOf(fullest.layers))]),
@@ -131,7 +131,7 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
     `  distinct experts E(B) = N·(1 − (1 − k/N)^B), N = ${N}, k = ${k}: for tokens that choose independently`,
     '  bytes of a step = layers·E(B)·expert + other weights + Σ context·cache',
     `  operations = 2·B·(k experts + other weights) + Σ context·layers·${headCount}·(2·(${latent} + ${rope}) + 2·${latent})`,
-    '  time = Σ over experts, other weights and attention of max(bytes / bandwidth, operations / f32 rate)',
+    '  time = Σ over experts, other weights, attention of max(bytes / bandwidth, operations / f32 rate)',
     '      + dispatches · time of one',
     '  roof: at the rates below, each weight that a step needs read once',
     "  as built: as Axle's kernels work today: an expert is read once for each token that chose it, other",
@@ -139,17 +139,17 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
   ]
   if (devices.some(({ device }) => device.matrixFlopsPerSecond !== null)) {
     lines.push(
-      `      cards of the table: at ${bytesShare} % of the bandwidth and ${flopsShare} % of the f32 rate, which the int4 product in`,
-      '      fixed order reached on an H100; attention is not measured yet',
+      `      at ${bytesShare} % of the bandwidth and ${flopsShare} % of the f32 rate, which the int4 product in fixed order`,
+      '      reached on an H100; attention is not measured yet',
       '  matrix units: f16 products, f32 sums; no profile uses them yet',
     )
   }
   if (count > 1) {
     lines.push(
-      `  ${count} devices: layers cut into ranges so that the fullest device holds least. A batch passes as micro-batches`,
-      '      ("as"), so that all devices work: time = max(Σ stages, micro-batches · slowest stage); experts and',
-      "      GB are one micro-batch's. From device to device: 0.033 ms + bytes at 8.1 GB/s; no network.",
-      '      Runners of layer ranges exist; what feeds several of them micro-batches does not yet',
+      `  ${count} devices: layers cut into ranges so that the fullest device holds least; a batch passes as`,
+      '      micro-batches ("as"), so that all work: time = max(Σ stages, micro-batches · slowest stage);',
+      "      experts and GB are one micro-batch's; from device to device: 0.033 ms + bytes at 8.1 GB/s",
+      '      (no network). Runners of layer ranges exist; what feeds several micro-batches does not yet',
     )
   }
   lines.push('  ridge: the chunk from which reading experts takes less time than computing with them')

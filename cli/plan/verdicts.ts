@@ -20,7 +20,7 @@ function sentences(asked: Asked, plan: Plan, devicePlan: DevicePlan): string[] {
   if (verdict.fits) return [`${what} fit; room for ${whole(wouldFit.sequences)} sequences of that context`]
   return [
     `${what} do not fit; ${whatDoes(asked, plan, devicePlan)}`,
-    `  for all ${whole(sequences)}: ${purchase(devicePlan)}`,
+    `  for ${sequences === 1 ? 'it' : `all ${whole(sequences)}`}: ${purchase(devicePlan)}`,
   ]
 }
 
