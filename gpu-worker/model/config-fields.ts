@@ -17,13 +17,23 @@ export function only(value: string | number | boolean | null): z.ZodOptional {
   return z.unknown().refine(isIt, { error }).optional()
 }
 
+/** An object that would change what is computed unless it is empty. */
+export const onlyEmpty = z
+  .unknown()
+  .refine((got) => got === null || (typeof got === 'object' && Object.keys(got).length === 0), {
+    error: (issue) => `not supported yet: ${quote(issue.input)} (only absent or empty)`,
+  })
+  .optional()
+
 /** Every problem with its field, in one line. */
 export function describeProblems(error: z.ZodError): string {
   return error.issues.map(describeIssue).join('; ')
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return `unknown field ${issue.keys.map(quote).join(', ')}`
   const field = issue.path.join('.')
+  if (issue.code === 'unrecognized_keys') {
+    return `unknown field ${issue.keys.map(quote).join(', ')}${field === '' ? '' : ` in ${field}`}`
+  }
   return field === '' ? issue.message : `${field}: ${issue.message}`
 }

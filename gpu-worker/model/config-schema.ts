@@ -7,7 +7,7 @@
  * that it drops out of a model's config), from both models' own code before that, and from DeepSeek-V3's published file.
  */
 import { z } from 'zod'
-import { harmless, only } from './config-fields.ts'
+import { harmless, only, onlyEmpty } from './config-fields.ts'
 
 /** Keeps every product of two dimensions a safe integer, and every buffer size computed from them exact. */
 const DIMENSION_MAX = 1 << 24
@@ -162,7 +162,7 @@ export const configFields = z.strictObject({
   add_cross_attention: only(false),
   cross_attention_hidden_size: only(null),
   tie_encoder_decoder: only(false),
-  pruned_heads: z.strictObject({}, { error: 'not supported yet (only empty)' }).nullish(),
+  pruned_heads: onlyEmpty,
 
   ...each(FORCED_TOKEN_FIELDS, only(null)),
   ...each(GENERATION_FIELDS, harmless),

@@ -1,31 +1,18 @@
 /**
- * Python-style patterns over module names, as `quantization_config` has them, in time linear in the name's length.
+ * Python-style patterns over module names, as `quantization_config` has them.
  *
  * A checkpoint is untrusted: a pattern must not cost more than a bounded number of steps, which no backtracking engine
- * promises. So a pattern becomes a small machine (Thompson's), and all its states walk the name together. What is not
- * understood exactly as Python does is refused: flags, back references, look-behind. It knows no module by name.
+ * promises, so patterns are ours to run (`pattern-machine.ts`). What is not understood exactly as Python does is refused:
+ * flags, back references, look-behind. It knows no module by name.
  */
+import { CODES, PatternMachine, spend, type Instruction, type StepBudget } from './pattern-machine.ts'
 
 const PATTERN_LENGTH_MAX = 1024
 /** Of one pattern, repetitions written out. */
 const INSTRUCTIONS_MAX = 4096
-/** Names are ASCII: what we ask about is built by `layout.ts`. */
-const CODES = 128
-
-type Instruction =
-  | { readonly op: 'char'; readonly accepts: Uint8Array }
-  | { readonly op: 'split'; first: number; second: number }
-  | { readonly op: 'jump'; to: number }
-  | { readonly op: 'at'; readonly place: 'start' | 'end' }
-  | { readonly op: 'look'; readonly isNegative: boolean; readonly machine: Machine }
-  | { readonly op: 'match' }
-
-type Machine = readonly Instruction[]
-
-/** Steps that all patterns of one config may take together. */
-export interface StepBudget {
-  left: number
-}
+/** Copying parts into wholes must not cost more than this many times the longest pattern. */
+const COPIES_MAX = 16 * INSTRUCTIONS_MAX
+const GROUP_DEPTH_MAX = 64
 
 export interface ModulePattern {
   /** Whether the pattern matches from the name's first character on, as Python's `re.match`. Throws RangeError. */
@@ -35,83 +22,22 @@ export interface ModulePattern {
 /** Throws SyntaxError with what is wrong or not understood. */
 export function compileModulePattern(source: string, budget: StepBudget): ModulePattern {
   if (source.length > PATTERN_LENGTH_MAX) throw new SyntaxError(`longer than ${PATTERN_LENGTH_MAX} characters`)
+  if (/^[\w.-]*$/.test(source)) return { matches: (name) => beginsWith(name, source, budget) }
   const machine = new Compiler(source).compile()
-  return { matches: (name) => runs(machine, name, 0, budget) }
+  return { matches: (name) => machine.matches(name, 0, budget) }
 }
 
-function runs(machine: Machine, name: string, start: number, budget: StepBudget): boolean {
+/** A plain name as a pattern, where only the dots stand for any character: lists of thousands of them are usual. */
+function beginsWith(name: string, source: string, budget: StepBudget): boolean {
   spend(budget)
-  let first = 0
-  let at = start
-  // Most patterns begin with a stretch of plain characters, and most names end the matter there.
-  for (let head = machine[0]; head?.op === 'char'; head = machine[first]) {
-    if (!accepted(head.accepts, name, at)) return false
-    at += 1
-    first += 1
+  for (let i = 0; i < source.length; i++) {
+    const code = source.charCodeAt(i)
+    if (i >= name.length || (code !== DOT && code !== name.charCodeAt(i))) return false
   }
-  let states = [first]
-  for (; states.length > 0; at++) {
-    const reached = closure(machine, states, name, at, budget)
-    if (reached === 'match') return true
-    states = reached.flatMap((state) => {
-      const instruction = machine[state]
-      return instruction?.op === 'char' && accepted(instruction.accepts, name, at) ? [state + 1] : []
-    })
-  }
-  return false
+  return true
 }
 
-function spend(budget: StepBudget): void {
-  budget.left -= 1
-  if (budget.left < 0) throw new RangeError('the patterns take too many steps')
-}
-
-function accepted(accepts: Uint8Array, name: string, at: number): boolean {
-  return at < name.length && accepts[name.charCodeAt(at)] === 1
-}
-
-/** The `char` states that can be reached without reading; 'match' when the end can. */
-function closure(
-  machine: Machine,
-  states: readonly number[],
-  name: string,
-  at: number,
-  budget: StepBudget,
-): number[] | 'match' {
-  const seen = new Set<number>()
-  const pending = [...states]
-  const chars: number[] = []
-  for (let state = pending.pop(); state !== undefined; state = pending.pop()) {
-    if (seen.has(state)) continue
-    seen.add(state)
-    spend(budget)
-    const instruction = machine[state]
-    switch (instruction?.op) {
-      case 'char':
-        chars.push(state)
-        break
-      case 'split':
-        pending.push(instruction.first, instruction.second)
-        break
-      case 'jump':
-        pending.push(instruction.to)
-        break
-      case 'at':
-        if (at === (instruction.place === 'start' ? 0 : name.length)) pending.push(state + 1)
-        break
-      case 'look':
-        if (runs(instruction.machine, name, at, budget) !== instruction.isNegative) pending.push(state + 1)
-        break
-      case 'match':
-        return 'match'
-      case undefined:
-        throw new RangeError(`No instruction ${state}`)
-      default:
-        instruction satisfies never
-    }
-  }
-  return chars
-}
+const DOT = '.'.charCodeAt(0)
 
 /** Recursive descent: alternatives of sequences of repeated atoms, written out as instructions. */
 class Compiler {
@@ -124,10 +50,10 @@ class Compiler {
     this.#source = source
   }
 
-  compile(): Machine {
-    const machine = this.#alternatives()
+  compile(): PatternMachine {
+    const code = this.#alternatives()
     if (this.#at < this.#source.length) throw this.#wrong('unbalanced ")"')
-    return [...machine, { op: 'match' }]
+    return new PatternMachine(code)
   }
 
   #alternatives(): Instruction[] {
@@ -222,12 +148,13 @@ class Compiler {
       else if (this.#take('P<')) while (this.#next() !== '>');
       else if (!this.#take(':')) throw this.#wrong(`"(?${this.#peek()}"`)
     }
-    if ((this.#depth += 1) > 64) throw this.#wrong('groups too deep')
+    this.#depth += 1
+    if (this.#depth > GROUP_DEPTH_MAX) throw this.#wrong('groups too deep')
     const inside = this.#alternatives()
     this.#depth -= 1
     if (!this.#take(')')) throw this.#wrong('unbalanced "("')
     if (look === null) return inside
-    return this.#counted([{ op: 'look', isNegative: look, machine: [...inside, { op: 'match' }] }])
+    return this.#counted([{ op: 'look', isNegative: look, machine: new PatternMachine(inside) }])
   }
 
   #set(): Uint8Array {
@@ -259,7 +186,7 @@ class Compiler {
 
   #counted(part: Instruction[]): Instruction[] {
     this.#count += part.length
-    if (part.length > INSTRUCTIONS_MAX || this.#count > 16 * INSTRUCTIONS_MAX) throw this.#wrong('too many repetitions')
+    if (part.length > INSTRUCTIONS_MAX || this.#count > COPIES_MAX) throw this.#wrong('too many repetitions')
     return part
   }
 

@@ -9,8 +9,9 @@
  */
 import { z } from 'zod'
 import { CheckpointError, quote } from './checkpoint-error.ts'
-import { describeProblems, harmless, only } from './config-fields.ts'
-import { compileModulePattern, type ModulePattern, type StepBudget } from './module-pattern.ts'
+import { describeProblems, harmless, only, onlyEmpty } from './config-fields.ts'
+import { compileModulePattern, type ModulePattern } from './module-pattern.ts'
+import type { StepBudget } from './pattern-machine.ts'
 
 /** How one module's weight [rows, columns] is quantised. */
 export type QuantizationScheme =
@@ -54,7 +55,6 @@ export function parseQuantization(json: unknown): Quantization | null {
 }
 
 const names = z.array(z.string().max(1024)).max(TARGETS_MAX)
-const empty = (what: string) => z.strictObject({}, { error: `not supported yet: ${what}` }).nullish()
 
 /** `QuantizationArgs` of compressed-tensors 0.15; how scales were found is no longer of interest. */
 const weightArgs = z.strictObject({
@@ -93,8 +93,8 @@ const compressedTensors = z.strictObject({
   config_groups: z.record(z.string(), groupScheme),
   ignore: names.nullish(),
   kv_cache_scheme: only(null),
-  sparsity_config: empty('sparse weights'),
-  transform_config: empty('transforms'),
+  sparsity_config: onlyEmpty,
+  transform_config: onlyEmpty,
   global_compression_ratio: harmless,
   run_compressed: harmless,
   dequantize: harmless,
