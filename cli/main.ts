@@ -17,6 +17,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'logits of given token ids, through the serving engine, as safetensors',
     load: async () => (await import('./logits.ts')).logits,
   },
+  generate: {
+    summary: 'an answer to a message, streamed in the terminal, as the API gives it for the same seed',
+    load: async () => (await import('./generate.ts')).generate,
+  },
   convert: {
     summary: 'quantise a checkpoint to int4 or int8, shard by shard, and tell what it cost',
     load: async () => (await import('./convert.ts')).convert,

@@ -34,13 +34,16 @@ export interface ModelText {
   decode(tokenIds: Iterable<number>): string
 }
 
+const CONFIG_FILE = 'config.json'
 const TEMPLATE_FILE = 'chat_template.jinja'
 const THINK_START = '<think>'
 const THINK_END = '</think>'
 
 /** Reads everything but the weights. Throws CheckpointError. */
 export async function loadModelText(dir: string, modelId: string): Promise<ModelText> {
-  const config = parseModelConfig(await readJson(dir, 'config.json'))
+  const configJson = await readJson(dir, CONFIG_FILE)
+  if (configJson === undefined) throw new CheckpointError(CONFIG_FILE, `there is no such file in ${dir}`)
+  const config = parseModelConfig(configJson)
   const generation = parseGenerationConfig(await readJson(dir, GENERATION_FILE))
   const tokenizer = await loadTokenizer(dir)
   if (tokenizer.idEnd > config.vocabSize) {
@@ -58,7 +61,7 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     ...new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...(eosNamed ? [eosNamed.id] : [])]),
   ]
   if (stopTokenIds.length === 0)
-    throw new CheckpointError('config.json', 'eos_token_id: no file names a token that ends an answer')
+    throw new CheckpointError(CONFIG_FILE, 'eos_token_id: no file names a token that ends an answer')
   const thinkStart = tokenizer.controlTokens.get(THINK_START)
   const thinkEnd = tokenizer.controlTokens.get(THINK_END)
   const noBytes = new Uint8Array(0)
