@@ -11,6 +11,8 @@ import { pino } from 'pino'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
 import { loadModelText } from './model/model-text.ts'
 import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
+import { LoadReport } from './load-report.ts'
+import { memoryTable } from './model/memory-table.ts'
 import { openLink, whenConnected } from './redis-link.ts'
 import { parseSettings, type WorkerSettings } from './settings.ts'
 import { describeFailure } from './start-failure.ts'
@@ -60,10 +62,12 @@ async function serve(settings: WorkerSettings): Promise<void> {
     model: modelId,
     adapter: adapter.description,
     toggles: adapter.toggles.join(', ') || 'none',
+    profile: settings.profile,
     fingerprint: runner.fingerprint,
+    memory: memoryTable(loaded.memory, { config: loaded.config, profile: settings.profile }),
     firstTokenMs: Math.round(worker.firstTokenMs),
   }
-  log.info({ ...facts, kvBytes: loaded.kvBytes, weightBytes: loaded.weightBytes }, 'ready')
+  log.info(facts, 'ready')
   await tellLauncher({ kind: 'ready', facts })
   await worker.ended
 }
@@ -79,22 +83,28 @@ async function requireRedis(redisUrl: string): Promise<void> {
   }
 }
 
-/** The launcher hears of every tenth of the weights. */
-async function load({ modelDir, slots, kvBytesMax, dawnToggles }: WorkerSettings): Promise<LoadedRunner> {
+/** Tells of the memory before loading and of the loading itself, in the log and to the launcher. */
+async function load(settings: WorkerSettings): Promise<LoadedRunner> {
+  const { modelDir, slots, profile, gpuBytesMax, kvBytesMax, dawnToggles } = settings
   await tellLauncher({ kind: 'progress', step: 'opening the GPU' })
-  let tenthsTold = 0
-  return loadRunner({
+  const report = new LoadReport((detail) => {
+    log.info(`loading weights: ${detail}`)
+    void tellLauncher({ kind: 'progress', step: 'loading weights', detail })
+  })
+  const loaded = await loadRunner({
     checkpoint: modelDir,
+    profile,
     sequencesMax: slots,
+    ...(gpuBytesMax === null ? {} : { gpuBytesMax }),
     ...(kvBytesMax === null ? {} : { kvBytesMax }),
     toggles: dawnToggles,
-    onProgress: ({ bytesDone, bytesTotal }) => {
-      const tenths = Math.floor((bytesDone / bytesTotal) * 10)
-      if (tenths <= tenthsTold) return
-      tenthsTold = tenths
-      void tellLauncher({ kind: 'progress', step: 'loading weights', detail: `${tenths * 10} %` })
-    },
+    onMemory: (account, served) => log.info({ account }, `memory:\n${memoryTable(account, served)}`),
+    onProgress: (progress) => report.tell(progress),
   })
+  for (const warning of loaded.warnings) log.warn(warning)
+  for (const [tensor, count] of loaded.notFinite)
+    log.warn({ tensor, count }, 'a tensor has values that are NaN or infinite')
+  return loaded
 }
 
 async function leave(): Promise<void> {

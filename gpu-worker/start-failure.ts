@@ -20,6 +20,7 @@ export function describeFailure(error: unknown): StartFailure {
     case 'CheckpointError':
       return { message, wayOut: checkpointWayOut(message) }
     case 'GpuError':
+      if ('wayOut' in error && typeof error.wayOut === 'string') return { message, wayOut: error.wayOut }
       return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
     case 'RedisGone':
       return { message, wayOut: redisWayOut(message) }
@@ -36,8 +37,8 @@ export function describeFailure(error: unknown): StartFailure {
 }
 
 function checkpointWayOut(message: string): string {
-  return message.includes('not supported yet')
-    ? 'Point AXLE_MODEL at an A.X K1 or DeepSeek-V3 shaped checkpoint in f32, f16 or bf16.'
+  return message.includes('not supported')
+    ? 'Point AXLE_MODEL at an A.X K1 or DeepSeek-V3 shaped checkpoint in f32, f16 or bf16, or quantised to int4, int8 or fp8.'
     : 'Point AXLE_MODEL at a complete checkpoint folder, or fetch the file again.'
 }
 
@@ -49,6 +50,10 @@ function redisWayOut(message: string): string {
 
 function gpuWayOut(kind: unknown): string {
   if (kind === 'no-adapter') return 'Install a Vulkan driver (on a machine without a GPU: Mesa lavapipe 24 or newer).'
+  if (kind === 'toggle') return 'Correct AXLE_DAWN_TOGGLES: Dawn would skip such a name in silence.'
+  if (kind === 'memory') {
+    return 'Set AXLE_GPU_BYTES to what this GPU has free, lower AXLE_KV_BYTES or AXLE_SLOTS, or try AXLE_PROFILE=kv16.'
+  }
   if (kind === 'limit') return 'Lower AXLE_SLOTS or AXLE_KV_BYTES, or use a GPU with more memory.'
   return 'Start the worker again; if it fails again, look at the GPU driver.'
 }

@@ -20,6 +20,8 @@ export interface Launched {
   readonly ready: Ready
   readonly adapter: string
   readonly toggles: string
+  /** What goes where on a GPU worker's GPU, in lines. */
+  readonly memory: string
 }
 
 /** From the last child's readiness to `/readyz`; both look at the same facts, so this is short. */
@@ -66,6 +68,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
     ready: { url, apiKey, adminKey, model, pid: process.pid },
     adapter: fact(firstWorker, 'adapter') ?? adapter,
     toggles: fact(firstWorker, 'toggles') ?? 'none',
+    memory: fact(firstWorker, 'memory') ?? 'unknown',
   }
 }
 

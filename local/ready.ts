@@ -26,6 +26,7 @@ export function removeReadyFile(dataDir: string): void {
 export interface Surroundings {
   readonly adapter: string
   readonly toggles: string
+  readonly memory: string
   readonly dataDir: string
   /** As `Progress.total()` says it. */
   readonly startTime: string
@@ -35,13 +36,17 @@ export interface Surroundings {
 const greeting = 'Hello'
 const question = 'What is 17 + 25?'
 
-export function welcome({ url, apiKey, model }: Ready, { adapter, toggles, dataDir, startTime }: Surroundings): string {
+export function welcome(
+  { url, apiKey, model }: Ready,
+  { adapter, toggles, memory, dataDir, startTime }: Surroundings,
+): string {
   return `
   Axle serves ${model} at ${url}  (ready after ${startTime})
 
   API key   ${apiKey}
   Adapter   ${adapter}
   Toggles   ${toggles}
+  Memory    ${memory.replaceAll('\n', '\n            ')}
   Data      ${dataDir}  (secrets.json has the admin key, logs/ every process's output)
 
   Talk to it with curl:

@@ -71,10 +71,10 @@ async function run(settings: Settings, progress: Progress): Promise<void> {
   })
 
   try {
-    const { ready, adapter, toggles } = await launch(settings, loadSecrets(dataDir), crew, progress)
+    const { ready, ...surroundings } = await launch(settings, loadSecrets(dataDir), crew, progress)
     if (crew.isStopping) return
     writeReadyFile(dataDir, ready)
-    console.log(welcome(ready, { adapter, toggles, dataDir, startTime: progress.total() }))
+    console.log(welcome(ready, { ...surroundings, dataDir, startTime: progress.total() }))
   } catch (error) {
     await fail(error)
   }

@@ -122,5 +122,5 @@ function waysOut(served: ServedLayers, request: MemoryRequest, need: string): st
   }
   if (served.profile === 'exact' && fits({ ...served, profile: 'kv16' }, request)) ways.push('AXLE_PROFILE=kv16')
   ways.push(`AXLE_GPU_BYTES of at least ${need}, if the GPU has it`, 'a checkpoint of smaller weights (axle convert)')
-  return `One of these would fit: ${ways.join('; ')}.`
+  return `What helps: ${ways.join('; ')}.`
 }

@@ -14,6 +14,9 @@ const NAMES: Readonly<Record<WeightKind, string>> = {
   head: 'head',
 }
 
+/** The largest: a line has an end. */
+const KINDS_NAMED = 3
+
 /** Lines without an end; columns stand under each other. */
 export function memoryTable(
   account: MemoryAccount,
@@ -22,12 +25,13 @@ export function memoryTable(
   const { weights, weightBytes, cache, activationBytes, readbackBytes, servingBytes, uploadBytes } = account
   const kinds = WEIGHT_KINDS.filter((kind) => weights[kind] > 0)
     .toSorted((a, b) => weights[b] - weights[a])
+    .slice(0, KINDS_NAMED)
     .map((kind) => `${NAMES[kind]} ${formatBytes(weights[kind])}`)
   const longest = Math.min(config.contextTokensMax, cache.tokens)
   const bound = cache.tokens === cache.tokensBindable ? ', all that one binding a layer holds' : ''
   const pool = `${count(cache.tokens)} tokens of ${count(cache.bytesPerToken)} B (${profile})${bound}`
   return [
-    line('weights', weightBytes, kinds.join(', ')),
+    line('weights', weightBytes, `most of it ${kinds.join(', ')}`),
     line('KV cache', cache.bytes, `${pool}; a sequence up to ${count(longest)}`),
     line('activations', activationBytes + readbackBytes, 'for the largest step'),
     line('in all', servingBytes, `and up to ${formatBytes(uploadBytes)} while loading`),

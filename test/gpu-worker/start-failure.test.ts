@@ -1,6 +1,8 @@
 /** Every way a worker fails to start has words for a person, and the way out fits the cause. */
 import { describe, expect, it } from 'vitest'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
+import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
+import { MemoryRefusal } from '../../gpu-worker/model/memory-fit.ts'
 import { RedisGone } from '../../gpu-worker/redis-link.ts'
 import { describeFailure } from '../../gpu-worker/start-failure.ts'
 
@@ -16,7 +18,10 @@ describe('describeFailure()', () => {
     [new RedisGone("Redis did not answer for 1 ms: OOM command not allowed when used memory > 'maxmemory'."), 'memory'],
     [new RedisGone('Redis did not answer for 1 ms'), 'Start Redis'],
     [Object.assign(new Error('no adapter'), { name: 'GpuError', kind: 'no-adapter' }), 'Vulkan driver'],
-    [Object.assign(new Error('too much'), { name: 'GpuError', kind: 'limit' }), 'AXLE_KV_BYTES'],
+    [new GpuError('limit', 'too much'), 'AXLE_KV_BYTES'],
+    [new GpuError('memory', 'no memory left'), 'AXLE_GPU_BYTES'],
+    [new GpuError('toggle', 'Dawn knows no toggle x'), 'AXLE_DAWN_TOGGLES'],
+    [new MemoryRefusal('does not fit', 'AXLE_SLOTS=4 would fit'), 'AXLE_SLOTS=4'],
   ])('%s', (error, wayOut) => {
     expect(describeFailure(error).wayOut).toContain(wayOut)
     expect(describeFailure(error).message).toContain(error.message)

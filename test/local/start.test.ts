@@ -34,7 +34,7 @@ describe('npm start', () => {
     const ready = await axle.ready()
     expect(await ask(ready)).toBe(200)
     await eventually(() => axle.output.includes('Stop with Ctrl-C'))
-    for (const part of [ready.url, ready.apiKey, 'curl ', "from 'openai'", 'Adapter', 'Toggles']) {
+    for (const part of [ready.url, ready.apiKey, 'curl ', "from 'openai'", 'Adapter', 'Toggles', 'KV cache']) {
       expect(axle.output).toContain(part)
     }
     for (const file of ['ready.json', 'secrets.json']) {

@@ -132,7 +132,7 @@ describe('a budget', () => {
     // In f16 a block is 18 KiB less.
     expect(wayOutAt(full - 18 * 1024)).toContain('AXLE_PROFILE=kv16')
     expect(wayOutAt(full - 18 * 1024 - 1)).not.toContain('kv16')
-    expect(wayOutAt(1)).toMatch(/^One of these would fit: AXLE_GPU_BYTES of at least/)
+    expect(wayOutAt(1)).toMatch(/^What helps: AXLE_GPU_BYTES of at least/)
   })
 })
 
