@@ -70,14 +70,18 @@ describe('axk1-tiny', { timeout: 60_000 }, () => {
 })
 
 describe.each(['exact', 'kv16'] as const)('in profile %s', { timeout: 60_000 }, (profile) => {
-  it.each(['odd-shapes-f16'])('%s cut after its first layer gives the same bits', async (name) => {
-    const options: LoadOptions = { ...tiny, checkpoint: join(root, 'test/goldens', name), profile }
-    const { runner, config } = await loadRunner(options)
-    const staged = await loadStaged(options, [1], config.layerCount)
-    expect(await resultsOf(staged)).toEqual(await resultsOf(runner))
-    await runner.close()
-    await staged.close()
-  })
+  // Padding in every width, a hidden size of 76 with zero points, a head tied to another stage's embedding, blocks of fp8.
+  it.each(['odd-shapes-f16', 'int4-zero-points', 'dense-tied', 'fp8-blocks'])(
+    '%s cut after its first layer gives the same bits',
+    async (name) => {
+      const options: LoadOptions = { ...tiny, checkpoint: join(root, 'test/goldens', name), profile }
+      const { runner, config } = await loadRunner(options)
+      const staged = await loadStaged(options, [1], config.layerCount)
+      expect(await resultsOf(staged)).toEqual(await resultsOf(runner))
+      await runner.close()
+      await staged.close()
+    },
+  )
 })
 
 describe('a stage', () => {
