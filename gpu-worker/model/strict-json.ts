@@ -1,13 +1,25 @@
 /**
- * JSON as files of a checkpoint may spell it: strict UTF-8, and no object names a key twice.
+ * JSON as files of a checkpoint may spell it: strict UTF-8, no object that names a key twice, no deep nesting.
  *
- * `JSON.parse` keeps the last of two equal keys in silence, so one file could mean two things to two readers.
- * It does not know what the JSON says.
+ * `JSON.parse` keeps the last of two equal keys in silence, so one file could mean two things to two readers; and what
+ * nests deeper than the stack can be parsed, but neither printed nor compared. It does not know what the JSON says.
  */
 import { CheckpointError, quote } from './checkpoint-error.ts'
 
-/** Throws a CheckpointError naming `file` when the bytes are not UTF-8, not JSON, or repeat a key. */
+/** The deepest of ours, a tokenizer, has 6. */
+const NESTING_MAX = 64
+
+/** Throws a CheckpointError naming `file` when the bytes are not UTF-8, not JSON, nested too deep, or repeat a key. */
 export function parseStrictJson(file: string, bytes: Uint8Array): unknown {
+  return parse(file, bytes, true)
+}
+
+/** The same, but of two equal keys the last holds. */
+export function parseLenientJson(file: string, bytes: Uint8Array): unknown {
+  return parse(file, bytes, false)
+}
+
+function parse(file: string, bytes: Uint8Array, isStrict: boolean): unknown {
   const text = decodeUtf8(file, bytes)
   let value: unknown
   try {
@@ -15,8 +27,8 @@ export function parseStrictJson(file: string, bytes: Uint8Array): unknown {
   } catch (error) {
     throw new CheckpointError(file, 'expected JSON, got a syntax error', { cause: error })
   }
-  const duplicate = findDuplicateKey(text)
-  if (duplicate !== null) throw new CheckpointError(file, `the key ${quote(duplicate)} stands twice in one object`)
+  const flaw = findFlaw(text, isStrict)
+  if (flaw !== null) throw new CheckpointError(file, flaw)
   return value
 }
 
@@ -29,8 +41,8 @@ export function decodeUtf8(file: string, bytes: Uint8Array): string {
   }
 }
 
-/** A key that one object of this valid JSON text names twice, escapes resolved; null when there is none. */
-function findDuplicateKey(text: string): string | null {
+/** What is wrong with this valid JSON text: nesting, or, where keys matter, one named twice, escapes resolved. */
+function findFlaw(text: string, areKeysJudged: boolean): string | null {
   // One entry per open bracket: the keys seen in that object, null inside an array.
   const open: (Set<string> | null)[] = []
   // A string opens a key when the last structural character of its object was `{` or `,`.
@@ -40,14 +52,15 @@ function findDuplicateKey(text: string): string | null {
     if (character === '"') {
       const end = stringEnd(text, at)
       const keys = open.at(-1)
-      if (isKeyNext && keys) {
+      if (areKeysJudged && isKeyNext && keys) {
         const key: unknown = JSON.parse(text.slice(at, end))
-        if (typeof key === 'string' && keys.has(key)) return key
+        if (typeof key === 'string' && keys.has(key)) return `the key ${quote(key)} stands twice in one object`
         keys.add(String(key))
         isKeyNext = false
       }
       at = end - 1
     } else if (character === '{' || character === '[') {
+      if (open.length === NESTING_MAX) return `it nests deeper than ${NESTING_MAX}`
       open.push(character === '{' ? new Set() : null)
       isKeyNext = character === '{'
     } else if (character === '}' || character === ']') {

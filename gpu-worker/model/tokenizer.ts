@@ -10,7 +10,7 @@ import { anyOf } from './any-of.ts'
 import { bytesOfSpelling } from './byte-alphabet.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
-import { decodeUtf8, parseStrictJson } from './strict-json.ts'
+import { parseLenientJson, parseStrictJson } from './strict-json.ts'
 import {
   parseNamedTokens,
   parseTokenizerFile,
@@ -160,14 +160,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   if (bytes === null) throw new CheckpointError(TOKENIZER_FILE, `there is no such file in ${dir}`)
   const configBytes = await readInside(dir, TOKENIZER_CONFIG_FILE, CONFIG_BYTES_MAX)
   const configJson = configBytes === null ? {} : parseStrictJson(TOKENIZER_CONFIG_FILE, configBytes)
-  let json: unknown
-  try {
-    // Not the strict parser: a vocabulary is large, and a key twice in it makes a hole in the ids, which tokens may have.
-    json = JSON.parse(decodeUtf8(TOKENIZER_FILE, bytes))
-  } catch (error) {
-    throw new CheckpointError(TOKENIZER_FILE, 'expected JSON, got a syntax error', { cause: error })
-  }
-  return new Tokenizer(json, configJson)
+  // Lenient: a vocabulary is large, and a key twice in it makes a hole in the ids, which tokens may have.
+  return new Tokenizer(parseLenientJson(TOKENIZER_FILE, bytes), configJson)
 }
 
 function controlBytes(token: ControlToken): Uint8Array {
