@@ -173,7 +173,7 @@ Written by \`npm run axle -- verify --all --write docs/fidelity.md\`; not edited
 
 NMSE of a position is Σ(got − wanted)² / Σ wanted² over the vocabulary; **the worst single position** counts, the mean is
 for the reader. Goal: ≤ ${scientific(NMSE_MAX.exact)} in profile \`exact\` (aim 1e-10), with the reference's routed experts and greedy answers;
-≤ ${scientific(NMSE_MAX.kv16)} in \`kv16\` (KV cache in bf16) up to a prompt's first tipped position. A rounded cache can tip a routing that
+≤ ${scientific(NMSE_MAX.kv16)} in \`kv16\` (KV cache in f16) up to a prompt's first tipped position. A rounded cache can tip a routing that
 stood on an edge; *tipped* counts such positions, and gives the worst NMSE with them and after them: another expert's answer,
 not a rounding error. Greedy and chunkings (steps of 1, 7, 64 and all rows give the same bits) are said for \`exact\`, \`kv16\`.
 *In 64 KiB*: \`exact\` with the binding limit forced to 64 KiB. *Frozen*: against the older expectations, whose reference had
@@ -193,7 +193,7 @@ ${rows.map(({ name, exercises }) => `| \`${name}\` | ${exercises} |`).join('\n')
 `
 }
 
-/** Positions that bf16 KV routes to other experts, and the worst error with them. */
+/** Positions that f16 KV routes to other experts, and the worst error with them. */
 function tippedOf(results: readonly PromptErrors[]): string {
   const count = results.reduce((sum, { routedElsewhere }) => sum + (routedElsewhere ?? 0), 0)
   if (count === 0) return '0'

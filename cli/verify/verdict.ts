@@ -6,7 +6,7 @@
 import type { Profile } from '../../gpu-worker/model/profile.ts'
 import type { PromptErrors } from './measure.ts'
 
-/** Of the worst position. The f32 profile is held to the reference's own float32 noise, bf16 KV to what it rounds. */
+/** Of the worst position. The f32 profile is held to the reference's own float32 noise, f16 KV to what it rounds. */
 export const NMSE_MAX: Readonly<Record<Profile, number>> = { exact: 1e-8, kv16: 1e-5 }
 
 /**

@@ -16,7 +16,8 @@ import { pageFormat } from './profile.ts'
 import { attentionShape } from './scratch.ts'
 
 const DEFAULT_SEQUENCES_MAX = 32
-const DEFAULT_ROWS_MAX = 256
+/** Rows of a step where nobody says how many. */
+export const DEFAULT_ROWS_MAX = 256
 /** Of the cache, where nobody says what the GPU has. */
 const DEFAULT_KV_BYTES_MAX = 256 * 1024 * 1024
 

@@ -52,7 +52,7 @@ describe.each([tiny, ...folders])('$name', { timeout: 60_000 }, ({ dir, truth })
     expect(small).toEqual(whole)
   })
 
-  it('a KV cache in bf16 costs more than f32 noise and at most 1e-5, until it tips a routing', async () => {
+  it('a KV cache in f16 costs more than f32 noise and at most 1e-5, until it tips a routing', async () => {
     const kv16 = await measured(dir, truth, { profile: 'kv16' })
     expect(shortfalls(kv16, 'kv16')).toEqual([])
     expect(worstNmseRoutedAlike(kv16)).toBeGreaterThan(NMSE_MAX.exact)
