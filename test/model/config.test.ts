@@ -63,6 +63,60 @@ const k1: Fields = {
   auto_map: { AutoConfig: 'configuration_AXK1.AXK1Config' },
 }
 
+/** DeepSeek-V3's config.json, 671B parameters, without its quantization_config. */
+const deepseekV3: Fields = {
+  architectures: ['DeepseekV3ForCausalLM'],
+  attention_bias: false,
+  attention_dropout: 0,
+  auto_map: { AutoConfig: 'configuration_deepseek.DeepseekV3Config' },
+  bos_token_id: 0,
+  eos_token_id: 1,
+  ep_size: 1,
+  first_k_dense_replace: 3,
+  hidden_act: 'silu',
+  hidden_size: 7168,
+  initializer_range: 0.02,
+  intermediate_size: 18_432,
+  kv_lora_rank: 512,
+  max_position_embeddings: 163_840,
+  model_type: 'deepseek_v3',
+  moe_intermediate_size: 2048,
+  moe_layer_freq: 1,
+  n_group: 8,
+  n_routed_experts: 256,
+  n_shared_experts: 1,
+  norm_topk_prob: true,
+  num_attention_heads: 128,
+  num_experts_per_tok: 8,
+  num_hidden_layers: 61,
+  num_key_value_heads: 128,
+  num_nextn_predict_layers: 1,
+  q_lora_rank: 1536,
+  qk_nope_head_dim: 128,
+  qk_rope_head_dim: 64,
+  rms_norm_eps: 1e-6,
+  rope_scaling: {
+    beta_fast: 32,
+    beta_slow: 1,
+    factor: 40,
+    mscale: 1,
+    mscale_all_dim: 1,
+    original_max_position_embeddings: 4096,
+    type: 'yarn',
+  },
+  rope_theta: 10_000,
+  routed_scaling_factor: 2.5,
+  scoring_func: 'sigmoid',
+  tie_word_embeddings: false,
+  topk_group: 4,
+  topk_method: 'noaux_tc',
+  torch_dtype: 'bfloat16',
+  transformers_version: '4.33.1',
+  use_cache: true,
+  v_head_dim: 128,
+  vocab_size: 129_280,
+}
+
 /** Anything else is thrown on. */
 function isBoundedOrRefused(json: unknown): boolean {
   try {
@@ -73,6 +127,9 @@ function isBoundedOrRefused(json: unknown): boolean {
     throw error
   }
 }
+
+const yarn = { ...(axk1['rope_parameters'] as Fields) }
+const rope = (change: Fields): unknown => parseModelConfig({ ...axk1, rope_parameters: { ...yarn, ...change } }).rope
 
 describe('parseModelConfig', () => {
   it("reads A.X K1's own shape", () => {
@@ -117,7 +174,55 @@ describe('parseModelConfig', () => {
     expect(parseModelConfig({ ...axk1, eos_token_id: null }).eosTokenIds).toEqual([])
   })
 
-  const yarn = { ...(axk1['rope_parameters'] as Fields) }
+  it('reads no shared expert out of 0 and null', () => {
+    expect(parseModelConfig({ ...axk1, n_shared_experts: 0 }).sharedExpertCount).toBe(0)
+    expect(parseModelConfig({ ...axk1, n_shared_experts: null }).sharedExpertCount).toBe(0)
+  })
+
+  it("expects a router's bias only where topk_method names noaux_tc", () => {
+    expect(parseModelConfig(k1).expectsRouterBias).toBe(true)
+    expect(parseModelConfig(axk1).expectsRouterBias).toBe(false)
+  })
+
+  it('gives the latent norms an epsilon of their own, as the reference does', () => {
+    expect(parseModelConfig({ ...axk1, rms_norm_eps: 1e-3 })).toMatchObject({ rmsNormEps: 1e-3, latentNormEps: 1e-6 })
+  })
+
+  it("reads DeepSeek-V3's published config", () => {
+    expect(parseModelConfig(deepseekV3)).toMatchObject({
+      architecture: 'deepseek-v3',
+      layerCount: 61,
+      denseLayerCount: 3,
+      routedExpertCount: 256,
+      rope: { scaling: { kind: 'yarn', factor: 40, mscale: 1, mscaleAllDim: 1 } },
+    })
+  })
+
+  it.each<[what: string, change: Fields]>([
+    ['fields of other tasks', { id2label: { 0: 'LABEL_0' }, num_labels: 2, problem_type: null, finetuning_task: null }],
+    [
+      'generation settings of old versions',
+      { max_length: 20, do_sample: false, temperature: 1, num_beams: 1, top_k: 50 },
+    ],
+    [
+      'switches that are off',
+      { is_decoder: false, tie_encoder_decoder: false, pruned_heads: {}, sliding_window: null },
+    ],
+    ['tokens that nothing forces', { bad_words_ids: null, suppress_tokens: null, forced_eos_token_id: null }],
+    ['the second name of the experts', { num_local_experts: 16 }],
+    ['how many layers predict ahead', { num_nextn_predict_layers: 1, num_mtp_layers: 1 }],
+    ['a quantization_config, which is read elsewhere', { quantization_config: { quant_method: 'fp8' } }],
+    ['a null number of key-value heads', { num_key_value_heads: null }],
+  ])('takes %s', (_what, change) => {
+    expect(parseModelConfig({ ...axk1, ...change })).toEqual(parseModelConfig(axk1))
+  })
+
+  it('reads zero and null in YaRN as the reference does: as absent', () => {
+    expect(rope({ beta_fast: 0, beta_slow: null })).toEqual(rope({ beta_fast: 32, beta_slow: 1 }))
+    expect(rope({ mscale: null, mscale_all_dim: null })).toEqual(rope({ mscale: 0, mscale_all_dim: 0 }))
+    expect(rope({ truncate: true, partial_rotary_factor: 1 })).toEqual(rope({}))
+  })
+
   it.each<[field: string, change: Fields]>([
     ['architectures', { architectures: ['LlamaForCausalLM'] }],
     ['architectures', { architectures: [] }],
@@ -145,6 +250,20 @@ describe('parseModelConfig', () => {
     ['topk_method', { topk_method: 'greedy' }],
     ['moe_layer_freq', { moe_layer_freq: 2 }],
     ['"index_topk"', { index_topk: 2048 }],
+    ['n_shared_experts', { n_shared_experts: -1 }],
+    ['num_local_experts', { num_local_experts: 8 }],
+    ['n_routed_experts: expected at most', { n_routed_experts: 2 ** 22 }],
+    ['suppress_tokens: not supported yet', { suppress_tokens: [5] }],
+    ['sliding_window', { sliding_window: 4096 }],
+    ['layer_types', { layer_types: ['full_attention'] }],
+    ['per_layer_config', { per_layer_config: { 0: {} } }],
+    ['pruned_heads', { pruned_heads: { 0: [1] } }],
+    ['is_encoder_decoder', { is_encoder_decoder: true }],
+    ['partial_rotary_factor', { partial_rotary_factor: 0.5 }],
+    ['rope_parameters: partial_rotary_factor', { rope_parameters: { ...yarn, partial_rotary_factor: 0.5 } }],
+    ['rope_parameters: truncate', { rope_parameters: { ...yarn, truncate: false } }],
+    ['rope_parameters: truncate', { rope_parameters: { ...yarn, truncate: null } }],
+    ['rope_parameters: factor', { rope_parameters: { ...yarn, factor: null } }],
     ['rope_theta', { rope_theta: 1 }],
     ['rope_parameters: factor', { rope_parameters: { ...yarn, factor: 0.5 } }],
     ['rope_parameters: rope_theta', { rope_parameters: { ...yarn, rope_theta: -1 } }],
