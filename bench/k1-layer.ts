@@ -39,7 +39,7 @@ export async function k1Layer({ isControl }: { readonly isControl: boolean }): P
   }
   const { tokens, loaded, seconds } = await runLayer(layerCase)
   const { tensors, quantization } = checkpointShape(config, MIX)
-  const size = modelWeightsSize(layoutModel(config, tensors, quantization), device.bindingBytesMax)
+  const size = modelWeightsSize(config, layoutModel(config, tensors, quantization), device.bindingBytesMax)
   const range = { start: LAYER, end: LAYER + 1 }
   const planned = (rows: StepRows): { readonly seconds: number; readonly bytes: number } => {
     const work = stepWork(config, stageWeights(size, range), entryBytes(attentionShape(config)), rows, 'as-built')

@@ -114,7 +114,7 @@ export function makePlan(request: PlanRequest): Plan {
 
 function planDevice(request: PlanRequest, device: Device): DevicePlan {
   const { config, layout, count, demand } = request
-  const size = modelWeightsSize(layout, device.bindingBytesMax)
+  const size = modelWeightsSize(config, layout, device.bindingBytesMax)
   const memory: MemoryModel = { ...request.memory, size, contextTokensMax: config.contextTokensMax }
   const stages = stageMemories(memory, demand, count)
   const pipeline: Pipeline = {

@@ -3,14 +3,9 @@
  *
  * Counts a layout layer by layer, once. Knows no device but its binding limit.
  */
-import { rowBytes, sameFormat, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
-import type {
-  ExpertMlpLayout,
-  LayerLayout,
-  LayerRange,
-  MatrixLayout,
-  ModelLayout,
-} from '../../gpu-worker/model/layout.ts'
+import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { LayerRange, ModelLayout } from '../../gpu-worker/model/layout.ts'
+import { rehearse } from './rehearsal.ts'
 import type { StageWeights } from './step-cost.ts'
 import { weightMix, type WeightShare } from './weight-mix.ts'
 
@@ -38,21 +33,24 @@ export interface ModelWeightsSize {
   readonly isTied: boolean
 }
 
-export function modelWeightsSize(layout: ModelLayout, bindingBytesMax: number): ModelWeightsSize {
+/** `layout`: of a whole model. Throws GpuError 'limit' for weights that no binding holds. */
+export function modelWeightsSize(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): ModelWeightsSize {
   const { embedding, output } = layout
   if (embedding === null || output === null) throw new RangeError('A plan needs the layout of a whole model')
-  const end = { ...layout, layers: [], embedding: null }
-  const head = total(weightMix(end))
-  const table = total(weightMix({ ...end, embedding, output: null }))
+  const { layerCount } = config
+  const none = { ...layout, layers: [], embedding: null, output: null }
+  const first = { ...none, embedding, range: { start: 0, end: 0 } }
+  const last = { ...none, output, range: { start: layerCount, end: layerCount } }
+  const head = total(weightMix(last))
+  const table = total(weightMix(first))
   return {
-    layers: layout.layers.map((layer) => layerWeights(layout, layer, bindingBytesMax)),
+    layers: layout.layers.map((layer) => layerWeights(config, { ...none, layers: [layer] }, bindingBytesMax)),
     embeddingBytes: table.bytes,
     embeddingRowBytes: table.bytes / embedding.rowCount,
-    embeddingDispatches: windows(embedding, bindingBytesMax),
+    embeddingDispatches: rehearse(config, first, bindingBytesMax).dispatches - HAND_ON_DISPATCHES,
     headBytes: head.bytes,
     headParameters: head.parameters,
-    // Norm of the picked rows, product, sampler.
-    headDispatches: 1 + windows(output.head, bindingBytesMax) + 1,
+    headDispatches: rehearse(config, last, bindingBytesMax).dispatches,
     isTied: output.head === embedding,
   }
 }
@@ -80,8 +78,9 @@ export function stageWeights(size: ModelWeightsSize, { start, end }: LayerRange)
     headParameters: isLast ? size.headParameters : 0,
     embeddingRowBytes: isFirst ? size.embeddingRowBytes : 0,
     dispatches:
-      // A stage that is not the last one adds its last delta to what it hands on.
-      sum((layer) => layer.dispatches) + (isFirst ? size.embeddingDispatches : 0) + (isLast ? size.headDispatches : 1),
+      sum((layer) => layer.dispatches) +
+      (isFirst ? size.embeddingDispatches : 0) +
+      (isLast ? size.headDispatches : HAND_ON_DISPATCHES),
   }
 }
 
@@ -92,61 +91,26 @@ function total(shares: readonly WeightShare[]): { readonly bytes: number; readon
   }
 }
 
-function layerWeights(layout: ModelLayout, layer: LayerLayout, bindingBytesMax: number): LayerWeights {
-  const mix = weightMix({ ...layout, embedding: null, output: null, layers: [layer] })
+/** A range that is not the last adds its last delta to the residual stream that it hands on. */
+const HAND_ON_DISPATCHES = 1
+
+/** `layout`: of this layer alone. */
+function layerWeights(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): LayerWeights {
+  const [layer] = layout.layers
+  if (layer === undefined) throw new RangeError('A layout of no layer')
+  const mix = weightMix(layout)
   const experts = total(mix.filter(({ kind }) => kind === 'routedExperts'))
   const rest = total(mix.filter(({ kind }) => kind !== 'routedExperts'))
   const expertCount = layer.kind === 'experts' ? layer.mlp.experts.length : 1
+  const range = { start: layer.index, end: layer.index + 1 }
+  const isLast = range.end === config.layerCount
+  const { dispatches } = rehearse(config, { ...layout, range }, bindingBytesMax)
   return {
     bytes: experts.bytes + rest.bytes,
     restBytes: rest.bytes,
     restParameters: rest.parameters,
     expertBytes: experts.bytes / expertCount,
     expertParameters: experts.parameters / expertCount,
-    dispatches: layerDispatches(layer, bindingBytesMax),
+    dispatches: dispatches - (isLast ? 0 : HAND_ON_DISPATCHES),
   }
-}
-
-/** Dispatches of one layer, as `layers/` list them: one a window of a matrix, one a bank of experts, one each other. */
-function layerDispatches(layer: LayerLayout, bindingBytesMax: number): number {
-  const count = (layout: MatrixLayout): number => windows(layout, bindingBytesMax)
-  const { project, lowRankQuery, kvB, out } = layer.attention
-  const query = lowRankQuery === null ? 0 : 1 + count(lowRankQuery.up)
-  // Norm, projections, cache write, absorption, scores and mix, values, output, norm.
-  const attention = 1 + count(project) + query + 1 + count(kvB) + 1 + count(kvB) + count(out) + 1
-  if (layer.kind === 'dense') return attention + count(layer.mlp.gateUp) + 1 + count(layer.mlp.down)
-  return attention + expertDispatches(layer.mlp, bindingBytesMax)
-}
-
-function expertDispatches({ router, shared, experts }: ExpertMlpLayout, bindingBytesMax: number): number {
-  const [first] = experts
-  const stacked = { ...router, parts: [...router.parts, ...(shared?.gateUp.parts ?? [])] }
-  const sharedCount = shared === null ? 0 : 1 + windows(shared.down, bindingBytesMax)
-  // Router (with the shared expert's first product), choice, [SwiGLU, down], both expert products a bank, combination.
-  const other = windows(stacked, bindingBytesMax) + 1 + sharedCount + 1
-  if (first === undefined) return other
-  const slotBytes = Math.max(
-    ...[first.gate, first.up, first.down].map(
-      (part) => part.rowCount * rowBytes(part.weight.columnCount, part.weight.format),
-    ),
-  )
-  const banks = Math.ceil(experts.length / Math.max(1, Math.floor(bindingBytesMax / slotBytes)))
-  return other + 2 * banks
-}
-
-/** Row windows: a new one at the limit and where the stored format changes. */
-function windows({ parts }: Pick<MatrixLayout, 'parts'>, bindingBytesMax: number): number {
-  let count = 0
-  let open: { readonly format: WeightFormat; bytes: number } | null = null
-  for (const { weight, rowCount } of parts) {
-    const row = rowBytes(weight.columnCount, weight.format)
-    if (open === null || !sameFormat(open.format, weight.format)) {
-      open = { format: weight.format, bytes: 0 }
-      count += 1
-    }
-    const before = Math.max(1, Math.ceil(open.bytes / bindingBytesMax))
-    open.bytes += row * rowCount
-    count += Math.max(1, Math.ceil(open.bytes / bindingBytesMax)) - before
-  }
-  return count
 }

@@ -23,7 +23,7 @@ let subject: Subject
 let weights: StageWeights
 beforeAll(async () => {
   subject = await subjectOf({ kind: 'preset', name: 'axk1' }, null)
-  const stored = stageWeights(modelWeightsSize(subject.layout, 2 ** 31 - 4), { start: 0, end: 61 })
+  const stored = stageWeights(modelWeightsSize(subject.config, subject.layout, 2 ** 31 - 4), { start: 0, end: 61 })
   weights = {
     ...stored,
     expertBytes: bytesOf(stored.expertParameters),

@@ -1,0 +1,35 @@
+/**
+ * How many dispatches layers take: serving's own lists, laid out on counted memory where nothing is allocated.
+ */
+import { CountedMemory } from '../../gpu-worker/gpu/counted-memory.ts'
+import { parameterBytes, type RowDispatch } from '../../gpu-worker/gpu/recipe.ts'
+import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { ModelLayout } from '../../gpu-worker/model/layout.ts'
+import { layOutStep } from '../../gpu-worker/model/memory.ts'
+import { modelDispatches } from '../../gpu-worker/model/model-recipe.ts'
+import { allocateWeights } from '../../gpu-worker/model/weights.ts'
+
+export interface Rehearsal {
+  /** Of a step, all its rows sampled. */
+  readonly dispatches: number
+  /** Their shaders' parameters. */
+  readonly parameterBytes: number
+}
+
+/** A uniform binding begins at a multiple of this on every adapter seen. */
+const UNIFORM_ALIGNMENT_BYTES = 256
+const ONE_ROW = { rowsMax: 4, sequencesMax: 1, blockCount: 1, contextTokensMax: 32 }
+
+/** Throws GpuError 'limit' for weights that no binding holds. */
+export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): Rehearsal {
+  const { range } = layout
+  const { weights } = allocateWeights(config, layout, new CountedMemory(bindingBytesMax))
+  const memory = new CountedMemory(Infinity)
+  const step = layOutStep({ config, range, profile: 'exact' }, ONE_ROW, memory, memory)
+  const { layers, output } = modelDispatches({ config, range, weights, ...step })
+  const lists: readonly (readonly RowDispatch<string>[])[] = [layers, output?.logits ?? [], output?.sampler ?? []]
+  return {
+    dispatches: lists.flat().filter(({ dispatch }) => dispatch.grid(1) !== null).length,
+    parameterBytes: lists.reduce((sum, list) => sum + parameterBytes(list, UNIFORM_ALIGNMENT_BYTES), 0),
+  }
+}
