@@ -7,14 +7,14 @@
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { convertCheckpoint, type ConversionRequest } from './convert/convert-checkpoint.ts'
-import { writeRecord, type ConversionRecord } from './convert/conversion-record.ts'
+import { writeRecord, type ConversionRecord, type LogitError } from './convert/conversion-record.ts'
 import { errorTables, summarize } from './convert/error-table.ts'
 import { logitPrompts } from './convert/logit-prompts.ts'
 import { ProgressLine } from './convert/progress-line.ts'
 
 const GROUPS = ['32', '64', '128']
-/** More than a disk feeds; bounds memory too. */
-const THREADS_MAX = 16
+/** Keeps memory at a few hundred MiB; `--threads` may ask for more. */
+const THREADS_MAX = 8
 /** A header takes its part. */
 const HEADER_ALLOWANCE_BYTES = 1 << 20
 const DEFAULT_SHARD_BYTES = 2 ** 31 - HEADER_ALLOWANCE_BYTES
@@ -32,7 +32,7 @@ experts or one tensor an expert, in one file or in shards. Router, norms, embedd
   --no-logits      do not run source and result on the GPU to compare their logits
   --ids-file F     compare on tensors ids.<k> (i32 [T]) of this safetensors file; without it on chats.json of DIR, or
                    on fixed texts when DIR has a tokenizer
-  --threads N      threads that quantise (one a core, at most ${THREADS_MAX})
+  --threads N      threads that quantise, 45 MiB each (one a core, at most ${THREADS_MAX})
   --shard-bytes N  largest file, unless one tensor is larger (2 GiB)
 
 A run that was stopped is gone on with by the same command; whole shards are not made again, and the result has the same
@@ -79,10 +79,15 @@ async function run({ conversion, idsFile, compareLogits, gpuBytesMax }: Request)
     return
   }
   await writeRecord(outDir, { ...record, logits: outcome.error })
-  const { promptCount, positionCount, nmse, worstNmse, topAgreement } = outcome.error
-  console.log(
-    `\nLogits over ${positionCount} positions of ${promptCount} prompts (${prompts.origin}): NMSE ${nmse.toExponential(2)}, ` +
-      `worst position ${worstNmse.toExponential(2)}, same highest logit at ${(topAgreement * 100).toFixed(1)} %`,
+  console.log(`\n${describe(outcome.error)}`)
+}
+
+function describe(error: LogitError): string {
+  const { prompts, promptCount, positionCount, nmse, medianNmse, worstNmse, topAgreement } = error
+  const [all, median, worst] = [nmse, medianNmse, worstNmse].map((value) => value.toExponential(1))
+  return (
+    `Logits over ${positionCount} positions of ${promptCount} prompts (${prompts}): NMSE ${all}, ` +
+    `median position ${median}, worst ${worst}; same highest logit at ${(topAgreement * 100).toFixed(1)} %`
   )
 }
 

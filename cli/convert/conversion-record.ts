@@ -21,8 +21,9 @@ const logitError = z.object({
   prompts: z.string(),
   promptCount: z.int(),
   positionCount: z.int(),
-  /** Σ (a − b)² / Σ b² over all logits, and at the worst position. */
+  /** Σ (a − b)² / Σ b² over all logits; by position, the middle one and the worst, where routing may differ. */
   nmse: z.number(),
+  medianNmse: z.number(),
   worstNmse: z.number(),
   /** Share of positions whose highest logit is the same token's. */
   topAgreement: z.number(),

@@ -101,7 +101,8 @@ async function forward(runner: Runner, ids: readonly number[]): Promise<Float32A
 
 function compare(origin: string, got: Logits, wanted: Logits): LogitError {
   const { vocabSize } = wanted
-  let [errors, sizes, worstNmse, positionCount, agreements] = [0, 0, 0, 0, 0]
+  const positions: number[] = []
+  let [errors, sizes, agreements] = [0, 0, 0]
   for (const [k, expected] of wanted.prompts.entries()) {
     const actual = got.prompts[k] ?? new Float32Array(expected.length).fill(NaN)
     for (let start = 0; start < expected.length; start += vocabSize) {
@@ -109,14 +110,20 @@ function compare(origin: string, got: Logits, wanted: Logits): LogitError {
       const { error, size } = squares(a, b)
       errors += error
       sizes += size
-      worstNmse = Math.max(worstNmse, error / size)
-      positionCount += 1
+      positions.push(error / size)
       if (top(a) === top(b)) agreements += 1
     }
   }
-  const promptCount = wanted.prompts.length
-  const [nmse, topAgreement] = [errors / sizes, agreements / positionCount]
-  return { prompts: origin, promptCount, positionCount, nmse, worstNmse, topAgreement }
+  const inOrder = positions.toSorted((a, b) => a - b)
+  return {
+    prompts: origin,
+    promptCount: wanted.prompts.length,
+    positionCount: positions.length,
+    nmse: errors / sizes,
+    medianNmse: inOrder[Math.floor(positions.length / 2)] ?? 0,
+    worstNmse: inOrder.at(-1) ?? 0,
+    topAgreement: agreements / positions.length,
+  }
 }
 
 function squares(got: Float32Array, wanted: Float32Array): { error: number; size: number } {

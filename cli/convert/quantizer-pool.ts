@@ -43,7 +43,10 @@ export class QuantizerPool {
   }
 
   #start(): Worker {
-    const thread = new Worker(new URL('quantizer-thread.ts', import.meta.url))
+    // Chunks are large and objects few: collected early, they leave a thread at 45 MiB.
+    const thread = new Worker(new URL('quantizer-thread.ts', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
+    })
     thread.on('message', (result: QuantizeResult) => {
       const done = this.#running.get(thread)
       assert(done !== undefined, 'A thread answered without a task')
