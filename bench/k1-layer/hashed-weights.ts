@@ -9,8 +9,8 @@ import { weightRule } from './weight-rule.ts'
 /** How a module's matrix is stored: plain bf16, or packed integers with a bf16 scale a group of columns. */
 export type Storage = { readonly kind: 'bf16' } | { readonly kind: 'int4' | 'int8'; readonly group: number }
 
-/** A scale to falsify: the bench must notice. */
-export interface Flip {
+/** A scale that is doubled: whoever compares must notice. */
+export interface FalseScale {
   readonly module: string
   readonly row: number
   readonly group: number
@@ -18,11 +18,11 @@ export interface Flip {
 
 export class HashedWeights {
   readonly #storageOf: (module: string) => Storage
-  readonly #flip: Flip | null
+  readonly #falseScale: FalseScale | null
 
-  constructor(storageOf: (module: string) => Storage, flip: Flip | null = null) {
+  constructor(storageOf: (module: string) => Storage, falseScale: FalseScale | null = null) {
     this.#storageOf = storageOf
-    this.#flip = flip
+    this.#falseScale = falseScale
   }
 
   /** Writes row `row` of `module` [rows, target.length]. */
@@ -41,7 +41,8 @@ export class HashedWeights {
     for (let start = 0, g = 0; start < target.length; start += group, g++) {
       const word = hashedWord(seed, g >> 1)
       let scale = unit * (1 + (((g & 1) === 0 ? word : word >>> 16) & 0x7f) / 128)
-      if (this.#flip?.module === module && this.#flip.row === row && this.#flip.group === g) scale *= 2
+      if (this.#falseScale?.module === module && this.#falseScale.row === row && this.#falseScale.group === g)
+        scale *= 2
       const end = Math.min(target.length, start + group)
       for (let k = start; k < end; k++) target[k] = (target[k] ?? 0) * scale
     }

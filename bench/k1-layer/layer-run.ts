@@ -7,44 +7,41 @@
  */
 import { strict as assert } from 'node:assert'
 import type { BlockId, SequenceRows } from '../../gpu-worker/engine/batch.ts'
-import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
-import type { Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
+import type { CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { ModelRunner } from '../../gpu-worker/model/forward.ts'
-import { loadRunner, type LoadedRunner } from '../../gpu-worker/model/load-runner.ts'
+import type { LoadedRunner } from '../../gpu-worker/model/load-runner.ts'
 import { hashedWord, rowSeed, seedOf } from './counter-hash.ts'
-import { HashedRows } from './hashed-rows.ts'
-import { HashedWeights, type Flip, type Storage } from './hashed-weights.ts'
+import { hashedInput, hashedWeights, loadHashedModel } from './hashed-model.ts'
 import { LayerReference, type CacheEntry, type LayerResult, type LayerToken } from './layer-reference.ts'
 
 export interface LayerCase {
   readonly config: ModelConfig
   readonly mix: CheckpointMix
-  /** An expert layer. */
+  /** An expert layer, not the last. */
   readonly layer: number
   /** Positions 0 … are prefilled: whole blocks, then the start of the far tokens' own block. */
   readonly prefillTokens: number
   /** Blocks before the far tokens' own. */
   readonly farBlocks: number
-  /** Weights are compared with this one falsified. */
+  /** Compares with a reference that has one scale doubled: it must not agree. */
   readonly isControl: boolean
 }
 
 export interface TokenComparison {
   readonly position: number
-  /** Σ(a − b)² / Σb² of the residual stream behind the layer. */
+  /** Σ(a − b)² / Σb² of the residual stream behind the layer; Infinity where it is not a number. */
   readonly nmse: number
   /** The same of what the layer added to it. */
   readonly addedNmse: number
-  readonly experts: readonly number[]
   readonly areExpertsEqual: boolean
-  /** By how much the reference's nearest choice was won. */
+  /** By how much the reference's nearest choice among experts was won. */
   readonly margin: number
 }
 
 export interface LayerRun {
   readonly tokens: readonly TokenComparison[]
-  readonly loaded: Pick<LoadedRunner, 'adapter' | 'weightBytes' | 'kvBytes'>
+  readonly loaded: LoadedRunner
   readonly seconds: {
     readonly load: number
     readonly prefill: number
@@ -61,121 +58,65 @@ const TIMED_STEPS = 3
 const BLOCK_TOKENS = 32
 /** A prefill on a software adapter takes a minute. */
 const DEADLINE_MS = 280_000
-/** Their product bounds a step's block table. */
+/** Times the pool's blocks, this bounds a step's block table. */
 const SEQUENCES_MAX = 8
 
-export async function runLayer(layerCase: LayerCase): Promise<LayerRun> {
-  const { config, layer, prefillTokens, farBlocks } = layerCase
-  const startedMs = performance.now()
-  const loaded = await loadLayer(layerCase)
-  const loadSeconds = secondsSince(startedMs)
-  const { runner } = loaded
-  try {
-    const wholeBlocks = Math.floor(prefillTokens / BLOCK_TOKENS)
-    const farStart = farBlocks * BLOCK_TOKENS + (prefillTokens % BLOCK_TOKENS)
-    const inputs = Array.from({ length: prefillTokens + COMPARED_TOKENS }, (_, t) => hashedInput(t, config.hiddenSize))
-    const near = inputs.slice(0, prefillTokens)
-    const far = inputs.slice(prefillTokens)
-    const nearBlocks = Array.from({ length: wholeBlocks + 1 }, (_, i) => blockId(i))
-    const farTable = Array.from(
-      { length: farBlocks },
-      (_, i) => hashedWord(rowSeed(seedOf('table'), 0), i) % wholeBlocks,
-    )
-    const farSequence = { start: farStart, blocks: [...farTable.map(blockId), blockId(wholeBlocks)] }
-
-    const prefill = await step(runner, config, { start: 0, blocks: nearBlocks }, near)
-    const farStep = await step(runner, config, farSequence, far)
-    let nearSeconds = Infinity
-    for (let i = 0; i < TIMED_STEPS; i++) {
-      const last = { start: prefillTokens - 1, blocks: nearBlocks }
-      nearSeconds = Math.min(nearSeconds, (await step(runner, config, last, near.slice(-1))).seconds)
-    }
-
-    const referenceMs = performance.now()
-    const reference = new LayerReference(config, hashedWeights(layerCase, farStep.experts[0] ?? 0), layer)
-    const nearEntries = reference.cacheEntries(near.map((x, position) => ({ x: Float64Array.from(x), position })))
-    const farEntries = reference.cacheEntries(far.map((x, i) => ({ x: Float64Array.from(x), position: farStart + i })))
-    const farCounts = countBlocks(farTable, nearEntries)
-    const tokens: LayerToken[] = [
-      ...near.slice(0, COMPARED_TOKENS).map((x, position) => ({
-        x: Float64Array.from(x),
-        position,
-        context: once(nearEntries.slice(0, position + 1)),
-      })),
-      ...far.map((x, i) => ({
-        x: Float64Array.from(x),
-        position: farStart + i,
-        context: [
-          ...farCounts,
-          ...once(nearEntries.slice(wholeBlocks * BLOCK_TOKENS)),
-          ...once(farEntries.slice(0, i + 1)),
-        ],
-      })),
-    ]
-    const expected = reference.run(tokens)
-    const referenceSeconds = secondsSince(referenceMs)
-
-    const { hiddenSize, expertsPerToken } = config
-    const got = tokens.map((_, i) => {
-      const [result, row] = i < COMPARED_TOKENS ? [prefill, i] : [farStep, i - COMPARED_TOKENS]
-      return {
-        y: result.hidden.subarray(row * hiddenSize, (row + 1) * hiddenSize),
-        experts: result.experts.slice(row * expertsPerToken, (row + 1) * expertsPerToken),
-      }
-    })
-    return {
-      tokens: tokens.map((token, i) => comparison(token, got[i], expected[i])),
-      loaded,
-      seconds: {
-        load: loadSeconds,
-        prefill: prefill.seconds,
-        nearStep: nearSeconds,
-        farStep: farStep.seconds,
-        reference: referenceSeconds,
-      },
-    }
-  } finally {
-    await runner.close()
-  }
+/** The step's two kinds of place: what stands at the beginning, and what stands far behind it. */
+interface Stretch {
+  readonly start: number
+  /** f32 [hidden] each */
+  readonly inputs: readonly Float32Array[]
+  readonly blocks: readonly number[]
 }
 
-function loadLayer({ config, mix, layer, prefillTokens, farBlocks }: LayerCase): Promise<LoadedRunner> {
-  const { tensors, quantization } = checkpointShape(config, mix)
-  const checkpoint: Checkpoint = {
-    dir: 'counter hash',
-    config,
-    quantization,
-    digest: 'counter hash',
-    tensors,
-    read: noBytes,
-    readInto: noBytes,
-    close: () => Promise.resolve(),
-  }
-  return loadRunner({
-    checkpoint,
+export async function runLayer(layerCase: LayerCase): Promise<LayerRun> {
+  const { config, mix, layer, prefillTokens, farBlocks } = layerCase
+  const [near, far] = stretches(layerCase)
+  const startedMs = performance.now()
+  const loaded = await loadHashedModel(config, mix, {
     layers: { start: layer, end: layer + 1 },
-    rowSource: (gpu) => new HashedRows(gpu),
     sequencesMax: SEQUENCES_MAX,
     rowsMax: prefillTokens,
     blockCount: Math.ceil((farBlocks + 1) / SEQUENCES_MAX),
     deadlineMs: DEADLINE_MS,
   })
-}
-
-function noBytes(): Promise<never> {
-  return Promise.reject(new Error('These weights are computed, not read'))
-}
-
-/** As `checkpointShape` stores them; the control doubles a scale of the expert that the first far token likes best. */
-function hashedWeights({ mix, layer, isControl }: LayerCase, expert: number): HashedWeights {
-  const storageOf = (module: string): Storage => {
-    if (/norm$|\.mlp\.gate$/.test(module)) return { kind: 'bf16' }
-    const kind = module.includes('.experts.') ? mix.experts : mix.rest
-    if (kind === 'fp8') throw new RangeError('The reference has no fp8')
-    return kind === 'bf16' ? { kind } : { kind, group: mix.group }
+  const load = secondsSince(startedMs)
+  const { runner } = loaded
+  try {
+    const nearStep = await step(runner, config, near)
+    const farStep = await step(runner, config, far)
+    const last = { ...near, start: prefillTokens - 1, inputs: near.inputs.slice(-1) }
+    let lastSeconds = Infinity
+    for (let i = 0; i < TIMED_STEPS; i++) {
+      lastSeconds = Math.min(lastSeconds, (await step(runner, config, last)).seconds)
+    }
+    const referenceMs = performance.now()
+    const tokens = compare(layerCase, [
+      { stretch: near, step: nearStep },
+      { stretch: far, step: farStep },
+    ])
+    const reference = secondsSince(referenceMs)
+    const seconds = { load, prefill: nearStep.seconds, nearStep: lastSeconds, farStep: farStep.seconds, reference }
+    return { tokens, loaded, seconds }
+  } finally {
+    await runner.close()
   }
-  const flip: Flip = { module: `model.layers.${layer}.mlp.experts.${expert}.down_proj`, row: 0, group: 0 }
-  return new HashedWeights(storageOf, isControl ? flip : null)
+}
+
+function stretches({ config, prefillTokens, farBlocks }: LayerCase): [near: Stretch, far: Stretch] {
+  const inputs = Array.from({ length: prefillTokens + COMPARED_TOKENS }, (_, t) => hashedInput(t, config.hiddenSize))
+  const wholeBlocks = Math.floor(prefillTokens / BLOCK_TOKENS)
+  const seed = rowSeed(seedOf('table'), 0)
+  const table = Array.from({ length: farBlocks }, (_, i) => hashedWord(seed, i) % wholeBlocks)
+  const farStart = farBlocks * BLOCK_TOKENS + (prefillTokens % BLOCK_TOKENS)
+  return [
+    {
+      start: 0,
+      inputs: inputs.slice(0, prefillTokens),
+      blocks: Array.from({ length: wholeBlocks + 1 }, (_, i) => i),
+    },
+    { start: farStart, inputs: inputs.slice(prefillTokens), blocks: [...table, wholeBlocks] },
+  ]
 }
 
 interface Step {
@@ -189,27 +130,80 @@ interface Step {
 async function step(
   runner: ModelRunner,
   { hiddenSize }: ModelConfig,
-  { start, blocks }: Pick<SequenceRows, 'start' | 'blocks'>,
-  inputs: readonly Float32Array[],
+  { start, inputs, blocks }: Stretch,
 ): Promise<Step> {
   const stream = new Float32Array(inputs.length * hiddenSize)
   inputs.forEach((input, i) => stream.set(input, i * hiddenSize))
-  const sequence: SequenceRows = { tokenIds: inputs.map(() => 0), start, blocks, sampler: null }
+  // Ids below the pool's size: the Runner checks.
+  const sequence: SequenceRows = {
+    tokenIds: inputs.map(() => 0),
+    start,
+    blocks: blocks.map((block) => block as BlockId),
+    sampler: null,
+  }
+  const batch = { sequences: [sequence], capture: { logits: false, experts: true } }
   const startedMs = performance.now()
-  const { hidden, experts } = await runner.run(
-    { sequences: [sequence], capture: { logits: false, experts: true } },
-    stream,
-  )
+  const { hidden, experts } = await runner.run(batch, stream)
   assert(hidden !== undefined && experts !== undefined)
   return { hidden, experts, seconds: secondsSince(startedMs) }
 }
 
-function once(entries: readonly CacheEntry[]): LayerToken['context'][number][] {
+/** The first tokens of both stretches, the far ones seeing what the near ones left in the cache. */
+function compare(
+  { config, mix, layer, isControl }: LayerCase,
+  [near, far]: readonly [RunStretch, RunStretch],
+): TokenComparison[] {
+  const falseScale = { module: `model.layers.${layer}.self_attn.o_proj`, row: 0, group: 0 }
+  const reference = new LayerReference(config, hashedWeights(mix, isControl ? falseScale : null), layer)
+  const entriesOf = ({ start, inputs }: Stretch): CacheEntry[] =>
+    reference.cacheEntries(inputs.map((x, i) => ({ x: Float64Array.from(x), position: start + i })))
+  const nearEntries = entriesOf(near.stretch)
+  const farEntries = entriesOf(far.stretch)
+  const ownBlock = far.stretch.blocks.at(-1) ?? 0
+  const farContext = [
+    ...countBlocks(far.stretch.blocks.slice(0, -1), nearEntries),
+    ...once(nearEntries.slice(ownBlock * BLOCK_TOKENS)),
+  ]
+  const compared = [
+    ...comparedRows(near, (row) => once(nearEntries.slice(0, row + 1))),
+    ...comparedRows(far, (row) => [...farContext, ...once(farEntries.slice(0, row + 1))]),
+  ]
+  const expected = reference.run(compared.map(({ token }) => token))
+  return compared.map((got, i) => comparison(got, expected[i]))
+}
+
+interface RunStretch {
+  readonly stretch: Stretch
+  readonly step: Step
+}
+
+interface ComparedRow {
+  readonly token: LayerToken
+  readonly y: Float64Array
+  readonly experts: readonly number[]
+}
+
+function comparedRows(
+  { stretch, step: { hidden, experts } }: RunStretch,
+  contextOf: (row: number) => LayerToken['context'],
+): ComparedRow[] {
+  const { start, inputs } = stretch
+  return inputs.slice(0, COMPARED_TOKENS).map((x, row) => {
+    const perToken = experts.length / inputs.length
+    return {
+      token: { x: Float64Array.from(x), position: start + row, context: contextOf(row) },
+      y: Float64Array.from(hidden.subarray(row * x.length, (row + 1) * x.length)),
+      experts: [...experts.subarray(row * perToken, (row + 1) * perToken)],
+    }
+  })
+}
+
+function once(entries: readonly CacheEntry[]): LayerToken['context'] {
   return entries.map((entry) => ({ entry, count: 1 }))
 }
 
 /** How many positions of a table see each entry of the blocks it names. */
-function countBlocks(table: readonly number[], entries: readonly CacheEntry[]): LayerToken['context'][number][] {
+function countBlocks(table: readonly number[], entries: readonly CacheEntry[]): LayerToken['context'] {
   const counts = new Map<number, number>()
   for (const block of table) counts.set(block, (counts.get(block) ?? 0) + 1)
   return [...counts].flatMap(([block, count]) =>
@@ -217,25 +211,18 @@ function countBlocks(table: readonly number[], entries: readonly CacheEntry[]): 
   )
 }
 
-function comparison(
-  { x, position }: LayerToken,
-  got: { readonly y: Float32Array; readonly experts: Int32Array } | undefined,
-  expected: LayerResult | undefined,
-): TokenComparison {
-  assert(got !== undefined && expected !== undefined)
-  const y = Float64Array.from(got.y)
-  const added = (values: Float64Array): Float64Array => values.map((value, i) => value - (x[i] ?? NaN))
+function comparison({ token, y, experts }: ComparedRow, expected: LayerResult | undefined): TokenComparison {
+  assert(expected !== undefined)
+  const added = (values: Float64Array): Float64Array => values.map((value, i) => value - (token.x[i] ?? NaN))
   return {
-    position,
+    position: token.position,
     nmse: nmse(y, expected.y),
     addedNmse: nmse(added(y), added(expected.y)),
-    experts: expected.experts,
-    areExpertsEqual: expected.experts.join() === got.experts.join(),
+    areExpertsEqual: expected.experts.join() === experts.join(),
     margin: expected.margin,
   }
 }
 
-/** Infinity where something is not a number. */
 function nmse(got: Float64Array, expected: Float64Array): number {
   let error = 0
   let size = 0
@@ -244,16 +231,6 @@ function nmse(got: Float64Array, expected: Float64Array): number {
     size += value ** 2
   })
   return Number.isNaN(error / size) ? Infinity : error / size
-}
-
-/** f32 [width], uniform in ±√3: variance 1. */
-function hashedInput(token: number, width: number): Float32Array {
-  const seed = rowSeed(seedOf('a residual stream'), token)
-  return Float32Array.from({ length: width }, (_, i) => (hashedWord(seed, i) / 2 ** 31 - 1) * Math.sqrt(3))
-}
-
-function blockId(index: number): BlockId {
-  return index as BlockId // Below the pool's size: the Runner checks.
 }
 
 function secondsSince(startedMs: number): number {

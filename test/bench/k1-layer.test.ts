@@ -152,8 +152,8 @@ describe('a layer of A.X K1, narrowed, through the Runner', () => {
     }
   })
 
-  it('does not when one scale of one expert is doubled', async () => {
+  it('does not when one scale is doubled', async () => {
     const { tokens } = await runLayer({ ...layerCase, isControl: true })
-    expect(Math.max(...tokens.map(({ nmse }) => nmse))).toBeGreaterThan(1e-7)
+    for (const { nmse } of tokens) expect(nmse).toBeGreaterThan(1e-7)
   })
 })
