@@ -1,18 +1,20 @@
 /**
  * `axle inspect`: what a checkpoint is, what it weighs, and everything that keeps it from being loaded.
  *
- * Reads config and headers, no weights, and opens no GPU. What is said stands in `inspect/`.
+ * Reads config, headers and the shapes of packed weights, no weights, and opens no GPU. What is said stands in `inspect/`.
  */
 import { parseArgs } from 'node:util'
 import { openStoredModel } from '../gpu-worker/model/checkpoint.ts'
-import { accountOf } from './inspect/account.ts'
+import { examineModel } from '../gpu-worker/model/layout.ts'
+import { wrongWeightShapes } from '../gpu-worker/model/weight-shapes.ts'
+import { accountOf, type Account } from './inspect/account.ts'
 import { reportOf } from './inspect/report.ts'
 
 const HELP = `npm run --silent axle -- inspect DIR [--json]
 
 Tells what the checkpoint in DIR is: the model's shape, its parameters (all, and active for one token), its weights by
 kind and stored format with their bytes on disk and on the GPU, which tensors are ignored and why, and everything that
-is missing, misshapen or not supported. Reads config.json and the headers alone; opens no GPU.
+is missing, misshapen or not supported. Reads config.json and headers, no weights; opens no GPU.
 
   --json   the same as JSON, every ignored tensor named
 
@@ -37,9 +39,17 @@ export async function inspect(args: string[]): Promise<void> {
 }
 
 async function tell(dir: string, asJson: boolean): Promise<void> {
-  const model = await openStoredModel(dir)
-  await model.close()
-  const account = accountOf(model)
+  const account = await readAccount(dir)
   console.log(asJson ? JSON.stringify(account, null, 2) : reportOf(account))
   if (account.problems.length > 0) process.exitCode = 1
+}
+
+async function readAccount(dir: string): Promise<Account> {
+  const model = await openStoredModel(dir)
+  try {
+    const { layout, problems } = examineModel(model.config, model.tensors, model.quantization)
+    return accountOf(model, layout, problems.length > 0 ? problems : await wrongWeightShapes(model, layout))
+  } finally {
+    await model.close()
+  }
 }

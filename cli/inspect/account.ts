@@ -12,7 +12,7 @@ import {
   type LayoutItem,
   type WeightKind,
 } from '../../gpu-worker/model/layout-sizes.ts'
-import { examineModel, type ModelLayout } from '../../gpu-worker/model/layout.ts'
+import type { ModelLayout } from '../../gpu-worker/model/layout.ts'
 
 /** Weights of one kind that are stored alike. */
 export interface StoredShare {
@@ -46,8 +46,12 @@ export interface Account {
 
 type Model = Pick<StoredModel, 'dir' | 'config' | 'quantization' | 'files' | 'tensors'>
 
-export function accountOf({ dir, config, quantization, files, tensors }: Model): Account {
-  const { layout, problems } = examineModel(config, tensors, quantization)
+/** `layout` is the whole model's, as far as it could be read; `problems` are all there are. */
+export function accountOf(
+  { dir, config, quantization, files, tensors }: Model,
+  layout: ModelLayout,
+  problems: readonly string[],
+): Account {
   return {
     dir,
     config,

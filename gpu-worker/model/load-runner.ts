@@ -21,6 +21,7 @@ import type { Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
 import type { RowSource } from './row-source.ts'
 import { StepWriter } from './step-writer.ts'
+import { checkWeightShapes } from './weight-shapes.ts'
 import { allocateWeights } from './weights.ts'
 
 export interface LoadOptions extends DeviceOptions, MemoryRequest {
@@ -84,6 +85,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const { profile = 'exact', bindingBytesMax } = options
   const range = rangeOf(config, options.layers)
   const layout = layoutModel(config, checkpoint.tensors, checkpoint.quantization, range)
+  if (options.rowSource === undefined) await checkWeightShapes(checkpoint, layout)
   const owner = (name: string): Buffers => new Buffers(gpu, name, bindingBytesMax)
   const [cache, activations, weightBuffers] = [owner('cache'), owner('activations'), owner('weights')]
   const uniformAlignmentBytes = gpu.limits.minUniformBufferOffsetAlignment

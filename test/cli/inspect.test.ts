@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi, type MockInstance } from 'vitest'
 import { inspect } from '../../cli/inspect.ts'
+import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
 import { readSafetensors, writeSafetensors, type TensorData } from '../../gpu-worker/model/safetensors.ts'
 
 let root = ''
@@ -101,6 +102,19 @@ describe('axle inspect', async () => {
       expect(text).toContain(`  model.layers.${layer}.self_attn.q_b_proj.weight is missing`)
     expect(text).toContain('  "visual.patch.weight" is no part of this model')
     expect(exitCode).toBe(1)
+  })
+
+  it('holds the shapes that packed weights name against the config', async () => {
+    const name = 'model.layers.1.mlp.experts.3.up_proj.weight_shape'
+    const dir = await changed('int4-zero-points', (tensors) =>
+      tensors.map((tensor) =>
+        tensor.name === name ? { ...tensor, data: new Uint8Array(BigInt64Array.of(36n, 75n).buffer) } : tensor,
+      ),
+    )
+    const { text, exitCode } = await told(dir)
+    expect(text).toContain(`It cannot be loaded, for one reason:\n  ${name} says 36 × 75, expected 36 × 76`)
+    expect(exitCode).toBe(1)
+    await expect(loadRunner({ checkpoint: dir })).rejects.toThrow(`${name} says 36 × 75, expected 36 × 76`)
   })
 
   it('says in a sentence what is wrong with a config or a file', async () => {
