@@ -35,7 +35,8 @@ export async function fuzz({ full, seed = 1, reader = 'axle', deadlineMs }: Fuzz
     const property = fc.asyncProperty(fuzzCase, async (one) => {
       counts[(await hunt.run(one)).kind === 'loaded' ? 'loaded' : 'refused'] += 1
     })
-    await fc.assert(property, { numRuns, seed, interruptAfterTimeLimit: 30 * 60_000, markInterruptAsFailure: true })
+    // A reader that must be caught need not be understood: its first case will do.
+    await fc.assert(property, { numRuns, seed, endOnFailure: reader !== 'axle' })
     console.log(`${counts.loaded} loaded, ${counts.refused} were refused by name`)
     return counts
   } finally {

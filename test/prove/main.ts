@@ -14,6 +14,12 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: 'seeded simulations of the scheduler on the fake Runner: invariants I13 and I14, every sequence ends once',
     load: async () => (await import('./simulation.ts')).simulation,
   },
+  fuzz: {
+    summary: 'broken headers, configs, indexes, tokenizer files, templates: each loads or is refused by name, in time',
+    load: async () => async (options) => {
+      await (await import('./fuzz.ts')).fuzz(options)
+    },
+  },
   serving: {
     summary: 'the whole stack from npm start, the openai SDK, both modes and languages, 16 at once, a killed worker',
     load: async () => (await import('./serving.ts')).serving,

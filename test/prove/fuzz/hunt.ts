@@ -59,8 +59,11 @@ export class Hunt {
         reject(new Error(`The process died of it: ${signal ?? `exit code ${code}`}`))
       })
     })
-    const timer = setTimeout(() => child.kill('SIGKILL'), this.#deadlineMs)
-    const startedMs = performance.now()
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      child.kill('SIGKILL')
+    }, this.#deadlineMs)
     try {
       child.send(one)
       const { outcome, memoryMaxBytes } = await answered
