@@ -17,8 +17,8 @@ export interface Load {
 }
 
 /**
- * Cuts the layers into at most `count` ranges so that the fullest device holds as little as possible. Fewer ranges when
- * there are fewer layers.
+ * Cuts the layers into at most `count` ranges so that the fullest device holds as little as possible, and as evenly as
+ * that allows. Fewer ranges when there are fewer layers.
  */
 export function cutLayers(load: Load, count: number): LayerRange[] {
   const parts = Math.min(count, load.layers.length)
@@ -26,12 +26,10 @@ export function cutLayers(load: Load, count: number): LayerRange[] {
   let [low, high] = [0, rangeBytes(load, { start: 0, end: load.layers.length })]
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2)
-    if (fill(load, parts, middle) === null) low = middle
-    else high = middle
+    if (isEnough(load, 0, parts, middle)) high = middle
+    else low = middle
   }
-  const ranges = fill(load, parts, high)
-  if (ranges === null) throw new RangeError(`Cannot cut ${load.layers.length} layers into ${parts} ranges`)
-  return ranges
+  return even(load, parts, high)
 }
 
 /** What the device with these layers holds. */
@@ -40,20 +38,33 @@ export function rangeBytes({ layers, first, last, each }: Load, { start, end }: 
   return own + each + (start === 0 ? first : 0) + (end === layers.length ? last : 0)
 }
 
-/** Ranges of at most `bytesMax`, each as long as possible but leaving a layer for every device; null: too many needed. */
-function fill(load: Load, parts: number, bytesMax: number): LayerRange[] | null {
+/** Whether layers from `start` on go into `parts` ranges of at most `bytesMax`, none empty. */
+function isEnough(load: Load, start: number, parts: number, bytesMax: number): boolean {
+  const layerCount = load.layers.length
+  let next = start
+  for (let left = parts - 1; left >= 0; left--) {
+    let end = next + 1
+    while (end < layerCount - left && rangeBytes(load, { start: next, end: end + 1 }) <= bytesMax) end += 1
+    if (rangeBytes(load, { start: next, end }) > bytesMax) return false
+    next = end
+  }
+  return next === layerCount
+}
+
+/** Ranges of at most `bytesMax`: each its share of the layers left, or as many more as the others cannot take. */
+function even(load: Load, parts: number, bytesMax: number): LayerRange[] {
   const layerCount = load.layers.length
   const ranges: LayerRange[] = []
-  for (let start = 0; start < layerCount;) {
-    const left = parts - ranges.length - 1
-    if (left < 0) return null
+  let start = 0
+  for (let left = parts - 1; left > 0; left--) {
+    const share = start + Math.ceil((layerCount - start) / (left + 1))
     let end = start + 1
-    while (end < layerCount - left && rangeBytes(load, { start, end: end + 1 }) <= bytesMax) end += 1
-    if (rangeBytes(load, { start, end }) > bytesMax) return null
+    while (end < share && rangeBytes(load, { start, end: end + 1 }) <= bytesMax) end += 1
+    while (!isEnough(load, end, left, bytesMax)) end += 1
     ranges.push({ start, end })
     start = end
   }
-  return ranges
+  return [...ranges, { start, end: layerCount }]
 }
 
 /**

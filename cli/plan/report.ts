@@ -101,7 +101,7 @@ function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
   const fullestIs = count === 1 ? '' : ' of the fullest'
   return [
     line(`Memory${fullestIs}, GB`, nameOf),
-    ...(count === 1 ? [] : [line('  layers, counted from 0', ({ fullest }) => layersOf(fullest.layers))]),
+    ...(count === 1 ? [] : [line('  layers a device', cutOf), line('  its layers, from 0', fullestLayers)]),
     line('  weights', ({ fullest }) => gigabytes(fullest.weightBytes)),
     line('  cache', ({ fullest }) => gigabytes(fullest.cacheBytes)),
     line('  activations', ({ fullest }) => gigabytes(fullest.activationBytes)),
@@ -111,7 +111,17 @@ function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
   ].join('\n')
 }
 
-function layersOf({ start, end }: { readonly start: number; readonly end: number }): string {
+/** 8·8·8·8·7·7·7·8; of many devices the least and the most. */
+function cutOf({ stages }: DevicePlan): string {
+  const sizes = stages.map(({ layers: { start, end } }) => end - start)
+  if (sizes.length <= CUTS_SHOWN) return sizes.join('·')
+  return `${Math.min(...sizes)} … ${Math.max(...sizes)}`
+}
+
+const CUTS_SHOWN = 8
+
+function fullestLayers({ fullest: { layers } }: DevicePlan): string {
+  const { start, end } = layers
   return end - start === 1 ? `${start}` : `${start} … ${end - 1}`
 }
 

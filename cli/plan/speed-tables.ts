@@ -36,9 +36,10 @@ function decodeTable(devices: readonly DevicePlan[], contextTokens: number): str
   const title = `Decode, ${whole(contextTokens)} tokens behind each sequence: ms from token to token, tokens/s of all`
   if (rows.length === 0) return `${title}\n  not one sequence of this context fits`
   const last = plans[0]?.[rows.length - 1]?.sequences ?? 0
+  const isShort = plans.flat().some(({ fits }) => !fits)
   const cut = rows.length < (plans[0]?.length ?? 0) ? [`  more than ${whole(last)} fit on none of these`] : []
   return [
-    title,
+    isShort ? `${title} (–: too large)` : title,
     row(head, ['', ...devices.map(nameOf)]),
     row(kinds, ['', ...each(['roof', 'as built'])]),
     row(widths, ['B', isPipeline ? 'as' : '', 'experts', 'GB', ...each(['ms', 'tok/s', 'ms', 'tok/s'])]),

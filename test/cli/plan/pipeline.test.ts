@@ -38,6 +38,12 @@ describe('cutLayers()', () => {
     }
   })
 
+  it('spreads the layers evenly where that costs the fullest nothing', () => {
+    const load: Load = { layers: Array.from({ length: 61 }, () => 5), first: 0, last: 0, each: 0 }
+    const sizes = cutLayers(load, 8).map(({ start, end }) => end - start)
+    expect([Math.min(...sizes), Math.max(...sizes)]).toEqual([7, 8])
+  })
+
   it('uses no more devices than there are layers', () => {
     expect(cutLayers({ layers: [1, 1, 1], first: 0, last: 0, each: 0 }, 8).length).toBe(3)
   })

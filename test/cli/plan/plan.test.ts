@@ -6,6 +6,7 @@ import { serveMemory } from '../../../cli/plan/serve-memory.ts'
 import { subjectOf, type Subject } from '../../../cli/plan/subject.ts'
 import type { CheckpointMix } from '../../../gpu-worker/model/checkpoint-shape.ts'
 import { layoutBytes } from '../../../gpu-worker/model/layout-sizes.ts'
+import { memoryOf } from '../../../gpu-worker/model/memory.ts'
 import type { Profile } from '../../../gpu-worker/model/profile.ts'
 
 const MIXES = {
@@ -77,6 +78,17 @@ describe('makePlan() of A.X K1', { timeout: 60_000 }, () => {
     const loaded = Object.values(layoutBytes(layout)).reduce((sum, bytes) => sum + bytes, 0)
     expect(made.weights.bytes).toBe(loaded)
     expect(on.stages.reduce((sum, { weightBytes }) => sum + weightBytes, 0)).toBe(loaded)
+  })
+
+  it('needs what serving accounts for, but for the shaders’ parameters', async () => {
+    const { config, layout } = await axk1('int4')
+    const { on } = await plan({ mix: 'int4', contextTokens: 8192, sequences: 32 })
+    const device = { bindingBytesMax: on.device.bindingBytesMax, uniformAlignmentBytes: 256 }
+    const limits = { rowsMax: 256, sequencesMax: 32, blockCount: 32 * 256, contextTokensMax: config.contextTokensMax }
+    const account = memoryOf({ config, layout, profile: 'kv16', device }, limits)
+    const parameters = account.servingBytes + account.uploadBytes - on.fullest.bytes
+    expect(parameters).toBeGreaterThanOrEqual(0)
+    expect(parameters).toBeLessThan(1 << 20)
   })
 
   it('stores int4 experts in 4.5 bits a weight with groups of 32, in 4.125 with 128', async () => {
