@@ -74,9 +74,7 @@ export class Hunt {
       return outcome
     } catch (error) {
       await this.#stop()
-      if (performance.now() - startedMs >= CASE_DEADLINE_MS)
-        throw new Error(`It took over ${CASE_DEADLINE_MS} ms`, { cause: error })
-      throw error
+      throw isLate ? new Error(`It took over ${this.#deadlineMs} ms`, { cause: error }) : error
     } finally {
       clearTimeout(timer)
       child.removeAllListeners('message')
