@@ -6,6 +6,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { byteSizeForms, parseBytes } from '../gpu-worker/model/byte-size.ts'
 import { convertCheckpoint, type ConversionRequest } from './convert/convert-checkpoint.ts'
 import { writeRecord, type ConversionRecord, type LogitError } from './convert/conversion-record.ts'
 import { errorTables, summarize } from './convert/error-table.ts'
@@ -33,7 +34,7 @@ experts or one tensor an expert, in one file or in shards. Router, norms, embedd
   --ids-file F     compare on tensors ids.<k> (i32 [T]) of this safetensors file; without it on chats.json of DIR, or
                    on fixed texts when DIR has a tokenizer
   --threads N      threads that quantise, 45 MiB each (one a core, at most ${THREADS_MAX})
-  --shard-bytes N  largest file, unless one tensor is larger (2 GiB)
+  --shard-bytes N  largest file, unless one tensor is larger: a number, 500MB, 4GiB … (2GiB)
 
 A run that was stopped is gone on with by the same command; whole shards are not made again, and the result has the same
 bytes. OUT/conversion-report.json tells the error of every weight. AXLE_GPU_BYTES bounds what the GPU may be given.
@@ -68,14 +69,14 @@ async function run({ conversion, idsFile, compareLogits, gpuBytesMax }: Request)
   console.log(errorTables(summarize(record.wholeShards.flatMap(({ modules }) => modules))))
   if (!compareLogits) return
   if (prompts === null) {
-    console.log('\nLogits: not compared, there is no tokenizer in the source; --ids-file gives token ids')
+    console.log('\nLogits: not compared: there is no tokenizer in the source; --ids-file gives token ids')
     return
   }
   // Only here: a conversion needs no GPU.
   const { measureLogitError } = await import('./convert/logit-error.ts')
   const outcome = await measureLogitError({ sourceDir, outDir, prompts, gpuBytesMax })
   if (outcome.kind === 'skipped') {
-    console.log(`\nLogits: not compared, ${outcome.reason}`)
+    console.log(`\nLogits: not compared: ${outcome.reason}`)
     return
   }
   await writeRecord(outDir, { ...record, logits: outcome.error })
@@ -130,12 +131,12 @@ function parse(args: string[], environment: NodeJS.ProcessEnv): Request | null {
     group: Number(oneOf('--group', values.group ?? '32', GROUPS)),
   }
   const threadCount = positive('--threads', values.threads) ?? Math.min(availableParallelism(), THREADS_MAX)
-  const shardBytesMax = positive('--shard-bytes', values['shard-bytes']) ?? DEFAULT_SHARD_BYTES
+  const shardBytesMax = byteCount('--shard-bytes', values['shard-bytes']) ?? DEFAULT_SHARD_BYTES
   return {
     conversion: { sourceDir, outDir, mix, shardBytesMax, threadCount },
     idsFile: values['ids-file'] ?? null,
     compareLogits: values['no-logits'] !== true,
-    gpuBytesMax: positive('AXLE_GPU_BYTES', environment['AXLE_GPU_BYTES'] || undefined),
+    gpuBytesMax: byteCount('AXLE_GPU_BYTES', environment['AXLE_GPU_BYTES'] || undefined),
   }
 }
 
@@ -151,4 +152,11 @@ function positive(option: string, value: string | undefined): number | null {
   if (!Number.isSafeInteger(number) || number < 1)
     throw new RangeError(`${option}: expected a whole number, got ${value}`)
   return number
+}
+
+function byteCount(option: string, value: string | undefined): number | null {
+  if (value === undefined) return null
+  const bytes = parseBytes(value)
+  if (bytes === null || bytes < 1) throw new RangeError(`${option}: expected ${byteSizeForms}, got ${value}`)
+  return bytes
 }

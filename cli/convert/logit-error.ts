@@ -9,7 +9,6 @@ import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import { openDevice } from '../../gpu-worker/gpu/device.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
-import { openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
 import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
 import type { LogitError } from './conversion-record.ts'
 import type { LogitPrompts } from './logit-prompts.ts'
@@ -19,7 +18,7 @@ const LOGIT_BYTES_MAX = 256 << 20
 const ROWS_MAX = 256
 /** Software adapters take their memory from the machine's. */
 const SOFTWARE_ADAPTER = /llvmpipe|lavapipe|swiftshader/i
-/** Of the free memory, for weights; the rest is for the cache and what a step needs. */
+/** The rest is for the logits, and for whatever else the machine does. */
 const FREE_MEMORY_SHARE = 0.7
 
 export type LogitOutcome =
@@ -30,35 +29,31 @@ export interface LogitOptions {
   readonly sourceDir: string
   readonly outDir: string
   readonly prompts: LogitPrompts
-  /** What the GPU may take for weights; null: try. */
+  /** What may be taken of the GPU's memory; null: what there is. */
   readonly gpuBytesMax: number | null
 }
 
-/** Skips what this machine cannot hold. Throws CheckpointError and every other failure. */
+/** What this machine cannot hold is skipped. Throws CheckpointError and every other failure. */
 export async function measureLogitError(options: LogitOptions): Promise<LogitOutcome> {
   const { sourceDir, outDir, prompts } = options
   try {
-    const reason = await whyTooLarge(options)
-    if (reason !== null) return { kind: 'skipped', reason }
-    const wanted = await logitsOf(sourceDir, prompts.prompts)
-    const got = await logitsOf(outDir, prompts.prompts)
+    const gpuBytesMax = options.gpuBytesMax ?? (await memoryOfSoftwareAdapter())
+    const wanted = await logitsOf(sourceDir, prompts.prompts, gpuBytesMax)
+    const got = await logitsOf(outDir, prompts.prompts, gpuBytesMax)
     return { kind: 'measured', error: compare(prompts.origin, got, wanted) }
   } catch (error) {
-    const isTooLarge = error instanceof GpuError && (error.kind === 'limit' || error.kind === 'uncaptured')
-    if (!isTooLarge && !(error instanceof GpuError && error.kind === 'no-adapter')) throw error
-    return { kind: 'skipped', reason: error.message }
+    if (!(error instanceof GpuError && ['limit', 'memory', 'no-adapter'].includes(error.kind))) throw error
+    const [reason = ''] = error.message.split('\n')
+    return { kind: 'skipped', reason }
   }
 }
 
-async function whyTooLarge({ sourceDir, gpuBytesMax }: LogitOptions): Promise<string | null> {
-  const source = await openCheckpoint(sourceDir)
-  const bytes = [...source.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
-  await source.close()
+/** Infinity where the memory is the GPU's own: it says itself when it is full, where the machine's would just be taken. */
+async function memoryOfSoftwareAdapter(): Promise<number> {
   const gpu = await openDevice()
   gpu.close()
-  const isSoftware = SOFTWARE_ADAPTER.test(gpu.adapter.description + gpu.adapter.device)
-  const memory = gpuBytesMax ?? (isSoftware ? freemem() * FREE_MEMORY_SHARE : Infinity)
-  return bytes > memory ? `the source has ${bytes} bytes of weights, ${Math.floor(memory)} may be taken here` : null
+  const isSoftware = SOFTWARE_ADAPTER.test(`${gpu.adapter.device} ${gpu.adapter.description}`)
+  return isSoftware ? Math.floor(freemem() * FREE_MEMORY_SHARE) : Infinity
 }
 
 /** f32 [positions, vocab] of every prompt. */
@@ -67,8 +62,12 @@ interface Logits {
   readonly prompts: readonly Float32Array[]
 }
 
-async function logitsOf(dir: string, prompts: readonly (readonly number[])[]): Promise<Logits> {
-  const { runner } = await loadRunner({ checkpoint: dir, sequencesMax: 1, rowsMax: ROWS_MAX })
+async function logitsOf(
+  checkpoint: string,
+  prompts: readonly (readonly number[])[],
+  gpuBytesMax: number,
+): Promise<Logits> {
+  const { runner } = await loadRunner({ checkpoint, sequencesMax: 1, rowsMax: ROWS_MAX, gpuBytesMax })
   try {
     const { vocabSize } = runner.limits
     let positionsLeft = Math.floor(LOGIT_BYTES_MAX / (vocabSize * 4))

@@ -128,6 +128,22 @@ describe('axle convert', { timeout: 60_000 }, () => {
     })
   })
 
+  it('compares logits on the tokens of a file, and says why where it cannot', async () => {
+    const [source, out] = [join(goldens, 'yarn-fused-bf16'), join(dir, 'logits')]
+    const options = [source, out, '--experts', 'int8', '--rest', 'int8']
+    const { stdout } = await convert(...options, '--ids-file', join(source, 'expected.safetensors'))
+    expect(stdout).toMatch(
+      /Logits over 171 positions of 4 prompts \(--ids-file\): NMSE \S+e-\d, median position \S+e-\d, worst \S+e-\d; same/,
+    )
+    expect(JSON.parse(await readFile(join(out, 'conversion-report.json'), 'utf8'))).toMatchObject({
+      logits: { prompts: '--ids-file', promptCount: 4, positionCount: 171 },
+    })
+    expect(await convert(...options)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/Logits: not compared: there is no tokenizer/),
+    })
+  })
+
   it('names a weight that is not a number, and leaves nothing that looks like a checkpoint', async () => {
     const [source, out] = [join(dir, 'nan'), join(dir, 'nan-out')]
     await cp(join(goldens, 'per-expert-f32'), source, { recursive: true })
