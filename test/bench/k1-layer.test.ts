@@ -4,12 +4,13 @@ import { exponentFor, floatPattern, mix, rowSeed, seedOf, hashedWord } from '../
 import { HashedRows } from '../../bench/k1-layer/hashed-rows.ts'
 import { HashedWeights, type Storage } from '../../bench/k1-layer/hashed-weights.ts'
 import { runLayer } from '../../bench/k1-layer/layer-run.ts'
-import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
+import { Buffers, type Slice } from '../../gpu-worker/gpu/buffers.ts'
 import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
 import { Readback } from '../../gpu-worker/gpu/readback.ts'
 import { isPlain, rowLayout, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
 import { parseModelConfig } from '../../gpu-worker/model/config.ts'
 import { presetJson } from '../../gpu-worker/model/presets.ts'
+import { notFiniteCount } from '../../gpu-worker/model/not-finite.ts'
 import type { StoredWeight } from '../../gpu-worker/model/row-source.ts'
 import { widened } from '../../gpu-worker/model/widened.ts'
 
@@ -67,18 +68,10 @@ describe.each(cases)('%s', (module, format, storage) => {
 
   it('is on the GPU what it is on the CPU, whatever rows are asked for, and nothing else is touched', async () => {
     const { bytes, scaleStart } = rowLayout(columns, format)
-    const buffers = new Buffers(gpu, 'test')
-    const target = buffers.storage('rows', 11 * bytes)
-    const source = new HashedRows(gpu)
-    await source.rows(weight, 4, 5, target, 5 * bytes)
-    await source.rows(weight, 0, 4, target, bytes)
-    await source.close()
-    const readback = new Readback(gpu, buffers, target.bytes)
-    const encoder = gpu.device.createCommandEncoder()
-    readback.copy(encoder, target, target.bytes)
-    gpu.device.queue.submit([encoder.finish()])
-    const all = await readback.read(target.bytes, 'a test')
-    buffers.close()
+    const all = await filled(11 * bytes, async (source, target) => {
+      await source.rows(weight, 4, 5, target, 5 * bytes)
+      await source.rows(weight, 0, 4, target, bytes)
+    })
     expect(all.subarray(0, bytes).every((byte) => byte === 0)).toBe(true)
     expect(all.subarray(10 * bytes).every((byte) => byte === 0)).toBe(true)
     const weights = new HashedWeights(() => storage)
@@ -101,6 +94,24 @@ describe.each(cases)('%s', (module, format, storage) => {
   })
 })
 
+async function filled(
+  byteCount: number,
+  fill: (source: HashedRows, target: Slice) => Promise<void>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const buffers = new Buffers(gpu, 'test')
+  const target = buffers.storage('rows', byteCount)
+  const source = new HashedRows(gpu)
+  await fill(source, target)
+  await source.close()
+  const readback = new Readback(gpu, buffers, target.bytes)
+  const encoder = gpu.device.createCommandEncoder()
+  readback.copy(encoder, target, target.bytes)
+  gpu.device.queue.submit([encoder.finish()])
+  const bytes = await readback.read(target.bytes, 'a test')
+  buffers.close()
+  return bytes
+}
+
 /** A record read by the words of `kernels/matrix.ts`. */
 function decoded(record: Uint8Array<ArrayBuffer>, format: WeightFormat, scaleStart: number): Float64Array {
   if (isPlain(format)) return Float64Array.from(widened(record, format).subarray(0, columns))
@@ -111,6 +122,28 @@ function decoded(record: Uint8Array<ArrayBuffer>, format: WeightFormat, scaleSta
     return value * (scales[Math.floor(k / 32)] ?? NaN)
   })
 }
+
+it('fp8 is filled without a NaN, its scales repeated for the rows of a block', async () => {
+  const format: WeightFormat = { kind: 'fp8', groupColumns: 128, scale: 'f32', hasZeroPoints: false }
+  const weight: StoredWeight = {
+    name: 'w',
+    values: 'w.weight',
+    scales: 'w.weight_scale_inv',
+    zeroPoints: null,
+    rowCount: 6,
+    columnCount: 1000,
+    format,
+    rowsPerScale: 4,
+  }
+  const { bytes, scaleStart } = rowLayout(1000, format)
+  const all = await filled(6 * bytes, (source, target) => source.rows(weight, 0, 6, target, 0))
+  const scales = Array.from({ length: 6 }, (_, row) => all.slice(row * bytes + scaleStart, (row + 1) * bytes))
+  for (let row = 0; row < 6; row++) {
+    expect(notFiniteCount(all.slice(row * bytes, row * bytes + 1000), 'fp8')).toBe(0)
+    expect(scales[row]).toEqual(scales[row < 4 ? 0 : 4])
+  }
+  expect(scales[0]).not.toEqual(scales[4])
+})
 
 describe('a layer of A.X K1, narrowed, through the Runner', () => {
   /** No width that a power of two divides far; positions and RoPE as at full size. */
