@@ -57,8 +57,8 @@ const ARCHITECTURES = {
   DeepseekV3ForCausalLM: { architecture: 'deepseek-v3', modelTypes: ['deepseek_v3'] },
 } as const
 
-/** 23 times A.X K1's 11,520: whatever a config claims, listing its experts stays a matter of seconds. */
-const EXPERTS_IN_ALL_LAYERS_MAX = 1 << 18
+/** 11 times A.X K1's 11,520: whatever a config claims, listing its experts stays a matter of seconds. */
+const EXPERTS_IN_ALL_LAYERS_MAX = 1 << 17
 
 /**
  * What the reference gives the norms of the query rank and of the latent, whatever `rms_norm_eps` says: they are made

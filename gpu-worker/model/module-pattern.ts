@@ -8,22 +8,23 @@
 import { CODES, PatternMachine, spend, type Instruction, type StepBudget } from './pattern-machine.ts'
 
 const PATTERN_LENGTH_MAX = 1024
-/** Of one pattern, repetitions written out. */
-const INSTRUCTIONS_MAX = 4096
-/** Copying parts into wholes must not cost more than this many times the longest pattern. */
-const COPIES_MAX = 16 * INSTRUCTIONS_MAX
+/** Instructions written for one pattern: repetitions are written out, groups copied into what they stand in. */
+const WRITTEN_MAX = 1 << 16
 const GROUP_DEPTH_MAX = 64
+/** Machines are kept: a budget of 100 million steps keeps a million instructions at most, some 100 MB. */
+const STEPS_PER_INSTRUCTION = 100
 
 export interface ModulePattern {
   /** Whether the pattern matches from the name's first character on, as Python's `re.match`. Throws RangeError. */
   matches(name: string): boolean
 }
 
-/** Throws SyntaxError with what is wrong or not understood. */
+/** Throws SyntaxError with what is wrong or not understood, RangeError when the budget is spent. */
 export function compileModulePattern(source: string, budget: StepBudget): ModulePattern {
   if (source.length > PATTERN_LENGTH_MAX) throw new SyntaxError(`longer than ${PATTERN_LENGTH_MAX} characters`)
   if (/^[\w.-]*$/.test(source)) return { matches: (name) => beginsWith(name, source, budget) }
   const machine = new Compiler(source).compile()
+  spend(budget, machine.size * STEPS_PER_INSTRUCTION)
   return { matches: (name) => machine.matches(name, 0, budget) }
 }
 
@@ -43,7 +44,8 @@ const DOT = '.'.charCodeAt(0)
 class Compiler {
   readonly #source: string
   #at = 0
-  #count = 0
+  /** Instructions written so far, copies included. */
+  #written = 0
   #depth = 0
 
   constructor(source: string) {
@@ -84,9 +86,9 @@ class Compiler {
     this.#take('?')
     if ('*+?{'.includes(this.#peek() || ' ')) throw this.#wrong('a repetition of a repetition')
     const [least, most] = range
-    let all: Instruction[] = []
+    const all: Instruction[] = []
     const append = (part: Instruction[]): void => {
-      all = this.#counted([...all, ...shifted(part, all.length)])
+      all.push(...this.#counted(shifted(part, all.length)))
     }
     for (let i = 0; i < least; i++) append(atom)
     if (most === null) {
@@ -185,8 +187,8 @@ class Compiler {
   }
 
   #counted(part: Instruction[]): Instruction[] {
-    this.#count += part.length
-    if (part.length > INSTRUCTIONS_MAX || this.#count > COPIES_MAX) throw this.#wrong('too many repetitions')
+    this.#written += part.length
+    if (this.#written > WRITTEN_MAX) throw this.#wrong('too many repetitions')
     return part
   }
 

@@ -22,6 +22,8 @@ export interface StepBudget {
 }
 
 export class PatternMachine {
+  /** Instructions, those of machines within included. */
+  readonly size: number
   /** The end of the code is the match. */
   readonly #code: readonly Instruction[]
   /** For each instruction, the closure that saw it last. */
@@ -31,6 +33,7 @@ export class PatternMachine {
   constructor(code: readonly Instruction[]) {
     this.#code = code
     this.#seenBy = new Uint32Array(code.length + 1)
+    this.size = code.reduce((sum, instruction) => sum + (instruction.op === 'look' ? instruction.machine.size : 1), 0)
   }
 
   /** Whether it matches some of `text` from `start` on. Throws RangeError when the budget is spent. */
@@ -94,7 +97,7 @@ function accepted(accepts: Uint8Array, text: string, at: number): boolean {
 }
 
 /** Throws RangeError when nothing is left. */
-export function spend(budget: StepBudget): void {
-  budget.left -= 1
+export function spend(budget: StepBudget, steps = 1): void {
+  budget.left -= steps
   if (budget.left < 0) throw new RangeError('the patterns take too many steps')
 }

@@ -58,8 +58,8 @@ const names = z.array(z.string().max(1024)).max(TARGETS_MAX)
 
 /** `QuantizationArgs` of compressed-tensors 0.15; how scales were found is no longer of interest. */
 const weightArgs = z.strictObject({
-  num_bits: z.union([z.literal(4), z.literal(8)], { error: 'not supported yet (only 4 and 8)' }),
-  type: z.literal('int', { error: 'not supported yet (only "int")' }),
+  num_bits: z.union([z.literal(4), z.literal(8)], { error: 'not supported yet (only 4 and 8)' }).default(8),
+  type: z.literal('int', { error: 'not supported yet (only "int")' }).default('int'),
   symmetric: z.boolean().default(true),
   strategy: z
     .enum(['group', 'channel', 'tensor'], { error: 'not supported yet (only "group", "channel" and "tensor")' })
