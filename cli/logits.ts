@@ -14,7 +14,7 @@ import { readSafetensors, writeSafetensors, type TensorData } from '../gpu-worke
 
 const HELP = `npm run --silent axle -- logits --model DIR --ids-file F --out G [--rows N] [--toggles A,B]
 
-  --model DIR     checkpoint folder (f32, f16 or bf16; quantised formats are named and refused)
+  --model DIR     checkpoint folder, in any format that Axle serves
   --ids-file F    safetensors with tensors ids.<k>, i32 [T]
   --out G         safetensors to write: logits.<k>, f32 [T, vocab]
   --rows N        rows of one prefill step (256)
