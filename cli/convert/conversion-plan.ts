@@ -7,13 +7,13 @@
  *
  * Pure, and a function of its arguments alone: a second run makes the same plan. It holds no value of a weight.
  */
+import { bytesPerValue, type PlainFormat } from '../../gpu-worker/kernels/matrix.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { checkpointShape } from '../../gpu-worker/model/checkpoint-shape.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { TensorInfo } from '../../gpu-worker/model/safetensors.ts'
 import { groupCount, packedWords, type GroupFormat } from './group-quantizer.ts'
 import { ignoreUnquantized } from './ignored-modules.ts'
-import { isFloatType, type FloatType } from './stored-values.ts'
 
 export interface ConversionMix {
   readonly experts: 'int4' | 'int8'
@@ -26,7 +26,7 @@ export interface ConversionMix {
 /** Rows of a source tensor, its leading axes counted through. */
 export interface SourceRows {
   readonly tensor: string
-  readonly type: FloatType
+  readonly type: PlainFormat
   readonly rowStart: number
   readonly rowCount: number
   readonly columnCount: number
@@ -142,7 +142,7 @@ function sourceOf(module: string, tensors: ReadonlyMap<string, TensorInfo>): Sou
 
 /** Part `index` of `count` equal runs of rows. */
 function rowsOf({ name, type, shape }: TensorInfo, index: number, count: number): SourceRows {
-  if (!isFloatType(type)) {
+  if (type !== 'f32' && type !== 'f16' && type !== 'bf16') {
     throw new CheckpointError(name, `stored type ${type}: only f32, f16 and bf16 weights can be converted`)
   }
   const rowCount = shape.slice(0, -1).reduce((product, size) => product * size, 1) / count
@@ -189,5 +189,5 @@ function dataBytes(step: ConversionStep): number {
 function sourceBytes(step: ConversionStep): number {
   if (step.kind === 'copy') return step.tensor.byteLength
   const { rowCount, columnCount, type } = step.source
-  return rowCount * columnCount * (type === 'f32' ? 4 : 2)
+  return rowCount * columnCount * bytesPerValue(type)
 }

@@ -8,7 +8,7 @@
  * Of a few scales it takes the one with the least squared error, the same on every machine: only f64 sums in a fixed order.
  * It knows neither tensors nor files.
  */
-import { bf16Bits, bf16Value } from './stored-values.ts'
+import { bf16Bits, bf16Value } from './bfloat16.ts'
 
 export interface GroupFormat {
   readonly bits: 4 | 8

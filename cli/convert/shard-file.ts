@@ -8,6 +8,7 @@
 import { open, rename, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { layoutSafetensors, type TensorInfo } from '../../gpu-worker/model/safetensors.ts'
+import { naming } from './failure-names.ts'
 
 export const PARTIAL = '.partial'
 
@@ -69,13 +70,15 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number)
 }
 
 /** A small file, whole or not there. */
-export async function writeWhole(path: string, data: string | Uint8Array): Promise<void> {
-  const handle = await open(path + PARTIAL, 'w')
-  try {
-    await handle.writeFile(data)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(path + PARTIAL, path)
+export function writeWhole(path: string, data: string | Uint8Array): Promise<void> {
+  return naming(`Cannot write ${basename(path)}`, async () => {
+    const handle = await open(path + PARTIAL, 'w')
+    try {
+      await handle.writeFile(data)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(path + PARTIAL, path)
+  })
 }

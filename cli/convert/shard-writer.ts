@@ -5,14 +5,15 @@
  * report. It does not know which shards there are, nor what was done before.
  */
 import { join } from 'node:path'
+import { bytesPerValue } from '../../gpu-worker/kernels/matrix.ts'
 import type { Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
+import { naming } from './failure-names.ts'
 import { outputTensors, type ConversionStep, type ShardPlan } from './conversion-plan.ts'
 import { groupCount, packedWords } from './group-quantizer.ts'
 import { WorkInFlight } from './work-in-flight.ts'
 import type { QuantizerPool } from './quantizer-pool.ts'
 import { ShardFile } from './shard-file.ts'
-import { FLOAT_BYTES } from './stored-values.ts'
 
 /** Sums over the weights of one module. */
 export interface ModuleError {
@@ -86,7 +87,7 @@ async function quantizeModule(
   { pool, onBytes }: ShardTarget,
 ): Promise<Sums[]> {
   const { tensor, type, rowStart, rowCount, columnCount } = rows
-  const rowBytes = columnCount * FLOAT_BYTES[type]
+  const rowBytes = columnCount * bytesPerValue(type)
   const rowsPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes))
   const sums: Sums[] = []
   for (let row = 0; row < rowCount; row += rowsPerChunk) {
@@ -127,16 +128,4 @@ function asBytes({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer
 
 function read(source: Checkpoint, tensor: string, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
   return naming(`Cannot read ${tensor} of the source`, () => source.read(tensor, start, end))
-}
-
-/** The file system's errors name no tensor, and not every one a file. */
-async function naming<T>(action: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    if (error instanceof CheckpointError) throw error
-    const isFull = error instanceof Error && 'code' in error && error.code === 'ENOSPC'
-    const wayOut = isFull ? '; free some space and run again: it goes on at the last whole shard' : ''
-    throw new Error(`${action}: ${error instanceof Error ? error.message : String(error)}${wayOut}`, { cause: error })
-  }
 }

@@ -14,7 +14,7 @@ import {
   type GroupFormat,
   type QuantizedRows,
 } from '../../../cli/convert/group-quantizer.ts'
-import { bf16Value } from '../../../cli/convert/stored-values.ts'
+import { bf16Value } from '../../../cli/convert/bfloat16.ts'
 import { seeded } from '../../fixtures/numbers.ts'
 
 const formats: GroupFormat[] = ([4, 8] as const).flatMap((bits) =>

@@ -1,20 +1,20 @@
-/** Stored floats to f32 and back: every one of the 65,536 halves,. */
+/** Stored floats as f32: every one of the 65,536 halves. */
 import { describe, expect, it } from 'vitest'
-import { bf16Bits, bf16Value, widen } from '../../../cli/convert/stored-values.ts'
+import { widened } from '../../gpu-worker/model/widened.ts'
 
 const everyHalf = Uint16Array.from({ length: 1 << 16 }, (_, i) => i)
 const bytes = (values: Uint16Array<ArrayBuffer> | Float32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
   new Uint8Array(values.slice().buffer)
 
-describe('widen', () => {
+describe('widened', () => {
   it('reads every bf16 as the f32 with its bits in front', () => {
-    const wide = widen(bytes(everyHalf), 'bf16')
+    const wide = widened(bytes(everyHalf), 'bf16')
     const expected = new Float32Array(Uint32Array.from(everyHalf, (half) => half * 65_536).buffer)
     expect(Buffer.from(wide.buffer).equals(Buffer.from(expected.buffer))).toBe(true)
   })
 
   it('reads every f16 as IEEE binary16', () => {
-    const wide = widen(bytes(everyHalf), 'f16')
+    const wide = widened(bytes(everyHalf), 'f16')
     const view = new DataView(everyHalf.buffer)
     const wrong = [...wide].findIndex((value, i) => !Object.is(value, getFloat16(view, i * 2)))
     expect(wrong).toBe(-1)
@@ -22,19 +22,7 @@ describe('widen', () => {
 
   it('leaves f32 as it is', () => {
     const values = Float32Array.of(1.5, -0, 3e38, 1e-45)
-    expect([...widen(bytes(values), 'f32')]).toEqual([...values])
-  })
-})
-
-describe('bf16Bits', () => {
-  it('gives every finite bf16 back, and rounds what lies between to the nearer, ties to even', () => {
-    const wrong: number[] = []
-    for (let bits = 0; bits < 0x7f7f; bits++) {
-      const [low, high] = [bf16Value(bits), bf16Value(bits + 1)]
-      const got = [0, 0.25, 0.5, 0.75].map((part) => bf16Bits(low + (high - low) * part) - bits)
-      if (got.join() !== `0,0,${bits % 2},1`) wrong.push(bits)
-    }
-    expect(wrong).toEqual([])
+    expect([...widened(bytes(values), 'f32')]).toEqual([...values])
   })
 })
 
