@@ -38,7 +38,7 @@ export interface StepResult {
 
 export interface Runner {
   readonly limits: RunnerLimits
-  /** Hash of model, profile, kernels, adapter, driver, Dawn and toggles: equal fingerprints give equal bits. */
+  /** Hash of model, profile, layers, kernels, adapter, driver, Dawn and toggles: equal fingerprints give equal bits. */
   readonly fingerprint: string
   /**
    * Executes one step: writes the rows' KV entries, computes logits where wanted, samples.

@@ -1,4 +1,4 @@
-/** The GPU worker's process where it cannot start: one clear message with the way out, and exit 1. No GPU is needed. */
+/** The GPU worker's process where it cannot start: one clear message with the way out, and exit 1. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,6 +43,30 @@ describe('a GPU worker that cannot start', () => {
       kind: 'fatal',
       message: expect.stringContaining('config.json'),
       wayOut: expect.stringContaining('AXLE_MODEL'),
+    })
+  })
+
+  it('says what goes where when its budget is too small, and what would help', async () => {
+    const { exitCode, messages } = await runToEnd(script, { ...worker, REDIS_URL: server.url, AXLE_GPU_BYTES: '1MiB' })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({
+      kind: 'fatal',
+      message: expect.stringMatching(/does not fit in 1\.00 MiB: the least it takes is [^]*weights[^]*KV cache/),
+      wayOut: expect.stringContaining('AXLE_GPU_BYTES of at least'),
+    })
+  })
+
+  it('names a toggle that Dawn does not have', async () => {
+    const { exitCode, messages } = await runToEnd(script, {
+      ...worker,
+      REDIS_URL: server.url,
+      AXLE_DAWN_TOGGLES: 'skip_validation,disable_robustnes',
+    })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({
+      kind: 'fatal',
+      message: 'Dawn knows no toggle disable_robustnes',
+      wayOut: expect.stringContaining('AXLE_DAWN_TOGGLES'),
     })
   })
 })
