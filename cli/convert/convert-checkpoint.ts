@@ -8,7 +8,7 @@ import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { CheckpointError, quote } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
-import { CONFIG_BYTES_MAX, openCheckpoint, type Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
+import { MODEL_CONFIG_BYTES_MAX, openCheckpoint, type Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
 import { layoutModel } from '../../gpu-worker/model/layout.ts'
 import { layoutSafetensors } from '../../gpu-worker/model/safetensors.ts'
 import { decodeUtf8, parseStrictJson } from '../../gpu-worker/model/strict-json.ts'
@@ -79,7 +79,7 @@ export async function convertCheckpoint(
 
 /** config.json as text. Throws when it says that the source is quantised. */
 async function readPlainConfig(dir: string): Promise<string> {
-  const bytes = await readInside(dir, CONFIG_FILE, CONFIG_BYTES_MAX)
+  const bytes = await readInside(dir, CONFIG_FILE, MODEL_CONFIG_BYTES_MAX)
   if (bytes === null) throw new CheckpointError(CONFIG_FILE, `there is no such file in ${dir}`)
   const json = parseStrictJson(CONFIG_FILE, bytes)
   for (const field of ['quantization_config', 'compression_config']) {

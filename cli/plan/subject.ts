@@ -7,7 +7,7 @@ import { basename, resolve } from 'node:path'
 import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
-import { CONFIG_BYTES_MAX, openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
+import { MODEL_CONFIG_BYTES_MAX, openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
 import { parseModelConfig, type ModelConfig } from '../../gpu-worker/model/config.ts'
 import { layoutModel, type ModelLayout } from '../../gpu-worker/model/layout.ts'
 import { preset } from '../../gpu-worker/model/presets.ts'
@@ -47,7 +47,7 @@ function inMix(name: string, config: ModelConfig, mix: CheckpointMix): Subject {
 
 /** The folder's config.json alone: a plan in another mix needs no weights there. */
 async function readConfig(dir: string): Promise<ModelConfig> {
-  const bytes = await readInside(dir, 'config.json', CONFIG_BYTES_MAX)
+  const bytes = await readInside(dir, 'config.json', MODEL_CONFIG_BYTES_MAX)
   if (bytes === null) throw new CheckpointError('config.json', `there is no such file in ${dir}`)
   return parseModelConfig(parseStrictJson('config.json', bytes))
 }

@@ -30,8 +30,10 @@ export interface Checkpoint {
 
 const SINGLE_FILE = 'model.safetensors'
 const INDEX_FILE = 'model.safetensors.index.json'
-/** A quantization_config that names every expert of A.X K1 takes 2 MB. */
-export const CONFIG_BYTES_MAX = 8 << 20
+/** Of the small files beside config.json. */
+export const CONFIG_BYTES_MAX = 1 << 20
+/** Of config.json: a quantization_config that names every expert of A.X K1 takes 2 MB. */
+export const MODEL_CONFIG_BYTES_MAX = 8 << 20
 /** A per-expert A.X K1 index has 35,416 names, about 3 MB. */
 const INDEX_BYTES_MAX = 64 << 20
 /** A.X K1 had 260 shards; every one stays open. */
@@ -60,7 +62,7 @@ export async function openStoredModel(dir: string): Promise<StoredModel> {
 }
 
 async function openFolder(dir: string): Promise<{ readonly model: StoredModel; readonly configBytes: Uint8Array }> {
-  const configBytes = await readInside(dir, 'config.json', CONFIG_BYTES_MAX)
+  const configBytes = await readInside(dir, 'config.json', MODEL_CONFIG_BYTES_MAX)
   if (configBytes === null) throw new CheckpointError('config.json', `there is no such file in ${dir}`)
   const json = parseStrictJson('config.json', configBytes)
   const config = parseModelConfig(json)
