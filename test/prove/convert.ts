@@ -36,8 +36,9 @@ export async function convert(options: { readonly full: boolean }): Promise<void
     if (options.full) await asRecipe()
     const questions = await loadEvalQuestions(options.full ? Infinity : 5)
     const original = await exactAnswers(tiny, questions)
+    const header = [...original.tasks.keys()].map((task) => task.padStart(columnWidth(task)))
     console.log(`  ${original.questionCount} questions, greedy, non-think and think; exact answers in percent`)
-    console.log(`  ${'weights'.padEnd(26)} bytes   all  non-think  think  ${[...original.tasks.keys()].join('  ')}`)
+    console.log(`  ${'weights'.padEnd(28)} bytes   all  non-think  think  ${header.join('  ')}`)
     const sourceBytes = (await stat(join(tiny, 'model.safetensors'))).size
     print('bf16', sourceBytes, original)
     for (const mix of options.full ? full : reduced) {
@@ -67,10 +68,15 @@ async function asRecipe(): Promise<void> {
 
 function print(name: string, bytes: number, { all, direct, think, tasks }: ExactRates): void {
   const cells = [...tasks].map(([task, rate]) =>
-    `${(rate.direct * 100).toFixed(0)}/${(rate.think * 100).toFixed(0)}`.padStart(task.length),
+    `${(rate.direct * 100).toFixed(0)}/${(rate.think * 100).toFixed(0)}`.padStart(columnWidth(task)),
   )
   const rates = `${percent(all)}  ${percent(direct).padStart(9)}  ${percent(think).padStart(5)}`
-  console.log(`  ${name.padEnd(26)} ${(bytes / 1e6).toFixed(2)}M ${rates}  ${cells.join('  ')}`)
+  console.log(`  ${name.padEnd(28)} ${(bytes / 1e6).toFixed(2)}M ${rates}  ${cells.join('  ')}`)
+}
+
+/** Of a task's two rates. */
+function columnWidth(task: string): number {
+  return Math.max(task.length, '100/100'.length)
 }
 
 function percent(ratio: number): string {
