@@ -7,7 +7,7 @@ import { basename, resolve } from 'node:path'
 import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
-import { MODEL_CONFIG_BYTES_MAX, openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
+import { MODEL_CONFIG_BYTES_MAX, openStoredModel } from '../../gpu-worker/model/checkpoint.ts'
 import { parseModelConfig, type ModelConfig } from '../../gpu-worker/model/config.ts'
 import { layoutModel, type ModelLayout } from '../../gpu-worker/model/layout.ts'
 import { preset } from '../../gpu-worker/model/presets.ts'
@@ -29,7 +29,7 @@ export async function subjectOf(source: PlanArguments['source'], mix: Checkpoint
   if (source.kind === 'preset') return inMix(`preset ${source.name}`, preset(source.name), mix ?? PUBLISHED_MIX)
   const name = basename(resolve(source.dir))
   if (mix !== null) return inMix(name, await readConfig(source.dir), mix)
-  const checkpoint = await openCheckpoint(source.dir)
+  const checkpoint = await openStoredModel(source.dir)
   try {
     const { config, tensors, quantization } = checkpoint
     return { name, storage: 'as stored', config, layout: layoutModel(config, tensors, quantization) }
