@@ -76,14 +76,17 @@ export class StoredTensors {
     const base = { name: tensor, values: tensor, scales: null, zeroPoints: null, rowsPerScale: 1 }
     const size = { rowCount: experts * rows, columnCount: columns }
     const shape = [experts, rows, columns]
-    const isFp8 = this.#tensors.get(tensor)?.type === FP8_TYPE
-    const scheme = this.#quantization?.method === 'fp8' ? this.#quantization.schemeOf(module) : null
-    if (scheme?.kind !== 'fp8' || !isFp8) {
-      if (scheme !== null || isFp8) this.#disagree(tensor, scheme, isFp8 ? 'fp8' : 'plain')
-      return { ...base, ...size, format: this.#plainTensor(tensor, shape) }
-    }
-    const { blockRows, blockColumns } = scheme
     const scales = `${tensor}_scale_inv`
+    const type = this.#tensors.get(tensor)?.type
+    // compressed-tensors' schemes are for linear modules, and these are none.
+    const scheme = this.#quantization?.method === 'fp8' ? this.#quantization.schemeOf(module) : null
+    if (type !== undefined && (type === FP8_TYPE) !== (scheme !== null)) {
+      this.#disagree(tensor, scheme, type === FP8_TYPE ? 'fp8' : 'plain')
+      for (const name of [tensor, scales]) this.pass(name)
+      return { ...base, ...size, format: 'f32' }
+    }
+    if (scheme?.kind !== 'fp8') return { ...base, ...size, format: this.#plainTensor(tensor, shape) }
+    const { blockRows, blockColumns } = scheme
     if (rows % blockRows !== 0) {
       this.problems.push(`${tensor}: blocks of ${blockRows} rows do not divide an expert's ${rows}`)
     }

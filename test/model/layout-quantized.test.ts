@@ -103,6 +103,13 @@ describe('layoutModel() of quantised weights', () => {
     expect(examineModel(axk1, tensors, quantization).problems.join('; ')).toContain(problem)
   })
 
+  it('takes fused plain experts beside linear modules that compressed-tensors quantised', () => {
+    const { tensors, quantization } = shape(axk1, { rest: 'int8', layout: 'fused' })
+    const [, layer] = layoutModel(axk1, tensors, quantization).layers
+    expect(layer?.kind === 'experts' && layer.mlp.experts[5]?.up.weight.format).toBe('bf16')
+    expect(layer?.attention.out.parts[0]?.weight.format).toMatchObject({ kind: 'int8' })
+  })
+
   it('says so where integers lie without a quantization_config', () => {
     const { tensors } = shape(axk1, { rest: 'int8' })
     expect(problemsOf(axk1, tensors)).toContain(
@@ -155,6 +162,12 @@ describe('layoutModel() of quantised weights', () => {
     })
     expect(examineModel(axk1, tensors, fp8Experts(24)).problems.join('; ')).toContain(
       `${mlp}.experts.gate_up_proj: blocks of 24 rows do not divide an expert's 64`,
+    )
+    const unsaid = 'without a quantization_config it is not quantised, it is stored as fp8'
+    expect(problemsOf(axk1, tensors)).toEqual(
+      [1, 2, 3].flatMap((index) =>
+        ['gate_up_proj', 'down_proj'].map((name) => `model.layers.${index}.mlp.experts.${name}: ${unsaid}`),
+      ),
     )
   })
 })
