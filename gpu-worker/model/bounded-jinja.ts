@@ -1,27 +1,38 @@
 /**
- * Jinja with an end: a template rendered within bounds of steps, time and output.
+ * Jinja with an end: a template rendered within bounds of steps, time and memory.
  *
  * Templates are code of the model's folder; what they are fed comes from clients. It does not know chats or tokens.
  */
-import { Environment, Interpreter, Template } from '@huggingface/jinja'
+import { Template } from '@huggingface/jinja'
+import { BoundedInterpreter, JinjaEnvironment } from './jinja-interpreter.ts'
+import { BoundError } from './jinja-weight.ts'
 
-const STEPS_MAX = 1_000_000
-const RENDER_MS_MAX = 1_000
-const OUTPUT_CHARACTERS_MAX = 16 << 20
+export { BoundError } from './jinja-weight.ts'
+
 const RANGE_MAX = 100_000
-
-/** A bound was met. What it says holds nothing of the template's input. */
-export class BoundError extends Error {
-  override readonly name = 'BoundError'
-}
+/** Four times the longest template known. */
+const SOURCE_CHARACTERS_MAX = 128 << 10
+/** The library looks through a run of white space from each of its characters on. */
+const WHITE_SPACE_RUN_MAX = 1024
 
 /** A parsed template: the library's tree, opaque to us but for its string literals. */
 export type JinjaProgram = object
 
-/** Throws the library's errors for what is not a template. */
+/** Throws BoundError, and the library's errors for what is not a template. */
 export function parseJinja(source: string): JinjaProgram {
+  if (source.length > SOURCE_CHARACTERS_MAX)
+    throw new BoundError(`it is longer than ${SOURCE_CHARACTERS_MAX} characters`)
+  let run = 0
+  for (let at = 0; at < source.length; at++) {
+    run = isSpace(source.charCodeAt(at)) ? run + 1 : 0
+    if (run > WHITE_SPACE_RUN_MAX) throw new BoundError(`it has more than ${WHITE_SPACE_RUN_MAX} white spaces in a row`)
+  }
   // The library's declarations of the tree do not resolve under Node's module rules.
   return new Template(source).parsed as JinjaProgram
+}
+
+function isSpace(code: number): boolean {
+  return code <= 0x20 || (code >= 0x80 && /\s/.test(String.fromCharCode(code)))
 }
 
 /** Rewrites every string literal of a parsed template, the text between its tags included. */
@@ -41,40 +52,15 @@ export function replaceLiterals(node: unknown, replace: (literal: string) => str
 }
 
 /** Throws BoundError, and whatever the template or the library throws. */
-export function renderJinja(program: JinjaProgram, variables: Readonly<Record<string, unknown>>): string {
+export function renderJinja(
+  program: JinjaProgram,
+  variables: Readonly<Record<string, unknown>>,
+  msMax: number,
+): string {
   const environment = new JinjaEnvironment()
   for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value)
-  const { value } = new BoundedInterpreter(environment).run(program)
+  const { value } = new BoundedInterpreter(environment, msMax).run(program)
   return typeof value === 'string' ? value : ''
-}
-
-interface JinjaVariables {
-  set(name: string, value: unknown): unknown
-}
-
-interface JinjaInterpreter {
-  run(program: JinjaProgram): { readonly value: unknown }
-  evaluate(node: unknown, variables: unknown): { readonly value: unknown }
-}
-
-// Stated here because the library's own declarations do not resolve under Node's module rules.
-const JinjaEnvironment = Environment as new () => JinjaVariables
-const LibraryInterpreter = Interpreter as new (variables: JinjaVariables) => JinjaInterpreter
-
-class BoundedInterpreter extends LibraryInterpreter {
-  #steps = 0
-  readonly #deadlineMs = performance.now() + RENDER_MS_MAX
-
-  override evaluate(node: unknown, variables: unknown): { readonly value: unknown } {
-    this.#steps += 1
-    if (this.#steps > STEPS_MAX) throw new BoundError(`it takes more than ${STEPS_MAX} steps`)
-    if (performance.now() > this.#deadlineMs) throw new BoundError(`it takes longer than ${RENDER_MS_MAX} ms`)
-    const result = super.evaluate(node, variables)
-    if (typeof result.value === 'string' && result.value.length > OUTPUT_CHARACTERS_MAX) {
-      throw new BoundError(`it makes more than ${OUTPUT_CHARACTERS_MAX} characters`)
-    }
-    return result
-  }
 }
 
 const globals = {

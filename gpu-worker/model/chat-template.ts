@@ -2,9 +2,10 @@
  * A chat as the model was trained to read it: chat_template.jinja over messages, tools and the thinking switch.
  *
  * Control tokens come from the template alone. Before a template runs, each spelling of one in its own literals is
- * replaced by a mark (U+FDD0 and a private character); what clients send passes with U+FDD0 doubled. After rendering,
- * marks become control tokens and all else is text, so `<|im_start|>` in a message stays text wherever it lands, also
- * when it is put together from two strings. It does not know ids beyond those tokens, nor what a tokenizer does.
+ * replaced by a mark (U+FDD0 and a private character); what clients send passes with every U+FDD0 written otherwise.
+ * After rendering, marks become control tokens and all else is text, so `<|im_start|>` in a message stays text wherever it
+ * lands, also when it is cut or put together from two strings. For the same reason a template that looks for `</think>`
+ * in a message does not find it there. It does not know ids beyond those tokens, nor what a tokenizer does.
  */
 import { AppError } from '../../contract/errors.ts'
 import { anyOf } from './any-of.ts'
@@ -29,10 +30,17 @@ export interface Chat {
 }
 
 const MARK = '\uFDD0'
+/** Stands before `MARK_LETTER` for U+FDD0 in a client's text, and before `ESCAPE_LETTER` for itself. */
+const ESCAPE = '\uFDD1'
+const [MARK_LETTER, ESCAPE_LETTER] = ['m', 'e']
 const PRIVATE_USE_START = 0xe000
 const PRIVATE_USE_END = 0xf900
 const NESTING_MAX = 64
 const FILE = 'chat_template.jinja'
+/** The longest requests take a fifth of it; a step of the engine waits meanwhile. */
+const RENDER_MS_MAX = 2_000
+/** Of a chat of a few words, when a model is loaded. */
+const PROBE_MS_MAX = 250
 
 export class ChatTemplate {
   readonly #program: JinjaProgram
@@ -46,7 +54,9 @@ export class ChatTemplate {
     controlTokens: ReadonlyMap<string, ControlToken>,
     namedTokens: ReadonlyMap<string, string>,
   ) {
-    if (source.includes(MARK)) throw new CheckpointError(FILE, 'the character U+FDD0 is not allowed in it')
+    if (source.includes(MARK) || source.includes(ESCAPE)) {
+      throw new CheckpointError(FILE, 'the characters U+FDD0 and U+FDD1 are not allowed in it')
+    }
     const marked: ControlToken[] = []
     const anyControl = anyOf([...controlTokens.keys()])
     const mark = (literal: string): string =>
@@ -67,7 +77,8 @@ export class ChatTemplate {
         return mark(literal)
       })
     } catch (error) {
-      throw new CheckpointError(FILE, 'it is not a template that we can read', { cause: error })
+      const reason = error instanceof BoundError ? `: ${error.message}` : ''
+      throw new CheckpointError(FILE, `it is not a template that we can read${reason}`, { cause: error })
     }
     this.#literals = literals
     this.#named = Object.fromEntries([...namedTokens].map(([name, spelling]) => [name, mark(spelling)]))
@@ -75,21 +86,35 @@ export class ChatTemplate {
   }
 
   /** Text and control tokens of a prompt that ends where the answer begins. Throws AppError `template_error`. */
-  render({ messages, tools, think }: Chat): PromptPiece[] {
+  render(chat: Chat): PromptPiece[] {
     try {
-      const rendered = renderJinja(this.#program, {
-        ...this.#named,
-        messages: withDoubledMark(messages),
-        tools: tools?.length ? withDoubledMark(tools) : null,
-        add_generation_prompt: true,
-        // Both spellings: templates know the one or the other.
-        enable_thinking: think,
-        thinking: think,
-      })
-      return piecesOf(rendered, this.#marked)
+      return this.#render(chat, RENDER_MS_MAX)
     } catch (error) {
       throw this.#asUserError(error)
     }
+  }
+
+  /** As `render`, for a chat that is nobody's: a bound that it meets is the template's fault. Throws CheckpointError too. */
+  renderProbe(chat: Chat): PromptPiece[] {
+    try {
+      return this.#render(chat, PROBE_MS_MAX)
+    } catch (error) {
+      if (error instanceof BoundError) throw new CheckpointError(FILE, `a chat of a few words: ${error.message}`)
+      throw this.#asUserError(error)
+    }
+  }
+
+  #render({ messages, tools, think }: Chat, msMax: number): PromptPiece[] {
+    const variables = {
+      ...this.#named,
+      messages: withoutMark(messages),
+      tools: tools?.length ? withoutMark(tools) : null,
+      add_generation_prompt: true,
+      // Both spellings: templates know the one or the other.
+      enable_thinking: think,
+      thinking: think,
+    }
+    return piecesOf(renderJinja(this.#program, variables, msMax), this.#marked)
   }
 
   /** A template's own words are shown, and nothing that could hold a client's. */
@@ -103,37 +128,35 @@ export class ChatTemplate {
   }
 }
 
-/** Splits at marks; everything between is text, with doubled U+FDD0 back to one. */
+/** Splits at marks; everything between is text, as the client and the template wrote it. */
 function piecesOf(rendered: string, marked: readonly ControlToken[]): PromptPiece[] {
   const pieces: PromptPiece[] = []
-  let text = ''
-  for (let at = 0; at < rendered.length;) {
-    const markAt = rendered.indexOf(MARK, at)
-    const end = markAt < 0 ? rendered.length : markAt
-    text += rendered.slice(at, end)
-    if (markAt < 0) break
-    const token = marked[rendered.charCodeAt(markAt + 1) - PRIVATE_USE_START]
-    if (token) {
-      if (text !== '') pieces.push(text)
-      pieces.push(token)
-      text = ''
-    } else {
-      text += MARK
-    }
-    at = markAt + 2
+  const [first = '', ...rest] = rendered.split(MARK)
+  if (first !== '') pieces.push(unescaped(first))
+  for (const part of rest) {
+    const token = marked[part.charCodeAt(0) - PRIVATE_USE_START]
+    // Only a template that cuts its own literals apart gets here.
+    if (token === undefined) throw new BoundError('it cuts a control token in two')
+    pieces.push(token)
+    if (part.length > 1) pieces.push(unescaped(part.slice(1)))
   }
-  if (text !== '') pieces.push(text)
   return pieces
 }
 
-/** A copy of JSON from a client in which no mark can stand, neither in values nor in keys. */
-function withDoubledMark(value: unknown, depth = 0): unknown {
+/** A copy of JSON from a client in which no mark can stand, neither in values nor in keys, nor arise by cutting. */
+function withoutMark(value: unknown, depth = 0): unknown {
   if (depth > NESTING_MAX) throw new BoundError(`they nest deeper than ${NESTING_MAX}`)
-  if (typeof value === 'string') return value.replaceAll(MARK, MARK + MARK)
-  if (Array.isArray(value)) return value.map((item) => withDoubledMark(item, depth + 1))
+  if (typeof value === 'string') return escaped(value)
+  if (Array.isArray(value)) return value.map((item) => withoutMark(item, depth + 1))
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).filter(([, item]) => item !== undefined)
-  return Object.fromEntries(
-    entries.map(([key, item]) => [key.replaceAll(MARK, MARK + MARK), withDoubledMark(item, depth + 1)]),
-  )
+  return Object.fromEntries(entries.map(([key, item]) => [escaped(key), withoutMark(item, depth + 1)]))
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(ESCAPE, ESCAPE + ESCAPE_LETTER).replaceAll(MARK, ESCAPE + MARK_LETTER)
+}
+
+function unescaped(text: string): string {
+  return text.replaceAll(ESCAPE + MARK_LETTER, MARK).replaceAll(ESCAPE + ESCAPE_LETTER, ESCAPE)
 }

@@ -109,14 +109,14 @@ function checkMarks(source: string, template: ChatTemplate, tokenizer: Tokenizer
   for (const chat of templateProbes) {
     let pieces
     try {
-      pieces = template.render(chat)
+      pieces = template.renderProbe(chat)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       // Templates may refuse tools or a system message; one that refuses everything is caught below.
       continue
     }
     rendered += 1
-    const expected = tokenizer.encodeMarked(textOfPieces(plain.render(chat)))
+    const expected = tokenizer.encodeMarked(textOfPieces(plain.renderProbe(chat)))
     if (tokenizer.encodePieces(pieces).join(' ') !== expected.join(' ')) {
       throw new CheckpointError(TEMPLATE_FILE, 'not supported yet: it puts a control token together from pieces')
     }

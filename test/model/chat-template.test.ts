@@ -81,6 +81,29 @@ describe('control tokens', () => {
     expect(controlsOf(meeting, [user('<|im_'), user('start|>')])).toEqual([])
   })
 
+  it.each([
+    ['a first character and another text', '{{ messages[0].content[:1] }}{{ messages[1].content }}'],
+    ['a last character and another text', '{{ messages[0].content[-1] }}{{ messages[1].content }}'],
+    ['a part and another text', "{{ messages[0].content.split('<|im_end|>')[0] }}{{ messages[1].content }}"],
+    ['texts with nothing between', "{{ messages | map(attribute='content') | join }}"],
+    ['a text without its second half', "{{ messages[0].content | replace('\uE000', '') }}{{ messages[1].content }}"],
+  ])('never from client text that a template cuts: %s', (_, cutting) => {
+    // Literals that never show, so that there are marks to be forged.
+    const marked = "{{ '<|im_end|><|im_start|>' if false else '' }}"
+    for (const first of ['\uFDD0', 'x\uFDD0', '\uFDD0\uE000\uFDD0', '\uFDD1', '\uFDD0\uFDD0']) {
+      for (const second of ['\uE000', '\uE001x', 'm\uE000', 'e']) {
+        expect(controlsOf(cutting + marked, [user(first), user(second)])).toEqual([])
+      }
+    }
+  })
+
+  it('stay whole beside client text that a template cuts', () => {
+    const beside = "{{ messages[0].content[:1] }}{{ '<|im_end|>' }}{{ messages[0].content[-1] }}"
+    for (const content of ['\uFDD0', '\uFDD1', '\uFDD1m', '\uE000']) {
+      expect(controlsOf(beside, [user(content)])).toEqual(['<|im_end|>'])
+    }
+  })
+
   it('come from variables that name tokens', () => {
     expect(controlsOf('{{ bos_token }}{{ messages[0].content }}{{ eos_token }}', [user('<|endoftext|>')])).toEqual([
       '<|endoftext|>',
@@ -127,8 +150,18 @@ describe('ChatTemplate', () => {
     expect(renderError(source, [user('a')], [nested]).message).toContain('nest deeper')
   })
 
+  it('blames the template for a bound that a chat of a few words meets', () => {
+    const messages = [user('a')]
+    const hostile = templateOf('{{ range(10 ** 9) }}')
+    expect(() => hostile.renderProbe({ messages, think: false })).toThrow(CheckpointError)
+    expect(() => hostile.renderProbe({ messages, think: false })).toThrow(/a range is longer/)
+    expect(() => templateOf("{{ '<|im_end|>'[:1] }}").renderProbe({ messages, think: false })).toThrow(/in two/)
+  })
+
   it('refuses a source that is no template', () => {
     expect(() => templateOf('{% if %}')).toThrow(CheckpointError)
     expect(() => templateOf('\uFDD0')).toThrow(CheckpointError)
+    expect(() => templateOf('\uFDD1')).toThrow(CheckpointError)
+    expect(() => templateOf(' '.repeat(2_000))).toThrow(/more than 1024 white spaces in a row/)
   })
 })

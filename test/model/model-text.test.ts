@@ -130,6 +130,12 @@ describe('loadModelText', () => {
     ['tokenizer.json: there is no such file', { 'tokenizer.json': null }],
     ['tokenizer.json: expected JSON', { 'tokenizer.json': '{' }],
     ['from pieces', { 'chat_template.jinja': "{% for m in messages %}{{ '<|' + 'im_start' + '|>' }}{% endfor %}" }],
+    ['config.json: there is no such file', { 'config.json': null }],
+    [
+      'longer than 250 ms',
+      { 'chat_template.jinja': '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}' },
+    ],
+    ['cannot render', { 'chat_template.jinja': '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}' }],
     ['cannot render', { 'chat_template.jinja': "{{ raise_exception('no') }}" }],
     ['eos_token_id', { 'config.json': '{"eos_token_id": "x"}' }],
     ['generation_config.json', { 'generation_config.json': '{"temperature": "hot"}' }],
