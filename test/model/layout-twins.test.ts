@@ -61,6 +61,12 @@ function stackRows(stored: Stored, name: string, parts: readonly TensorData[], s
   stored.set(name, { name, type, shape, data: Buffer.concat(parts.map(({ data }) => data)) })
 }
 
+/** The `at`th of `count` equal pieces of a tensor's bytes. */
+function piece({ data }: TensorData, count: number, at: number): Uint8Array {
+  const bytes = data.byteLength / count
+  return data.subarray(at * bytes, (at + 1) * bytes)
+}
+
 function splitFused(stored: Stored, layers: readonly number[]): void {
   for (const layer of layers) {
     const prefix = `model.layers.${layer}.mlp.experts`
@@ -68,10 +74,6 @@ function splitFused(stored: Stored, layers: readonly number[]): void {
     const down = take(stored, `${prefix}.down_proj`)
     const [experts = 0, rows = 0, hidden = 0] = gateUp.shape
     for (let expert = 0; expert < experts; expert++) {
-      const piece = (of: TensorData, count: number, at: number) => {
-        const bytes = of.data.byteLength / count
-        return of.data.subarray(at * bytes, (at + 1) * bytes)
-      }
       const parts = { gate_proj: 2 * expert, up_proj: 2 * expert + 1 }
       for (const [projection, at] of Object.entries(parts)) {
         const name = `${prefix}.${expert}.${projection}.weight`
@@ -130,6 +132,13 @@ function widen(stored: Stored, name: string): void {
     type: 'f32',
     data: new Uint8Array(Uint32Array.from(halves, (half) => half << 16).buffer),
   })
+}
+
+function flipBit(stored: Stored): void {
+  const head = take(stored, 'lm_head.weight')
+  const data = Uint8Array.from(head.data)
+  data[0] = (data[0] ?? 0) ^ 1
+  stored.set(head.name, { ...head, data })
 }
 
 const same = (json: string): string => json
@@ -191,13 +200,7 @@ describe('a checkpoint in another layout computes the same bits', { timeout: 30_
   })
 
   it('and with one bit of one weight flipped other bits: the comparison can fail', async () => {
-    const flip = (stored: Stored): void => {
-      const head = take(stored, 'lm_head.weight')
-      const data = Uint8Array.from(head.data)
-      data[0] = (data[0] ?? 0) ^ 1
-      stored.set(head.name, { ...head, data })
-    }
-    const dir = await twin('yarn-fused-bf16', flip, same)
+    const dir = await twin('yarn-fused-bf16', flipBit, same)
     expect(await logitsOf(dir)).not.toEqual(await logitsOf('test/goldens/yarn-fused-bf16'))
   })
 })
