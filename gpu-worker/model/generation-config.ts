@@ -5,7 +5,7 @@
  */
 import { z } from 'zod'
 import { CheckpointError } from './checkpoint-error.ts'
-import { describeProblems, harmless, only } from './config-fields.ts'
+import { describeProblems, harmless, only, onlyEmpty } from './config-fields.ts'
 
 export interface GenerationDefaults {
   /** 0 is greedy. */
@@ -45,21 +45,52 @@ const fields = z.strictObject({
   num_beam_groups: only(1),
   diversity_penalty: only(0),
   renormalize_logits: only(false),
+  encoder_no_repeat_ngram_size: only(0),
+  guidance_scale: only(1),
+  min_length: only(0),
+  min_new_tokens: only(0),
+  num_return_sequences: only(1),
+  remove_invalid_values: only(false),
+  token_healing: only(false),
+  top_h: only(1),
+  penalty_alpha: only(0),
+  bad_words_ids: onlyEmpty,
+  begin_suppress_tokens: onlyEmpty,
+  sequence_bias: onlyEmpty,
+  stop_strings: onlyEmpty,
+  suppress_tokens: onlyEmpty,
 
+  // How it is computed, what else is given back, and how long an answer is when nobody says: requests do, or the context.
   _from_model_config: harmless,
   bos_token_id: harmless,
+  cache_config: harmless,
+  cache_implementation: harmless,
+  compile_config: harmless,
+  decoder_start_token_id: harmless,
+  disable_compile: harmless,
+  early_stopping: harmless,
+  low_memory: harmless,
   max_length: harmless,
   max_new_tokens: harmless,
+  output_attentions: harmless,
+  output_hidden_states: harmless,
+  output_logits: harmless,
+  output_scores: harmless,
   pad_token_id: harmless,
+  prefill_chunk_size: harmless,
+  return_dict_in_generate: harmless,
   transformers_version: harmless,
   use_cache: harmless,
 })
 
 /** `undefined` stands for no file: plain sampling. Throws CheckpointError naming the field. */
 export function parseGenerationConfig(json: unknown = {}): GenerationConfig {
-  const parsed = fields.safeParse(json)
+  const parsed = fields.safeParse(withoutNulls(json))
   if (!parsed.success) throw new CheckpointError(GENERATION_FILE, describeProblems(parsed.error))
   const raw = parsed.data
+  if (raw.do_sample === true && raw.temperature === 0) {
+    throw new CheckpointError(GENERATION_FILE, 'do_sample is true, yet temperature is 0: one of them must go')
+  }
   const eos = raw.eos_token_id ?? []
   return {
     defaults: {
@@ -71,4 +102,10 @@ export function parseGenerationConfig(json: unknown = {}): GenerationConfig {
     },
     eosTokenIds: typeof eos === 'number' ? [eos] : eos,
   }
+}
+
+/** The reference writes every field it knows, null where nothing was said; a null of any name says nothing. */
+function withoutNulls(json: unknown): unknown {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) return json
+  return Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null))
 }

@@ -6,11 +6,16 @@
 import { AppError } from '../../contract/errors.ts'
 import { AnswerText } from './answer-text.ts'
 import { ChatTemplate, type Chat } from './chat-template.ts'
-import { CheckpointError } from './checkpoint-error.ts'
+import { CheckpointError, quote } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
 import { CONFIG_BYTES_MAX } from './checkpoint.ts'
-import { parseModelConfig } from './config.ts'
-import { GENERATION_FILE, parseGenerationConfig, type GenerationDefaults } from './generation-config.ts'
+import { parseModelConfig, type ModelConfig } from './config.ts'
+import {
+  GENERATION_FILE,
+  parseGenerationConfig,
+  type GenerationConfig,
+  type GenerationDefaults,
+} from './generation-config.ts'
 import { decodeUtf8, parseStrictJson } from './strict-json.ts'
 import { templateProbes } from './template-probes.ts'
 import { TOKENIZER_CONFIG_FILE, TOKENIZER_FILE } from './tokenizer-file.ts'
@@ -56,12 +61,7 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
   const template = new ChatTemplate(source, tokenizer.controlTokens, tokenizer.namedTokens)
   checkMarks(source, template, tokenizer)
 
-  const eosNamed = tokenizer.controlTokens.get(tokenizer.namedTokens.get('eos_token') ?? '')
-  const stopTokenIds = [
-    ...new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...(eosNamed ? [eosNamed.id] : [])]),
-  ]
-  if (stopTokenIds.length === 0)
-    throw new CheckpointError(CONFIG_FILE, 'eos_token_id: no file names a token that ends an answer')
+  const stopTokenIds = stopTokensOf(config, generation, tokenizer)
   const thinkStart = tokenizer.controlTokens.get(THINK_START)
   const thinkEnd = tokenizer.controlTokens.get(THINK_END)
   const noBytes = new Uint8Array(0)
@@ -90,6 +90,24 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
       }),
     decode: (tokenIds) => tokenizer.decode(tokenIds),
   }
+}
+
+/** Whatever any of the three files says ends an answer, ends it. */
+function stopTokensOf(config: ModelConfig, generation: GenerationConfig, tokenizer: Tokenizer): readonly number[] {
+  const spelling = tokenizer.namedTokens.get('eos_token')
+  const named = spelling === undefined ? undefined : tokenizer.controlTokens.get(spelling)
+  if (spelling !== undefined && named === undefined) {
+    const problem = `eos_token: ${TOKENIZER_FILE} has no added token ${quote(spelling)}`
+    throw new CheckpointError(TOKENIZER_CONFIG_FILE, problem)
+  }
+  const beyond = generation.eosTokenIds.find((id) => id >= config.vocabSize)
+  if (beyond !== undefined) {
+    const problem = `eos_token_id: expected ids below ${config.vocabSize} (vocab_size), got ${beyond}`
+    throw new CheckpointError(GENERATION_FILE, problem)
+  }
+  const ids = new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...(named ? [named.id] : [])])
+  if (ids.size === 0) throw new CheckpointError(CONFIG_FILE, 'eos_token_id: no file names a token that ends an answer')
+  return [...ids]
 }
 
 function tooLong(tokensMin: number, contextTokensMax: number): AppError {

@@ -75,7 +75,8 @@ export function parseTokenizerFile(json: unknown): TokenizerFile {
 
 function vocabularyOf(vocab: unknown): Map<string, number> {
   const vocabulary = new Map<string, number>()
-  for (const [spelling, id] of Object.entries(asRecord(vocab, 'model.vocab'))) {
+  if (!isObject(vocab)) throw refuse('model.vocab: expected an object')
+  for (const [spelling, id] of Object.entries(vocab)) {
     if (!isTokenId(id)) throw refuse(`model.vocab: ${quote(spelling)} has the id ${quote(id)}`)
     vocabulary.set(spelling, id)
   }
@@ -160,8 +161,12 @@ function isTokenId(value: unknown): value is number {
 }
 
 function asRecord(value: unknown, where: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(`${where}: expected an object`)
+  if (!isObject(value)) throw refuse(`${where}: expected an object`)
   return { ...value }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function refuse(problem: string): CheckpointError {

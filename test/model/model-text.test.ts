@@ -138,6 +138,8 @@ describe('loadModelText', () => {
     ['cannot render', { 'chat_template.jinja': '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}' }],
     ['cannot render', { 'chat_template.jinja': "{{ raise_exception('no') }}" }],
     ['eos_token_id', { 'config.json': '{"eos_token_id": "x"}' }],
+    ['eos_token: tokenizer.json has no added token "</s>"', { 'tokenizer_config.json': '{"eos_token": "</s>"}' }],
+    ['eos_token_id: expected ids below 1024', { 'generation_config.json': '{"eos_token_id": [1015, 1024]}' }],
     ['generation_config.json', { 'generation_config.json': '{"temperature": "hot"}' }],
   ])('refuses by name: %s', async (problem, files) => {
     const folder = await folderWith(files)
