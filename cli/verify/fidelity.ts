@@ -111,7 +111,7 @@ async function measureOne(
   const expected = await openExpectedOutputs(truth)
   const { metadata, prompts } = expected
   await expected.close()
-  const reference = [...metadata].filter(([key]) => key !== 'format').map(([key, version]) => `${key} ${version}`)
+  const reference = [...metadata].map(([key, version]) => `${key} ${version}`).toSorted()
   const problems = [
     ...shortfalls(exact, 'exact').map((problem) => `exact, ${problem}`),
     ...shortfalls(kv16, 'kv16').map((problem) => `kv16, ${problem}`),

@@ -82,9 +82,9 @@ describe('axle verify', { timeout: 90_000 }, () => {
     const options = ['--profile', 'kv16', '--binding-bytes', '65536', '--rows', '16', '--json']
     const { exitCode, stdout } = await axle('verify', '--model', golden, '--expected', answers, ...options)
     expect(exitCode).toBe(0)
-    const result: unknown = JSON.parse(stdout)
-    expect(result).toMatchObject({ profile: 'kv16', expected: answers, holds: true, problems: [] })
-    expect(result).toHaveProperty('prompts.length', 4)
+    const spoken: unknown = JSON.parse(stdout)
+    expect(spoken).toMatchObject({ profile: 'kv16', expected: answers, holds: true, problems: [] })
+    expect(spoken).toHaveProperty('prompts.length', 4)
   })
 
   it('refuses what it does not understand in one line, and tells what it takes with --help', async () => {
@@ -120,11 +120,6 @@ describe('rounded frequencies', () => {
 })
 
 describe('the page of fidelity', () => {
-  const result = (nmse: number): PromptErrors => {
-    const worst = { nmse, position: 3 }
-    const equal = { greedyEqual: true, chunkingsEqual: true, routedElsewhere: 0 }
-    return { key: '0', tokens: 7, worst, meanNmse: nmse / 2, worstRoutedAlike: worst, ...equal }
-  }
   const row: FidelityRow = {
     name: 'a-golden',
     exercises: 'what it is for',
@@ -159,3 +154,9 @@ describe('the page of fidelity', () => {
     ])
   })
 })
+
+function result(nmse: number): PromptErrors {
+  const worst = { nmse, position: 3 }
+  const equal = { greedyEqual: true, chunkingsEqual: true, routedElsewhere: 0 }
+  return { key: '0', tokens: 7, worst, meanNmse: nmse / 2, worstRoutedAlike: worst, ...equal }
+}
