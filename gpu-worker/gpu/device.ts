@@ -50,11 +50,10 @@ export class Gpu {
   readonly #waiters = new Set<(error: GpuError) => void>()
   readonly #onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
     const isFull = error instanceof GPUOutOfMemoryError
-    this.#fail(
-      isFull
-        ? new GpuError('memory', `The GPU has no memory left: ${error.message}`)
-        : new GpuError('uncaptured', `The GPU refused a command: ${error.message}`),
-    )
+    const [kind, what] = isFull
+      ? (['memory', 'has no memory left'] as const)
+      : (['uncaptured', 'refused a command'] as const)
+    this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
   constructor(device: GPUDevice, adapter: AdapterFacts, deadlineMs: number) {
@@ -132,6 +131,12 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
   return new Gpu(device, facts, deadlineMs)
+}
+
+/** Dawn's message on one line, less where in Dawn it arose. */
+function withoutSource(message: string): string {
+  const lines = message.split('\n').map((line) => line.trim())
+  return lines.filter((line) => line !== '' && !line.startsWith('at ')).join(' ')
 }
 
 function late(what: string, deadlineMs: number): GpuError {

@@ -47,8 +47,10 @@ describe('toggles', () => {
 describe('a Gpu', () => {
   it('says that memory ran out, where the driver says so', async () => {
     const gpu = await openDevice()
-    // No software driver here runs out before the machine does: the event is a driver's, made by hand.
-    const error = new GPUOutOfMemoryError('no room for 4 GiB')
+    // A software driver runs out after the machine does: the event is one that an H100 sent, made by hand.
+    const error = new GPUOutOfMemoryError(
+      'no room for 4 GiB\n - While calling [Device]\n    at Alloc (/dawn/x.cpp:1)\n',
+    )
     gpu.device.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }))
     await expect(gpu.idle('a test')).rejects.toMatchObject({
       kind: 'memory',

@@ -6,6 +6,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openDevice } from '../../gpu-worker/gpu/device.ts'
 import { openCheckpoint } from '../../gpu-worker/model/checkpoint.ts'
 import { layoutModel } from '../../gpu-worker/model/layout.ts'
 import { loadRunner, type LoadedRunner, type LoadOptions } from '../../gpu-worker/model/load-runner.ts'
@@ -164,12 +165,18 @@ it('the table says what goes where and how long a sequence can get', async () =>
   )
 })
 
+/** As loading on this machine's adapter would see them. */
 async function servedLayers(dir: string): Promise<ServedLayers> {
   const checkpoint = await openCheckpoint(dir)
   const { config, tensors, quantization } = checkpoint
   const layout = layoutModel(config, tensors, quantization)
   await checkpoint.close()
-  return { config, layout, profile: 'exact', device: { bindingBytesMax: 128 * 1024 * 1024, uniformAlignmentBytes: 16 } }
+  const gpu = await openDevice()
+  const { maxStorageBufferBindingSize, maxBufferSize, minUniformBufferOffsetAlignment } = gpu.limits
+  gpu.close()
+  const bindingBytesMax = Math.min(maxStorageBufferBindingSize, maxBufferSize)
+  const device = { bindingBytesMax, uniformAlignmentBytes: minUniformBufferOffsetAlignment }
+  return { config, layout, profile: 'exact', device }
 }
 
 function refusalOf(act: () => unknown): MemoryRefusal | null {
