@@ -11,6 +11,7 @@ import type { Runner } from '../gpu-worker/engine/runner.ts'
 import { CheckpointError } from '../gpu-worker/model/checkpoint-error.ts'
 import { loadRunner } from '../gpu-worker/model/load-runner.ts'
 import { readSafetensors, writeSafetensors, type TensorData } from '../gpu-worker/model/safetensors.ts'
+import { warningsOf } from './load-warnings.ts'
 
 const HELP = `npm run --silent axle -- logits --model DIR --ids-file F --out G [--rows N] [--toggles A,B]
 
@@ -45,10 +46,12 @@ export async function logits(args: string[]): Promise<void> {
 async function compute({ modelDir, idsFile, outFile, rowsMax, toggles }: Request): Promise<void> {
   const prompts = await readPrompts(idsFile)
   await checkWritable(outFile)
-  const { runner, adapter } = await loadRunner({ checkpoint: modelDir, sequencesMax: 1, rowsMax, toggles })
+  const loaded = await loadRunner({ checkpoint: modelDir, sequencesMax: 1, rowsMax, toggles })
+  const { runner, adapter } = loaded
   try {
     const names = adapter.toggles.join(', ') || 'none'
     console.error(`adapter: ${adapter.description} (${adapter.vendor}, ${adapter.backend}), toggles: ${names}`)
+    for (const warning of warningsOf(loaded)) console.error(warning)
     const tensors: TensorData[] = []
     for (const [key, ids] of prompts) tensors.push(await logitsOf(runner, key, ids))
     await writeSafetensors(outFile, tensors)

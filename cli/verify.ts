@@ -108,13 +108,14 @@ function positive(option: string, value: string): number {
 async function verifyOne(request: Request): Promise<void> {
   const { modelDir, profile, bindingBytesMax, rowsMax, toggles } = request
   const file = request.expectedFile ?? (await expectedFileOf(modelDir))
-  const { results, adapter } = await verifyFile(modelDir, file, {
+  const { results, adapter, warnings } = await verifyFile(modelDir, file, {
     profile,
     rowsMax,
     toggles,
     ...(bindingBytesMax === null ? {} : { bindingBytesMax }),
     ...(request.frequencies === 'f32' ? {} : { inverseFrequencies: roundedFrequencies(request.frequencies) }),
   })
+  for (const warning of warnings) console.error(warning)
   const problems = shortfalls(results, profile)
   const holds = problems.length === 0
   if (request.isJson) {

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { AdapterFacts } from '../../gpu-worker/gpu/device.ts'
 import { loadRunner, type LoadOptions } from '../../gpu-worker/model/load-runner.ts'
+import { warningsOf } from '../load-warnings.ts'
 import { openExpectedOutputs } from './expected-outputs.ts'
 import { measure, type PromptErrors } from './measure.ts'
 import { roundedFrequencies, type FrequencyType } from './rounded-frequencies.ts'
@@ -71,12 +72,13 @@ export async function verifyFile(
   file: string,
   options: Partial<LoadOptions> = {},
   chunkings?: readonly number[],
-): Promise<{ results: PromptErrors[]; adapter: AdapterFacts }> {
+): Promise<{ results: PromptErrors[]; adapter: AdapterFacts; warnings: string[] }> {
   const expected = await openExpectedOutputs(file)
   try {
-    const { runner, config, adapter } = await loadRunner({ checkpoint: dir, sequencesMax: SEQUENCES_MAX, ...options })
+    const loaded = await loadRunner({ checkpoint: dir, sequencesMax: SEQUENCES_MAX, ...options })
+    const { runner, adapter } = loaded
     try {
-      return { results: await measure({ runner, config }, expected, chunkings), adapter }
+      return { results: await measure(loaded, expected, chunkings), adapter, warnings: warningsOf(loaded) }
     } finally {
       await runner.close()
     }

@@ -53,7 +53,7 @@ const greedy: SamplerRow = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [1
 
 function prompt(count: number, first: number, sampler: SamplerRow | null = greedy): SequenceRows {
   const blocks = [0, 1].map((i) => ((first * 2 + i) % 16) as BlockId)
-  return { tokenIds: Array.from({ length: count }, (_, i) => (i * 37 + first * 11) % 500), start: 0, blocks, sampler }
+  return { tokenIds: Array.from({ length: count }, (_, i) => (i * 37 + first * 11) % 380), start: 0, blocks, sampler }
 }
 
 /** Tokens and logit bits of some steps: one row, three, four, a block's edge, decode beside prefill. */
@@ -73,8 +73,8 @@ async function answers({ runner }: LoadedRunner): Promise<unknown[]> {
   return all
 }
 
-/** Sizes that are multiples of everything, and sizes that leave padding everywhere. */
-describe.each(['yarn-fused-bf16', 'odd-shapes-f16'])('memory of %s that is not zero', (name) => {
+/** Sizes that are multiples of everything, sizes that leave padding everywhere, and rows of values, scales and zero points. */
+describe.each(['yarn-fused-bf16', 'odd-shapes-f16', 'int4-zero-points'])('memory of %s that is not zero', (name) => {
   it('changes no bit: NaN, infinity or one in every word', async () => {
     const clean = await answers(await load(join(goldens, name)))
     for (const fill of [NAN_WORD, 0x7f800000, 0x3f800000]) {
@@ -93,7 +93,7 @@ describe('a checkpoint with one broken value', () => {
   })
   afterEach(() => rm(dir, { recursive: true }))
 
-  it('fails the sequences that touch a NaN weight, and changes no bit of the others', async () => {
+  it('reports a NaN weight by its tensor, fails the sequences that touch it, and changes no bit of the others', async () => {
     const token = 499
     await rewrite(dir, (tensor) => {
       if (tensor.name !== 'model.embed_tokens.weight') return tensor
@@ -102,6 +102,7 @@ describe('a checkpoint with one broken value', () => {
       return tensor
     })
     const loaded = await load(dir)
+    expect(loaded.notFinite).toEqual(new Map([['model.embed_tokens.weight', loaded.config.hiddenSize]]))
     const touched: SequenceRows = { ...prompt(2, 5), tokenIds: [3, token] }
     const { sampled: alone } = await loaded.runner.run({ sequences: [prompt(9, 1)] })
     const { sampled } = await loaded.runner.run({ sequences: [touched, prompt(9, 1)] })
