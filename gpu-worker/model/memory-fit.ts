@@ -53,9 +53,10 @@ export function fitMemory(served: ServedLayers, request: MemoryRequest): FittedM
   const fitted = tryFit(served, request)
   if (fitted.kind === 'fits') return fitted
   const { least, gpuBytesMax } = fitted
-  const need = formatBytes(peakBytes(least))
+  const need = peakBytes(least)
+  const words = `the least it takes is ${formatBytes(need)}\n${memoryTable(least, served)}`
   throw new MemoryRefusal(
-    `The model does not fit in ${formatBytes(gpuBytesMax)}: the least it takes is ${need}\n${memoryTable(least, served)}`,
+    `The model does not fit in ${formatBytes(gpuBytesMax)}: ${words}`,
     waysOut(served, request, need),
   )
 }
@@ -112,7 +113,7 @@ function blocksAsked({ config, layout, profile, device }: ServedLayers, request:
 }
 
 /** What an operator can turn, tried: the mildest of each that would fit. */
-function waysOut(served: ServedLayers, request: MemoryRequest, need: string): string {
+function waysOut(served: ServedLayers, request: MemoryRequest, needBytes: number): string {
   const { sequencesMax = DEFAULT_SEQUENCES_MAX } = request
   const fits = (changed: ServedLayers, asked: MemoryRequest): boolean => tryFit(changed, asked).kind === 'fits'
   const ways: string[] = []
@@ -122,6 +123,7 @@ function waysOut(served: ServedLayers, request: MemoryRequest, need: string): st
     break
   }
   if (served.profile === 'exact' && fits({ ...served, profile: 'kv16' }, request)) ways.push('AXLE_PROFILE=kv16')
-  ways.push(`AXLE_GPU_BYTES of at least ${need}, if the GPU has it`, 'a checkpoint of smaller weights (axle convert)')
+  const needMiB = Math.ceil(needBytes / 2 ** 20)
+  ways.push(`AXLE_GPU_BYTES=${needMiB}MiB or more, if the GPU has it`, 'a checkpoint of smaller weights (axle convert)')
   return `What helps: ${ways.join('; ')}.`
 }
