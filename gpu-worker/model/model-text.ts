@@ -3,9 +3,11 @@
  *
  * Needs no GPU and no weights. It does not know requests, jobs or the engine.
  */
+import assert from 'node:assert/strict'
 import { AppError } from '../../contract/errors.ts'
+import { lockMs, lockRenewMs } from '../../contract/limits.ts'
 import { AnswerText } from './answer-text.ts'
-import { ChatTemplate, type Chat } from './chat-template.ts'
+import type { Chat, ChatTemplate } from './chat-template.ts'
 import { CheckpointError, quote } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
 import { CONFIG_BYTES_MAX } from './checkpoint.ts'
@@ -17,9 +19,10 @@ import {
   type GenerationDefaults,
 } from './generation-config.ts'
 import { decodeUtf8, parseStrictJson } from './strict-json.ts'
-import { templateProbes } from './template-probes.ts'
+import { tryPatterns, tryTemplate } from './text-trials.ts'
+import { TimeLimitError, withinMs } from './time-limit.ts'
 import { TOKENIZER_CONFIG_FILE, TOKENIZER_FILE } from './tokenizer-file.ts'
-import { loadTokenizer, textOfPieces, type Tokenizer } from './tokenizer.ts'
+import { loadTokenizer, type Tokenizer } from './tokenizer.ts'
 
 export interface ModelText {
   readonly modelId: string
@@ -38,6 +41,10 @@ export interface ModelText {
   answer(options: { readonly think: boolean; readonly stop: readonly string[] }): AnswerText
   decode(tokenIds: Iterable<number>): string
 }
+
+/** Jobs' locks are renewed by the same thread: it may not stand still for as long as a lock lasts. */
+const PROMPT_MS_MAX = 3_000
+assert(PROMPT_MS_MAX + lockRenewMs < lockMs, 'a prompt that takes long costs no lock')
 
 const CONFIG_FILE = 'config.json'
 const TEMPLATE_FILE = 'chat_template.jinja'
@@ -58,8 +65,8 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     )
   }
   const source = await readTemplate(dir)
-  const template = new ChatTemplate(source, tokenizer.controlTokens, tokenizer.namedTokens)
-  checkMarks(source, template, tokenizer)
+  tryPatterns(tokenizer)
+  const template = tryTemplate(source, tokenizer)
 
   const stopTokenIds = stopTokensOf(config, generation, tokenizer)
   const thinkStart = tokenizer.controlTokens.get(THINK_START)
@@ -72,15 +79,7 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     vocabSize: config.vocabSize,
     stopTokenIds,
     generationDefaults: generation.defaults,
-    promptTokens: (chat) => {
-      const { contextTokensMax } = config
-      const pieces = template.render(chat)
-      const least = tokenizer.tokenCountMin(pieces)
-      if (least > contextTokensMax) throw tooLong(least, contextTokensMax)
-      const ids = tokenizer.encodePieces(pieces, contextTokensMax)
-      if (ids.length > contextTokensMax) throw tooLong(ids.length, contextTokensMax)
-      return ids
-    },
+    promptTokens: (chat) => promptTokens(chat, template, tokenizer, config.contextTokensMax),
     // A model without a token that ends thinking cannot think: all it says is content.
     answer: ({ think, stop }) =>
       new AnswerText({
@@ -89,6 +88,23 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
         stop,
       }),
     decode: (tokenIds) => tokenizer.decode(tokenIds),
+  }
+}
+
+function promptTokens(chat: Chat, template: ChatTemplate, tokenizer: Tokenizer, contextTokensMax: number): number[] {
+  try {
+    return withinMs(PROMPT_MS_MAX, () => {
+      const pieces = template.render(chat)
+      const least = tokenizer.tokenCountMin(pieces)
+      if (least > contextTokensMax) throw tooLong(least, contextTokensMax)
+      const ids = tokenizer.encodePieces(pieces, contextTokensMax)
+      if (ids.length > contextTokensMax) throw tooLong(ids.length, contextTokensMax)
+      return ids
+    })
+  } catch (error) {
+    if (!(error instanceof TimeLimitError)) throw error
+    const message = `The model's template and tokenizer cannot read these messages: ${error.message}`
+    throw new AppError('template_error', message, { param: 'messages' })
   }
 }
 
@@ -115,31 +131,6 @@ function tooLong(tokensMin: number, contextTokensMax: number): AppError {
     `This model's maximum context length is ${contextTokensMax} tokens. However, your messages resulted in at least ` +
     `${tokensMin} tokens. Please reduce the length of the messages.`
   return new AppError('context_length_exceeded', message, { param: 'messages' })
-}
-
-/**
- * A template that puts a control token together from pieces (`'<|' + role + '|>'`) would lose it: marks replace whole
- * spellings. So some chats are rendered both ways once, and must give the same ids.
- */
-function checkMarks(source: string, template: ChatTemplate, tokenizer: Tokenizer): void {
-  const plain = new ChatTemplate(source, new Map(), tokenizer.namedTokens)
-  let rendered = 0
-  for (const chat of templateProbes) {
-    let pieces
-    try {
-      pieces = template.renderProbe(chat)
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      // Templates may refuse tools or a system message; one that refuses everything is caught below.
-      continue
-    }
-    rendered += 1
-    const expected = tokenizer.encodeMarked(textOfPieces(plain.renderProbe(chat)))
-    if (tokenizer.encodePieces(pieces).join(' ') !== expected.join(' ')) {
-      throw new CheckpointError(TEMPLATE_FILE, 'not supported yet: it puts a control token together from pieces')
-    }
-  }
-  if (rendered === 0) throw new CheckpointError(TEMPLATE_FILE, 'it cannot render a chat of one user message')
 }
 
 async function readJson(dir: string, name: string): Promise<unknown> {

@@ -1,4 +1,5 @@
 /** The whole text side of axk1-tiny against what transformers rendered, tokenised and generated. */
+import { readFileSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,6 +49,11 @@ async function folderWith(files: Readonly<Record<string, string | null>>): Promi
     await (text === null ? rm(join(folder, name)) : writeFile(join(folder, name), text))
   }
   return folder
+}
+
+/** The model's tokenizer.json with another pattern, spelled as in JSON. */
+function withPattern(pattern: string): string {
+  return readFileSync(join(dir, 'tokenizer.json'), 'utf8').replace(/"Regex": "[^"]*"/, () => `"Regex": "${pattern}"`)
 }
 
 function chatOf({ messages, tools, enable_thinking: think }: Expected): Chat {
@@ -135,6 +141,8 @@ describe('loadModelText', () => {
       'longer than 250 ms',
       { 'chat_template.jinja': '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}' },
     ],
+    ['pre_tokenizer: over "a" repeated, it takes longer than 1000 ms', { 'tokenizer.json': withPattern('(?:a+)+$|.') }],
+    ['pre_tokenizer: over " " repeated, it takes longer', { 'tokenizer.json': withPattern('\\\\s+x|.') }],
     ['cannot render', { 'chat_template.jinja': '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}' }],
     ['cannot render', { 'chat_template.jinja': "{{ raise_exception('no') }}" }],
     ['eos_token_id', { 'config.json': '{"eos_token_id": "x"}' }],

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
+import { tryPatterns } from '../../gpu-worker/model/text-trials.ts'
 import { Tokenizer } from '../../gpu-worker/model/tokenizer.ts'
 
 interface Family {
@@ -47,6 +48,17 @@ describe.each(family)('a tokenizer like $name', ({ file, ignoreMerges, areMerges
     const ours = tokenizer(file, model)
     const differing = texts.filter((text, at) => ours.encodeText(text).join(' ') !== ids[at]?.join(' '))
     expect(differing).toEqual([])
+  })
+})
+
+describe('tryPatterns', () => {
+  it.each(family.filter(({ name }) => name !== 'atomic'))('finds a tokenizer like $name quick', ({ file }) => {
+    expect(() => tryPatterns(tokenizer(file))).not.toThrow()
+  })
+
+  it('finds that one made for this test is not: over spaces it looks through the rest from each on', () => {
+    const atomic = family.find(({ name }) => name === 'atomic')
+    expect(() => tryPatterns(tokenizer(atomic?.file ?? {}))).toThrow(/over " " repeated, it takes longer than/)
   })
 })
 
