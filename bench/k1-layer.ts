@@ -4,6 +4,7 @@
  * Weights come from a counter hash, alike on GPU and CPU; `k1-layer/` has the parts. `--control` doubles one scale of
  * 130 million on the reference's side: then the bench must fail.
  */
+import { partFormats } from '../cli/plan/part-formats.ts'
 import { measureThis } from '../cli/plan/this-device.ts'
 import { modelWeightsSize, stageWeightBytes, stageWeights } from '../cli/plan/stages.ts'
 import { prefillRows, stepTime, stepWork, totalBytes, type StepRows } from '../cli/plan/step-cost.ts'
@@ -29,7 +30,9 @@ const FAR_START = 100_017
 export async function k1Layer({ isControl }: { readonly isControl: boolean }): Promise<Report> {
   const startedMs = performance.now()
   const config = preset('axk1')
-  const device = await measureThis({ kind: 'int4', groupColumns: MIX.group, scale: 'bf16', hasZeroPoints: false }, null)
+  const { tensors, quantization } = checkpointShape(config, MIX)
+  const layout = layoutModel(config, tensors, quantization)
+  const device = await measureThis({ config, ...partFormats(layout), pages: 'f32' }, null)
   const layerCase: LayerCase = {
     config,
     mix: MIX,
@@ -39,8 +42,7 @@ export async function k1Layer({ isControl }: { readonly isControl: boolean }): P
     isControl,
   }
   const { tokens, loaded, seconds } = await runLayer(layerCase)
-  const { tensors, quantization } = checkpointShape(config, MIX)
-  const size = modelWeightsSize(config, layoutModel(config, tensors, quantization), device.bindingBytesMax)
+  const size = modelWeightsSize(config, layout, device.bindingBytesMax)
   const range = { start: LAYER, end: LAYER + 1 }
   const planned = (rows: StepRows): { readonly seconds: number; readonly bytes: number } => {
     const work = stepWork(config, stageWeights(size, range), entryBytes(attentionShape(config)), rows, 'as-built')

@@ -3,13 +3,13 @@
  *
  * Reads headers, never weights. Computes by the byte and operation model of `plan/step-cost.ts`; prints, or gives JSON.
  */
-import type { WeightFormat } from '../gpu-worker/kernels/matrix.ts'
-import type { ModelLayout } from '../gpu-worker/model/layout.ts'
+import { pageFormat } from '../gpu-worker/model/profile.ts'
 import { parsePlanArguments, HELP, type PlanArguments } from './plan/arguments.ts'
 import { knownDevice, type Device } from './plan/devices.ts'
 import { makePlan } from './plan/plan.ts'
 import { report } from './plan/report.ts'
 import { serveMemory } from './plan/serve-memory.ts'
+import { kindOf, partFormats } from './plan/part-formats.ts'
 import { subjectOf } from './plan/subject.ts'
 import { measureThis } from './plan/this-device.ts'
 
@@ -32,9 +32,14 @@ async function print(request: PlanArguments): Promise<void> {
   if (contextTokens > config.contextTokensMax) {
     throw new Error(`--context: the model was made for ${config.contextTokensMax.toLocaleString('en')} tokens at most`)
   }
+  const formats = partFormats(subject.layout)
+  const pages = pageFormat(request.profile)
+  const kinds = { experts: kindOf(formats.experts), rest: kindOf(formats.rest), pages }
+  const parts = { config, ...formats, pages }
   const devices: Device[] = []
-  for (const name of request.devices)
-    devices.push(knownDevice(name) ?? (await measureThis(expertFormat(subject.layout), request.memoryBytes)))
+  for (const name of request.devices) {
+    devices.push(knownDevice(name, kinds) ?? (await measureThis(parts, request.memoryBytes)))
+  }
   const demand = { contextTokens, sequences: request.sequences }
   const made = makePlan({
     ...subject,
@@ -46,13 +51,4 @@ async function print(request: PlanArguments): Promise<void> {
   const { name, storage } = subject
   const asked = { name, storage, ...demand, count: request.count, profile: request.profile }
   console.log(request.json ? JSON.stringify({ asked, ...made }, null, 2) : report(config, asked, made))
-}
-
-/** What most bytes of a step are stored in: the format whose product is timed. */
-function expertFormat({ layers, embedding }: ModelLayout): WeightFormat {
-  for (const layer of layers) {
-    const expert = layer.kind === 'experts' ? layer.mlp.experts[0] : undefined
-    if (expert !== undefined) return expert.gate.weight.format
-  }
-  return embedding?.parts[0]?.weight.format ?? 'bf16'
 }

@@ -2,15 +2,35 @@
  * GPUs that a plan can be made for, with the source of every number. All figures are per device, SI units, no sparsity.
  *
  * Knows no model. Two sets of rates a device: the *roof* is what the vendor promises; *as built* is what Axle's own
- * kernels reached on the one card they were measured on, carried over as shares of the roof to the others.
+ * kernels reach, measured on one card and carried over to the others as shares of their roofs.
  */
+
+import type { PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
+
+/** How fast one part of a step reads and computes. */
+export interface PartRates {
+  readonly bytesPerSecond: number
+  readonly flopsPerSecond: number
+  /** One row alone cannot use more; null: it can use all. */
+  readonly flopsPerSecondOfRow: number | null
+}
 
 /** What a step's time is computed from. */
 export interface Rates {
-  readonly bytesPerSecond: number
-  readonly flopsPerSecond: number
+  readonly experts: PartRates
+  readonly rest: PartRates
+  readonly attention: PartRates
   /** Each dispatch of a pass, dependent or not. */
   readonly dispatchSeconds: number
+}
+
+/** How weights are stored, as far as it decides how fast they are multiplied. */
+export type FormatKind = 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | 'fp8'
+
+export interface PartFormats {
+  readonly experts: FormatKind
+  readonly rest: FormatKind
+  readonly pages: PageFormat
 }
 
 export interface Device {
@@ -20,7 +40,7 @@ export interface Device {
   readonly memoryBytes: number | null
   /** Largest storage binding. */
   readonly bindingBytesMax: number
-  /** f32 arithmetic: what both profiles compute in. */
+  /** f32 arithmetic: what both profiles compute in. The same for every part. */
   readonly roof: Rates
   readonly asBuilt: Rates
   /** f16 products, f32 sums on matrix units: no profile uses them yet. Null: none, or unknown. */
@@ -29,16 +49,42 @@ export interface Device {
   readonly sources: readonly string[]
 }
 
+/** Of tiny kernels in one pass on an H100, dependent or not. */
+const ROOF_DISPATCH_SECONDS = 4.4e-6
+
+type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
+
 /**
- * Measured on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on; docs/log.md): dispatches of one pass
- * 4.3–4.4 µs each; stream 2,954 GB/s and f32 fma 61 TFLOP/s, 88 % and 91 % of the data sheet. The int4 product in the
- * fixed order of sums: 1,726–1,924 GB/s of weights for one row, 881 GB/s for four rows at once.
+ * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-23: medians of
+ * `axle plan --preset axk1 --device this`, whose runs agree within 2 %. Products of A.X K1's shapes, [16384, 7168] for
+ * experts and [7168, 7168] for the rest: bytes of weights a second for one row, operations a second for four. So few rows
+ * keep few units of the card busy: a real layer took 6.0 ms a token and 227 ms for 81, where these predict 4.2 and 210.
+ * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion.
  */
-const DISPATCH_SECONDS = 4.4e-6
-const MEASURED_ON = 'H100 80GB'
-const PRODUCT_BYTES_PER_SECOND = 1825e9
-/** Four rows, two operations a weight of 4.5 bits (group 32, f16 scales). */
-const PRODUCT_FLOPS_PER_SECOND = (881e9 / (4.5 / 8)) * 4 * 2
+const MEASURED_CARD = 'h100-80g'
+const MEASURED_EXPERTS: Readonly<Record<FormatKind, Measured>> = {
+  f32: [415e9, 1.75e12],
+  f16: [415e9, 1.75e12],
+  bf16: [415e9, 1.75e12],
+  int8: [188e9, 1.3e12],
+  fp8: [143e9, 0.76e12],
+  int4: [97e9, 1.26e12],
+}
+const MEASURED_REST: Readonly<Record<FormatKind, Measured>> = {
+  f32: [175e9, 0.755e12],
+  f16: [175e9, 0.755e12],
+  bf16: [175e9, 0.755e12],
+  int8: [81e9, 0.566e12],
+  fp8: [60e9, 0.33e12],
+  int4: [41e9, 0.54e12],
+}
+/** Attention of 16 rows, and of one: it has 16 workgroups a row. */
+const MEASURED_ATTENTION: Readonly<Record<PageFormat, readonly [flopsPerSecond: number, ofRow: number]>> = {
+  f32: [1.27e12, 0.159e12],
+  f16: [1.39e12, 0.174e12],
+}
+/** A dispatch as the Runner encodes it. */
+const MEASURED_DISPATCH_SECONDS = 8.2e-6
 
 /** Storage bindings through Vulkan on NVIDIA's driver. */
 const NVIDIA_BINDING_BYTES = 2 ** 31 - 4
@@ -53,7 +99,7 @@ interface DataSheet {
   readonly source: string
 }
 
-const DATA_SHEETS: readonly [DataSheet, ...DataSheet[]] = [
+const DATA_SHEETS: readonly DataSheet[] = [
   {
     name: 'h100-80g',
     title: 'NVIDIA H100 80GB SXM',
@@ -110,41 +156,52 @@ const DATA_SHEETS: readonly [DataSheet, ...DataSheet[]] = [
   },
 ]
 
-const [measuredCard] = DATA_SHEETS
-/** Shares of the roof, from the measurements above: 54 % of the bandwidth, 19 % of the f32 arithmetic. */
-export const asBuiltShare = {
-  bytes: PRODUCT_BYTES_PER_SECOND / (measuredCard.gigabytesPerSecond * 1e9),
-  flops: PRODUCT_FLOPS_PER_SECOND / (measuredCard.f32Teraflops * 1e12),
-}
-
 export const deviceNames: readonly string[] = [...DATA_SHEETS.map(({ name }) => name), 'this']
 
 /** A device of the table; null when there is no such name. `this` is measured elsewhere. */
-export function knownDevice(name: string): Device | null {
+export function knownDevice(name: string, formats: PartFormats): Device | null {
   const sheet = DATA_SHEETS.find((row) => row.name === name)
-  if (sheet === undefined) return null
-  const roof: Rates = {
-    bytesPerSecond: sheet.gigabytesPerSecond * 1e9,
-    flopsPerSecond: sheet.f32Teraflops * 1e12,
-    dispatchSeconds: DISPATCH_SECONDS,
-  }
-  const measured = sheet === measuredCard ? 'measured on this card' : `measured on an ${MEASURED_ON}, not on this card`
+  const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARD)
+  if (sheet === undefined || measured === undefined) return null
+  const where = sheet === measured ? 'measured on this card' : 'the shares of the roof measured on an h100-80g'
   return {
     name,
     title: sheet.title,
     memoryBytes: sheet.memoryGigabytes * 1e9,
     bindingBytesMax: NVIDIA_BINDING_BYTES,
-    roof,
-    asBuilt: asBuilt(roof),
+    roof: roofRates(sheet.gigabytesPerSecond * 1e9, sheet.f32Teraflops * 1e12, ROOF_DISPATCH_SECONDS),
+    asBuilt: scaledRates(
+      formats,
+      sheet.gigabytesPerSecond / measured.gigabytesPerSecond,
+      sheet.f32Teraflops / measured.f32Teraflops,
+    ),
     matrixFlopsPerSecond: sheet.matrixTeraflops * 1e12,
-    sources: [`roof: ${sheet.source}`, `time of a dispatch and shares as built: ${measured}`],
+    sources: [`roof: ${sheet.source}`, `as built: ${where}`],
   }
 }
 
-function asBuilt(roof: Rates): Rates {
+export function roofRates(bytesPerSecond: number, flopsPerSecond: number, dispatchSeconds: number): Rates {
+  const part: PartRates = { bytesPerSecond, flopsPerSecond, flopsPerSecondOfRow: null }
+  return { experts: part, rest: part, attention: part, dispatchSeconds }
+}
+
+/** What was measured, times how much faster this card reads and computes. */
+function scaledRates({ experts, rest, pages }: PartFormats, reading: number, computing: number): Rates {
+  const product = ([bytesPerSecond, flopsPerSecond]: Measured): PartRates => ({
+    bytesPerSecond: bytesPerSecond * reading,
+    flopsPerSecond: flopsPerSecond * computing,
+    flopsPerSecondOfRow: null,
+  })
+  const [flopsPerSecond, ofRow] = MEASURED_ATTENTION[pages]
   return {
-    bytesPerSecond: roof.bytesPerSecond * asBuiltShare.bytes,
-    flopsPerSecond: roof.flopsPerSecond * asBuiltShare.flops,
-    dispatchSeconds: roof.dispatchSeconds,
+    experts: product(MEASURED_EXPERTS[experts]),
+    rest: product(MEASURED_REST[rest]),
+    attention: {
+      // Its entries come from caches: reading was never what limited it.
+      bytesPerSecond: MEASURED_EXPERTS.bf16[0] * reading,
+      flopsPerSecond: flopsPerSecond * computing,
+      flopsPerSecondOfRow: ofRow * computing,
+    },
+    dispatchSeconds: MEASURED_DISPATCH_SECONDS,
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { LayerRange, ModelLayout } from '../../gpu-worker/model/layout.ts'
-import type { Device, Rates } from './devices.ts'
+import { roofRates, type Device, type Rates } from './devices.ts'
 import { fullest, judge, stageMemories, whatFits, type Demand, type MemoryModel, type StageMemory } from './fit.ts'
 import type { Verdict, WouldFit } from './fit.ts'
 import { roundOf, roundSeconds, streamSeconds } from './pipeline.ts'
@@ -228,7 +228,7 @@ function prefillPlans(pipeline: Pipeline, contextTokens: number): PrefillPlan[] 
       chunkTokens,
       roofSeconds: seconds('once', device.roof),
       asBuiltSeconds: seconds('as-built', device.asBuilt),
-      matrixSeconds: matrix === null ? null : seconds('once', { ...device.roof, flopsPerSecond: matrix }),
+      matrixSeconds: matrix === null ? null : seconds('once', withArithmetic(device.roof, matrix)),
     }
   })
 }
@@ -236,7 +236,13 @@ function prefillPlans(pipeline: Pipeline, contextTokens: number): PrefillPlan[] 
 function ridges(config: ModelConfig, size: ModelWeightsSize, device: Device): DevicePlan['ridge'] {
   const experts = stageWeights(size, { start: 0, end: size.layers.length } satisfies LayerRange)
   const bytesPerParameter = experts.expertParameters === 0 ? 0 : experts.expertBytes / experts.expertParameters
-  const { roof, matrixFlopsPerSecond } = device
-  const at = (flopsPerSecond: number): number => ridgeTokens(config, bytesPerParameter, { ...roof, flopsPerSecond })
-  return { f32: at(roof.flopsPerSecond), matrix: matrixFlopsPerSecond === null ? null : at(matrixFlopsPerSecond) }
+  const { matrixFlopsPerSecond } = device
+  const { bytesPerSecond, flopsPerSecond: f32 } = device.roof.experts
+  const at = (flopsPerSecond: number): number =>
+    ridgeTokens(config, bytesPerParameter, { bytesPerSecond, flopsPerSecond })
+  return { f32: at(f32), matrix: matrixFlopsPerSecond === null ? null : at(matrixFlopsPerSecond) }
+}
+
+function withArithmetic({ experts, dispatchSeconds }: Rates, flopsPerSecond: number): Rates {
+  return roofRates(experts.bytesPerSecond, flopsPerSecond, dispatchSeconds)
 }

@@ -40,12 +40,12 @@ export class ProbeBench {
   }
 
   async run(dispatch: Dispatch, rows = 1): Promise<void> {
-    await this.#submit(await this.#recipe(dispatch), rows, 1)
+    await this.#submit(await this.#recipe([dispatch]), rows, 1)
   }
 
-  /** Seconds of one run: the best of a few tries, each of as many runs as make it long enough. */
-  async seconds(dispatch: Dispatch, rows = 1): Promise<number> {
-    const recipe = await this.#recipe(dispatch)
+  /** Seconds of all dispatches, run once: the best of a few tries, each of as many runs as make it long enough. */
+  async seconds(dispatches: readonly Dispatch[], rows = 1): Promise<number> {
+    const recipe = await this.#recipe(dispatches)
     let repeats = 1
     let seconds = await this.#submit(recipe, rows, repeats)
     while (seconds < TRY_SECONDS && repeats < REPEATS_MAX) {
@@ -64,12 +64,17 @@ export class ProbeBench {
     return (await readback.read(bytes, 'reading a probe')).buffer
   }
 
+  check(name: string, isRight: boolean): void {
+    if (!isRight) throw new Error(`Cannot measure this GPU: the probe ${name} computed something else than it must`)
+  }
+
   close(): void {
     this.#buffers.close()
   }
 
-  async #recipe(dispatch: Dispatch): Promise<Recipe<'all'>> {
-    return buildRecipe(this.#gpu, this.#pipelines, this.#buffers, [{ dispatch, rows: 'all' }])
+  async #recipe(dispatches: readonly Dispatch[]): Promise<Recipe<'all'>> {
+    const list = dispatches.map((dispatch) => ({ dispatch, rows: 'all' as const }))
+    return buildRecipe(this.#gpu, this.#pipelines, this.#buffers, list)
   }
 
   async #submit(recipe: Recipe<'all'>, rows: number, repeats: number): Promise<number> {
@@ -94,4 +99,20 @@ export function probe(
 ): Dispatch {
   const source = readFileSync(new URL(`probes/${name}.wgsl`, import.meta.url), 'utf8')
   return { program: { name, source, access, constants }, bindings, grid: () => [workgroups, 1, 1] }
+}
+
+/** Vectors that a workgroup of `fill.wgsl` and `stream.wgsl` takes. */
+export const VECTORS_EACH = 64 * 256
+
+/** What `fill.wgsl` writes. */
+export interface FillPattern extends Readonly<Record<string, number>> {
+  readonly RECORD: number
+  readonly HEAD: number
+  readonly FIRST: number
+  readonly SECOND: number
+}
+
+export function fillProbe(words: Slice, bytes: number, pattern: FillPattern): Dispatch {
+  const count = Math.floor(bytes / 16)
+  return probe('fill', ['write'], [words], { COUNT: count, ...pattern }, Math.ceil(count / VECTORS_EACH))
 }

@@ -6,7 +6,7 @@
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { WeightKind } from '../../gpu-worker/model/layout-sizes.ts'
 import type { Profile } from '../../gpu-worker/model/profile.ts'
-import { asBuiltShare, type Rates } from './devices.ts'
+import type { PartRates } from './devices.ts'
 import { brief, gigabytes, row, whole } from './numbers.ts'
 import type { DevicePlan, Plan } from './plan.ts'
 import { nameOf, speedTables } from './speed-tables.ts'
@@ -88,7 +88,7 @@ function cacheTable({ contextTokens, sequences, profile }: Asked, { cache, activ
     row(widths, [`Cache, profile ${profile}: ${whole(cache.bytesPerToken)} bytes a token`, 'GB']),
     row(widths, [`  a sequence of ${whole(contextTokens)} tokens`, gigabytes(cache.bytesPerSequence)]),
     row(widths, [`  ${whole(sequences)} of them`, gigabytes(cache.bytes)]),
-    row(widths, ['Activations, on every device', gigabytes(activationBytes)]),
+    row(widths, ['Activations and upload ring, on every device', gigabytes(activationBytes)]),
   ].join('\n')
 }
 
@@ -134,8 +134,6 @@ function verdictOf({ verdict: { fits, freeBytes, isCacheBindable } }: DevicePlan
 
 function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): string {
   const { routedExpertCount: N, expertsPerToken: k, headCount, kvLoraRank: latent, qkRopeHeadDim: rope } = config
-  const bytesShare = Math.round(asBuiltShare.bytes * 100)
-  const flopsShare = Math.round(asBuiltShare.flops * 100)
   const lines = [
     'How it is computed',
     `  distinct experts E(B) = N·(1 − (1 − k/N)^B), N = ${N}, k = ${k}: for tokens that choose independently`,
@@ -148,11 +146,7 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
     '      weights once for four tokens',
   ]
   if (devices.some(({ device }) => device.matrixFlopsPerSecond !== null)) {
-    lines.push(
-      `      at ${bytesShare} % of the bandwidth and ${flopsShare} % of the f32 rate, which the int4 product in fixed order`,
-      '      reached on an H100; attention is not measured yet',
-      '  matrix units: f16 products, f32 sums; no profile uses them yet',
-    )
+    lines.push('  matrix units: f16 products, f32 sums; no profile uses them yet')
   }
   if (count > 1) {
     lines.push(
@@ -169,17 +163,25 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
 }
 
 function ratesOf({ name, title, roof, asBuilt, matrixFlopsPerSecond, sources }: DevicePlan['device']): string[] {
-  const matrix = matrixFlopsPerSecond === null ? '' : `, matrix units ${brief(matrixFlopsPerSecond / 1e12)} TFLOP/s`
-  const dispatch = `dispatch ${brief(roof.dispatchSeconds * 1e6)} µs`
+  const matrix = matrixFlopsPerSecond === null ? '' : `, matrix units ${operations(matrixFlopsPerSecond)}`
+  const { experts, rest, attention } = asBuilt
+  const ofRow =
+    attention.flopsPerSecondOfRow === null ? '' : ` (a row alone ${operations(attention.flopsPerSecondOfRow)})`
+  const [least, most] = [roof.dispatchSeconds, asBuilt.dispatchSeconds].map((seconds) => brief(seconds * 1e6))
+  const dispatches = least === most ? `${most} µs` : `${least} µs, as built ${most}`
   return [
     `  ${name}: ${title}`,
-    `      roof ${bothRates(roof)}${matrix}`,
-    `      as built ${bothRates(asBuilt)}, ${dispatch}`,
+    `      roof ${bothRates(roof.experts)}${matrix}`,
+    `      as built experts ${bothRates(experts)}, rest ${bothRates(rest)}`,
+    `      attention ${operations(attention.flopsPerSecond)}${ofRow}; dispatch ${dispatches}`,
     ...sources.map((source) => `      ${source}`),
   ]
 }
 
-function bothRates({ bytesPerSecond, flopsPerSecond }: Rates): string {
-  const [size, unit] = flopsPerSecond < 1e12 ? [1e9, 'GFLOP/s'] : [1e12, 'TFLOP/s']
-  return `${brief(bytesPerSecond / 1e9)} GB/s, f32 ${brief(flopsPerSecond / size)} ${unit}`
+function bothRates({ bytesPerSecond, flopsPerSecond }: PartRates): string {
+  return `${brief(bytesPerSecond / 1e9)} GB/s ${operations(flopsPerSecond)}`
+}
+
+function operations(flopsPerSecond: number): string {
+  return flopsPerSecond < 1e12 ? `${brief(flopsPerSecond / 1e9)} GFLOP/s` : `${brief(flopsPerSecond / 1e12)} TFLOP/s`
 }

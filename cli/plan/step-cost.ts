@@ -5,7 +5,7 @@
  * run one after the other, so each part takes the longer of its reading and its computing, and the parts add up.
  */
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
-import type { Rates } from './devices.ts'
+import type { PartRates, Rates } from './devices.ts'
 
 /** The weights of a range of layers, by how a step reads them. */
 export interface StageWeights {
@@ -56,6 +56,7 @@ export interface StepWork {
   readonly experts: Work
   readonly rest: Work
   readonly attention: Work
+  readonly rows: number
   readonly dispatches: number
 }
 
@@ -102,6 +103,7 @@ export function stepWork(
       bytes: entriesRead * entryBytes * weights.layerCount,
       flops: pairs * pairFlops(config) * weights.layerCount,
     },
+    rows,
     dispatches: weights.dispatches,
   }
 }
@@ -118,15 +120,18 @@ export interface StepTime {
 }
 
 /** Σ over parts of max(bytes / bandwidth, operations / arithmetic), + dispatches · overhead. */
-export function stepTime({ experts, rest, attention, dispatches }: StepWork, rates: Rates): StepTime {
+export function stepTime(work: StepWork, rates: Rates): StepTime {
   let reading = 0
   let arithmetic = 0
-  for (const { bytes, flops } of [experts, rest, attention]) {
-    const [read, compute] = [bytes / rates.bytesPerSecond, flops / rates.flopsPerSecond]
+  for (const part of ['experts', 'rest', 'attention'] as const) {
+    const { bytes, flops } = work[part]
+    const { bytesPerSecond, flopsPerSecond, flopsPerSecondOfRow } = rates[part]
+    const usable = flopsPerSecondOfRow === null ? Infinity : flopsPerSecondOfRow * work.rows
+    const [read, compute] = [bytes / bytesPerSecond, flops / Math.min(flopsPerSecond, usable)]
     if (read >= compute) reading += read
     else arithmetic += compute
   }
-  const overhead = dispatches * rates.dispatchSeconds
+  const overhead = work.dispatches * rates.dispatchSeconds
   const most = Math.max(reading, arithmetic, overhead)
   const bound = most === reading ? 'reading' : most === arithmetic ? 'arithmetic' : 'dispatches'
   return { seconds: reading + arithmetic + overhead, bound }
@@ -141,7 +146,11 @@ export function totalBytes({ experts, rest, attention }: StepWork): number {
  * Tokens of a prefill chunk from which reading the experts takes no longer than computing with them:
  * (operations / byte of the device) · (bytes / parameter) / 2 tokens an expert, N / k times as many in all.
  */
-export function ridgeTokens(config: ModelConfig, bytesPerParameter: number, rates: Rates): number {
+export function ridgeTokens(
+  config: ModelConfig,
+  bytesPerParameter: number,
+  rates: Omit<PartRates, 'flopsPerSecondOfRow'>,
+): number {
   const tokensPerExpert = ((rates.flopsPerSecond / rates.bytesPerSecond) * bytesPerParameter) / 2
   return (tokensPerExpert * config.routedExpertCount) / config.expertsPerToken
 }

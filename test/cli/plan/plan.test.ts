@@ -47,7 +47,7 @@ async function plan(asked: Asked): Promise<{ readonly made: Plan; readonly on: D
 }
 
 function known(name: string): Device {
-  const device = knownDevice(name)
+  const device = knownDevice(name, { experts: 'int4', rest: 'int8', pages: 'f16' })
   if (device === null) throw new Error(`There is no device ${name}`)
   return device
 }

@@ -1,6 +1,6 @@
 /** The byte and operation model against figures worked out by hand for A.X K1. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import { knownDevice, type Rates } from '../../../cli/plan/devices.ts'
+import { knownDevice, type PartRates, type Rates } from '../../../cli/plan/devices.ts'
 import { modelWeightsSize, stageWeights } from '../../../cli/plan/stages.ts'
 import {
   decodeRows,
@@ -111,21 +111,30 @@ describe('stepWork() of A.X K1 at 4.5 bits a weight, no cache', () => {
 })
 
 describe('stepTime()', () => {
-  const rates: Rates = { bytesPerSecond: 100, flopsPerSecond: 1000, dispatchSeconds: 0.5 }
+  const part: PartRates = { bytesPerSecond: 100, flopsPerSecond: 1000, flopsPerSecondOfRow: null }
+  const rates: Rates = { experts: part, rest: part, attention: part, dispatchSeconds: 0.5 }
+  const none = { bytes: 0, flops: 0 }
 
   it('takes the longer of reading and computing for each part, and adds parts and dispatches', () => {
     const work = {
       experts: { bytes: 300, flops: 1000 },
       rest: { bytes: 100, flops: 500 },
       attention: { bytes: 100, flops: 9000 },
+      rows: 1,
       dispatches: 4,
     }
     expect(stepTime(work, rates)).toEqual({ seconds: 3 + 1 + 9 + 2, bound: 'arithmetic' })
   })
 
+  it('gives a part no more arithmetic than its rows can use', () => {
+    const slow: Rates = { ...rates, attention: { ...part, flopsPerSecondOfRow: 300 } }
+    const work = { experts: none, rest: none, attention: { bytes: 0, flops: 3000 }, dispatches: 0 }
+    const seconds = [1, 2, 4, 8].map((rows) => stepTime({ ...work, rows }, slow).seconds)
+    expect(seconds).toEqual([10, 5, 3, 3])
+  })
+
   it('names dispatches when they take longest', () => {
-    const none = { bytes: 1, flops: 1 }
-    const work = { experts: none, rest: none, attention: none, dispatches: 100 }
+    const work = { experts: none, rest: none, attention: none, rows: 1, dispatches: 100 }
     expect(stepTime(work, rates).bound).toBe('dispatches')
   })
 })
@@ -138,9 +147,10 @@ describe('ridgeTokens() at 4.5 bits', () => {
     ['4090', 'f32', 553],
     ['4090', 'matrix', 1106],
   ])('%s, %s: %i tokens', (name, arithmetic, tokens) => {
-    const device = knownDevice(name)
-    const flops = arithmetic === 'f32' ? device?.roof.flopsPerSecond : device?.matrixFlopsPerSecond
-    const rates = { bytesPerSecond: 1, dispatchSeconds: 0, ...device?.roof, flopsPerSecond: flops ?? 0 }
-    expect(Math.round(ridgeTokens(subject.config, BITS / 8, rates))).toBe(tokens)
+    const device = knownDevice(name, { experts: 'int4', rest: 'int8', pages: 'f16' })
+    if (device === null) throw new Error(`There is no device ${name}`)
+    const { bytesPerSecond, flopsPerSecond: f32 } = device.roof.experts
+    const flopsPerSecond = arithmetic === 'f32' ? f32 : (device.matrixFlopsPerSecond ?? 0)
+    expect(Math.round(ridgeTokens(subject.config, BITS / 8, { bytesPerSecond, flopsPerSecond }))).toBe(tokens)
   })
 })
