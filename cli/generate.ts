@@ -16,6 +16,7 @@ import { AnswerWriter } from './generate/answer-writer.ts'
 import { HELP, parseRequest, type GenerateRequest } from './generate/request.ts'
 
 const INTERRUPTED = 130
+const REPEATED_SIGNAL_MS = 1_000
 
 /** Prints what went wrong on stderr and sets exit code 1. */
 export async function generate(args: string[]): Promise<void> {
@@ -124,7 +125,7 @@ async function stream(engine: Engine, plan: JobPlan): Promise<Ending> {
   const writer = new AnswerWriter((text) => stdout.write(text), stdout.isTTY)
   const id = 'answer'
   const stop = (): void => engine.cancel(id)
-  process.once('SIGINT', stop)
+  onInterrupt(stop)
   // `| head` closes the pipe: what follows would be written to nobody.
   stdout.on('error', stop)
   const { promptTokenIds, sampling, stopTokenIds, answerTokensMax } = plan
@@ -145,8 +146,18 @@ async function stream(engine: Engine, plan: JobPlan): Promise<Ending> {
     }
   }
   writer.end()
-  process.off('SIGINT', stop)
   return { end: plan.answer.end ?? 'interrupted', tokenCount: plan.answer.tokenCount, firstTokenMs, lastTokenMs }
+}
+
+/** One Ctrl-C may arrive twice, from the terminal and from npm's side; a later one is meant, and ends the process. */
+function onInterrupt(stop: () => void): void {
+  let firstMs: number | null = null
+  process.on('SIGINT', () => {
+    const nowMs = performance.now()
+    firstMs ??= nowMs
+    if (nowMs - firstMs > REPEATED_SIGNAL_MS) process.exit(INTERRUPTED)
+    stop()
+  })
 }
 
 function summaryOf({ end, tokenCount, firstTokenMs, lastTokenMs }: Ending): string {

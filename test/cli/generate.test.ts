@@ -70,6 +70,8 @@ describe('axle generate', { timeout: 120_000 }, () => {
     const { child, ended } = start([tiny, question?.messages[0]?.content ?? '', '--think', '--temperature', '0'])
     child.stdin.end()
     await once(child.stdout, 'data')
+    // As npm and the terminal both send it.
+    child.kill('SIGINT')
     child.kill('SIGINT')
     const { exitCode, stdout, stderr } = await ended
     expect(exitCode).toBe(130)
