@@ -32,6 +32,9 @@ async function print(request: PlanArguments): Promise<void> {
   if (contextTokens > config.contextTokensMax) {
     throw new Error(`--context: the model was made for ${config.contextTokensMax.toLocaleString('en')} tokens at most`)
   }
+  if (request.count > config.layerCount) {
+    throw new Error(`--count: the model has ${config.layerCount} layers, and a device takes one at least`)
+  }
   const formats = partFormats(subject.layout)
   const pages = pageFormat(request.profile)
   const kinds = { experts: kindOf(formats.experts), rest: kindOf(formats.rest), pages }

@@ -173,7 +173,10 @@ function decodePlan(pipeline: Pipeline, { sequences, contextTokens }: Demand, fi
     contextTokens,
     sequences,
     ...round,
-    distinctExperts: distinctExperts(config.routedExpertCount, config.expertsPerToken, round.sequencesEach),
+    distinctExperts:
+      config.denseLayerCount === config.layerCount
+        ? 0
+        : distinctExperts(config.routedExpertCount, config.expertsPerToken, round.sequencesEach),
     bytes: work.reduce((sum, stage) => sum + totalBytes(stage), 0),
     fits,
     roof: pace('once', device.roof),

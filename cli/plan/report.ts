@@ -35,13 +35,19 @@ export function report(config: ModelConfig, asked: Asked, plan: Plan): string {
 }
 
 function heading(config: ModelConfig, asked: Asked, { parameters }: Plan): string {
-  const { layerCount, denseLayerCount, routedExpertCount, expertsPerToken, sharedExpertCount } = config
-  const shared = sharedExpertCount === 0 ? '' : ` and ${sharedExpertCount} shared`
   return [
     `${asked.name}: ${whole(parameters.total)} parameters, ${whole(parameters.active)} active a token`,
-    `${layerCount} layers, ${denseLayerCount} dense; in each other one a token takes ${expertsPerToken} of ${routedExpertCount} experts${shared}`,
+    layersOf(config),
     `Asked: ${asked.storage}; ${whole(asked.sequences)} × ${whole(asked.contextTokens)} tokens; profile ${asked.profile}`,
   ].join('\n')
+}
+
+function layersOf(config: ModelConfig): string {
+  const { layerCount, denseLayerCount, routedExpertCount, expertsPerToken, sharedExpertCount } = config
+  if (denseLayerCount === layerCount) return `${layerCount} layers, all dense`
+  const shared = sharedExpertCount === 0 ? '' : `, and ${sharedExpertCount} shared`
+  const where = denseLayerCount === 0 ? '; in each' : `, ${denseLayerCount} dense; in each of the others`
+  return `${layerCount} layers${where} a token takes ${expertsPerToken} of ${routedExpertCount} experts${shared}`
 }
 
 const KIND_NAMES: Readonly<Record<WeightKind, string>> = {
@@ -115,7 +121,8 @@ function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
 function cutOf({ stages }: DevicePlan): string {
   const sizes = stages.map(({ layers: { start, end } }) => end - start)
   if (sizes.length <= CUTS_SHOWN) return sizes.join('·')
-  return `${Math.min(...sizes)} … ${Math.max(...sizes)}`
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)]
+  return least === most ? `${most}` : `${least} … ${most}`
 }
 
 const CUTS_SHOWN = 8

@@ -25,12 +25,8 @@ function decodeTable(devices: readonly DevicePlan[], contextTokens: number): str
     const entries = plans.flatMap((entriesOfDevice) => entriesOfDevice[i] ?? [])
     if (!entries.some(({ fits }) => fits)) return []
     const { sequences, microBatches, sequencesEach, distinctExperts, bytes } = first
-    const lead = [
-      whole(sequences),
-      `${microBatches}×${sequencesEach}`,
-      distinctExperts.toFixed(1),
-      briefGigabytes(bytes),
-    ]
+    const shape = isPipeline ? `${microBatches}×${sequencesEach}` : ''
+    const lead = [whole(sequences), shape, distinctExperts.toFixed(1), briefGigabytes(bytes)]
     return [row(widths, [...lead, ...entries.flatMap(paceCells)])]
   })
   const title = `Decode, ${whole(contextTokens)} tokens behind each sequence: ms from token to token, tokens/s of all`

@@ -85,6 +85,7 @@ describe('axle plan', { timeout: 120_000 }, () => {
 
   it.each([
     { why: 'a context beyond the model', args: [tiny, '--device', 'h200', '--context', '2049'], says: /2,048/ },
+    { why: 'more devices than layers', args: [tiny, '--device', 'h200', '--count', '7'], says: /6 layers/ },
     { why: 'fp8 beside int8', args: [tiny, '--device', 'h200', '--experts', 'fp8', '--rest', 'int8'], says: /fp8/ },
     { why: 'a folder that is none', args: [join(root, 'test'), '--device', 'h200'], says: /config\.json/ },
     { why: 'an unknown device', args: [tiny, '--device', 'h1000'], says: /--device/ },
