@@ -37,7 +37,11 @@ export async function fuzz({ full, seed = 1, reader = 'axle', deadlineMs }: Fuzz
     })
     // A reader that must be caught need not be understood: its first case will do.
     await fc.assert(property, { numRuns, seed, endOnFailure: reader !== 'axle' })
-    console.log(`${counts.loaded} loaded, ${counts.refused} were refused by name`)
+    const { milliseconds, grownBytes } = hunt.most
+    console.log(
+      `${counts.loaded} loaded, ${counts.refused} were refused by name; the slowest took ${(milliseconds / 1000).toFixed(1)} s, ` +
+        `and the process grew by ${Math.round(grownBytes / 2 ** 20)} MiB`,
+    )
     return counts
   } finally {
     await hunt.close()

@@ -25,6 +25,8 @@ export class Hunt {
   readonly #deadlineMs: number
   #child: ChildProcess | null = null
   #memoryAtStartBytes = 0
+  /** Of the cases so far. */
+  readonly most = { milliseconds: 0, grownBytes: 0 }
 
   private constructor(reader: string, dir: string, deadlineMs: number) {
     this.#deadlineMs = deadlineMs
@@ -59,6 +61,7 @@ export class Hunt {
         reject(new Error(`The process died of it: ${signal ?? `exit code ${code}`}`))
       })
     })
+    const startedMs = performance.now()
     let isLate = false
     const timer = setTimeout(() => {
       isLate = true
@@ -71,6 +74,8 @@ export class Hunt {
       const grownBytes = memoryMaxBytes - this.#memoryAtStartBytes
       if (grownBytes > MEMORY_GROWTH_MAX_BYTES)
         throw new Error(`It took ${Math.round(grownBytes / 2 ** 20)} MiB of memory`)
+      this.most.milliseconds = Math.max(this.most.milliseconds, performance.now() - startedMs)
+      this.most.grownBytes = Math.max(this.most.grownBytes, grownBytes)
       return outcome
     } catch (error) {
       await this.#stop()
