@@ -2,9 +2,8 @@
  * GPUs that a plan can be made for, with the source of every number. All figures are per device, SI units, no sparsity.
  *
  * Knows no model. Two sets of rates a device: the *roof* is what the vendor promises; *as built* is what Axle's own
- * kernels reach, measured on one card and carried over to the others as shares of their roofs.
+ * kernels reach, measured on two cards and carried over to the others.
  */
-
 import type { PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
 
 /** How fast one part of a step reads and computes. */
@@ -56,12 +55,15 @@ type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
 
 /**
  * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-23: medians of
- * `axle plan --preset axk1 --device this`, whose runs agree within 2 %. Products of A.X K1's shapes, [16384, 7168] for
- * experts and [7168, 7168] for the rest: bytes of weights a second for one row, operations a second for four. So few rows
- * keep few units of the card busy: a real layer took 6.0 ms a token and 227 ms for 81, where these predict 4.2 and 210.
+ * `axle plan --preset axk1 --device this`, whose runs agree within 2 %. An H200, which reads 1.4 times as fast, gave the
+ * same within 5 %: memory is not what limits them, so other cards are taken to be faster as their arithmetic is.
+ *
+ * Products of A.X K1's shapes, [16384, 7168] for experts and [7168, 7168] for the rest: bytes of weights a second for one
+ * row, operations a second for four. So few rows keep few units of the card busy. A real layer (`bench k1-layer`) took
+ * 6.0 ms for a token, 227 ms for 81, 81 ms for two at position 100,017, where these give 4.2, 208 and 94.
  * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion.
  */
-const MEASURED_CARD = 'h100-80g'
+const MEASURED_CARDS: readonly [string, ...string[]] = ['h100-80g', 'h200']
 const MEASURED_EXPERTS: Readonly<Record<FormatKind, Measured>> = {
   f32: [415e9, 1.75e12],
   f16: [415e9, 1.75e12],
@@ -161,20 +163,18 @@ export const deviceNames: readonly string[] = [...DATA_SHEETS.map(({ name }) => 
 /** A device of the table; null when there is no such name. `this` is measured elsewhere. */
 export function knownDevice(name: string, formats: PartFormats): Device | null {
   const sheet = DATA_SHEETS.find((row) => row.name === name)
-  const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARD)
+  const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARDS[0])
   if (sheet === undefined || measured === undefined) return null
-  const where = sheet === measured ? 'measured on this card' : 'the shares of the roof measured on an h100-80g'
+  const where = MEASURED_CARDS.includes(name)
+    ? 'measured on this card'
+    : 'as measured on an h100-80g, by their f32 rates'
   return {
     name,
     title: sheet.title,
     memoryBytes: sheet.memoryGigabytes * 1e9,
     bindingBytesMax: NVIDIA_BINDING_BYTES,
     roof: roofRates(sheet.gigabytesPerSecond * 1e9, sheet.f32Teraflops * 1e12, ROOF_DISPATCH_SECONDS),
-    asBuilt: scaledRates(
-      formats,
-      sheet.gigabytesPerSecond / measured.gigabytesPerSecond,
-      sheet.f32Teraflops / measured.f32Teraflops,
-    ),
+    asBuilt: scaledRates(formats, sheet.f32Teraflops / measured.f32Teraflops),
     matrixFlopsPerSecond: sheet.matrixTeraflops * 1e12,
     sources: [`roof: ${sheet.source}`, `as built: ${where}`],
   }
@@ -185,11 +185,11 @@ export function roofRates(bytesPerSecond: number, flopsPerSecond: number, dispat
   return { experts: part, rest: part, attention: part, dispatchSeconds }
 }
 
-/** What was measured, times how much faster this card reads and computes. */
-function scaledRates({ experts, rest, pages }: PartFormats, reading: number, computing: number): Rates {
+/** What was measured, times how much faster this card computes. */
+function scaledRates({ experts, rest, pages }: PartFormats, times: number): Rates {
   const product = ([bytesPerSecond, flopsPerSecond]: Measured): PartRates => ({
-    bytesPerSecond: bytesPerSecond * reading,
-    flopsPerSecond: flopsPerSecond * computing,
+    bytesPerSecond: bytesPerSecond * times,
+    flopsPerSecond: flopsPerSecond * times,
     flopsPerSecondOfRow: null,
   })
   const [flopsPerSecond, ofRow] = MEASURED_ATTENTION[pages]
@@ -198,9 +198,9 @@ function scaledRates({ experts, rest, pages }: PartFormats, reading: number, com
     rest: product(MEASURED_REST[rest]),
     attention: {
       // Its entries come from caches: reading was never what limited it.
-      bytesPerSecond: MEASURED_EXPERTS.bf16[0] * reading,
-      flopsPerSecond: flopsPerSecond * computing,
-      flopsPerSecondOfRow: ofRow * computing,
+      bytesPerSecond: MEASURED_EXPERTS.bf16[0] * times,
+      flopsPerSecond: flopsPerSecond * times,
+      flopsPerSecondOfRow: ofRow * times,
     },
     dispatchSeconds: MEASURED_DISPATCH_SECONDS,
   }
