@@ -165,9 +165,7 @@ export function knownDevice(name: string, formats: PartFormats): Device | null {
   const sheet = DATA_SHEETS.find((row) => row.name === name)
   const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARDS[0])
   if (sheet === undefined || measured === undefined) return null
-  const where = MEASURED_CARDS.includes(name)
-    ? 'measured on this card'
-    : 'as measured on an h100-80g, by their f32 rates'
+  const where = MEASURED_CARDS.includes(name) ? 'measured on this card' : 'an h100-80g’s, by the f32 rates of both'
   return {
     name,
     title: sheet.title,

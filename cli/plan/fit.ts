@@ -109,10 +109,15 @@ export function whatFits(memory: MemoryModel, demand: Demand, count: number, lim
     fits({ ...demand, contextTokens: n * blockTokens }),
   )
   return {
-    sequences: largest(SEQUENCES_MAX, (sequences) => fits({ ...demand, sequences })),
+    sequences: mostSequences(memory, demand, count, limits),
     contextTokens: Math.min(blocks * blockTokens, contextTokensMax),
     purchase: fewest(memory, demand, limits),
   }
+}
+
+/** At the asked context. */
+export function mostSequences(memory: MemoryModel, demand: Demand, count: number, limits: DeviceLimits): number {
+  return largest(SEQUENCES_MAX, (sequences) => judge(memory, { ...demand, sequences }, count, limits).fits)
 }
 
 function fewest(memory: MemoryModel, demand: Demand, limits: DeviceLimits): Purchase | null {

@@ -1,6 +1,7 @@
 /** Decode and prefill as tables: roof beside as built, devices side by side. Computes nothing. */
 import { brief, briefGigabytes, duration, row, whole } from './numbers.ts'
-import type { DecodePlan, DevicePlan, PrefillPlan } from './plan.ts'
+import type { DevicePlan } from './plan.ts'
+import type { DecodePlan, PrefillPlan } from './speed.ts'
 
 export function speedTables(devices: readonly DevicePlan[]): string[] {
   const contexts = [...new Set((devices[0]?.decode ?? []).map(({ contextTokens }) => contextTokens))]

@@ -123,6 +123,8 @@ describe('makePlan() of A.X K1', { timeout: 60_000 }, () => {
     // (2³¹ − 4) bytes / (32 tokens · 1,152 bytes) = 58,254 blocks, of which a sequence takes 4,096.
     expect(on.wouldFit).toMatchObject({ sequences: 14, contextTokens: Math.floor(58_254 / 64) * 32 })
     expect(on.wouldFit.purchase).toMatchObject({ sets: 5, sequencesEach: 13 })
+    const whole = on.decode.filter(({ contextTokens, fits }) => contextTokens === 131_072 && fits)
+    expect(whole.map(({ sequences }) => sequences)).toEqual([1, 2, 4, 8, 14])
   })
 
   it('predicts batches 1, 2, 4, … and the asked one, never faster as built than at the roof', async () => {
