@@ -1,7 +1,7 @@
 /**
  * A case made real: the bytes of one file of a pristine folder, changed as the case says. Pure.
  *
- * It knows the two shapes a file can have — JSON or text, and safetensors: a length, JSON, data — and nothing of what they mean.
+ * It knows the two shapes a file can have — text, or a length, JSON and data — and nothing of what they mean.
  */
 import type { Change } from './cases.ts'
 import { applyEdit, textOf, treeOf } from './json-tree.ts'
