@@ -2,6 +2,7 @@
  * An account of a checkpoint as text for a terminal. It computes nothing but sums.
  */
 import { formatBytes } from '../../gpu-worker/model/byte-size.ts'
+import { nameOrQuote } from '../../gpu-worker/model/checkpoint-error.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
 import type { WeightKind } from '../../gpu-worker/model/layout-sizes.ts'
 import type { Account } from './account.ts'
@@ -111,7 +112,7 @@ function tableLines({ shares }: Account): string[] {
 function ignoredLines({ ignored }: Account): string[] {
   const byReason = Map.groupBy(ignored, ({ reason }) => reason)
   return [...byReason].map(([reason, tensors]) => {
-    const names = tensors.slice(0, NAMES_SHOWN).map(({ tensor }) => tensor)
+    const names = tensors.slice(0, NAMES_SHOWN).map(({ tensor }) => nameOrQuote(tensor))
     const more = tensors.length > NAMES_SHOWN ? ', …' : ''
     return `Ignored, ${count(tensors.length)}: ${reason} (${names.join(', ')}${more})`
   })

@@ -18,8 +18,20 @@ export class CheckpointError extends Error {
   }
 }
 
-/** A name or value out of a file, safe to print: escaped and bounded. */
+/** A name or value out of a file, safe to print: bounded, and nothing in it steers a terminal. */
 export function quote(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value)
-  return text.length <= QUOTE_LENGTH_MAX ? text : `${text.slice(0, QUOTE_LENGTH_MAX)}…`
+  const bounded = text.length <= QUOTE_LENGTH_MAX ? text : `${text.slice(0, QUOTE_LENGTH_MAX)}…`
+  return bounded.replaceAll(/[\p{Cc}\p{Cf}]/gu, escaped)
+}
+
+/** A name out of a file as it is when it is a usual one, `model.layers.0.mlp`, else quoted. */
+export function nameOrQuote(name: PropertyKey): string {
+  const text = String(name)
+  return text.length <= QUOTE_LENGTH_MAX && /^[\w.-]+$/.test(text) ? text : quote(text)
+}
+
+/** JSON leaves DEL, C1 and marks of direction as they are. */
+function escaped(character: string): string {
+  return `\\u{${character.codePointAt(0)?.toString(16)}}`
 }

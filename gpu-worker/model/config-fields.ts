@@ -4,7 +4,7 @@
  * It knows no field by name.
  */
 import { z } from 'zod'
-import { quote } from './checkpoint-error.ts'
+import { nameOrQuote, quote } from './checkpoint-error.ts'
 
 /** A field that cannot change what is computed. */
 export const harmless = z.unknown().optional()
@@ -31,7 +31,7 @@ export function describeProblems(error: z.ZodError): string {
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
-  const field = issue.path.join('.')
+  const field = issue.path.map(nameOrQuote).join('.')
   if (issue.code === 'unrecognized_keys') {
     return `unknown field ${issue.keys.map(quote).join(', ')}${field === '' ? '' : ` in ${field}`}`
   }

@@ -8,7 +8,7 @@
  * is refused by name; only weights are taken from it, whatever it says of activations.
  */
 import { z } from 'zod'
-import { CheckpointError, quote } from './checkpoint-error.ts'
+import { CheckpointError, nameOrQuote, quote } from './checkpoint-error.ts'
 import { describeProblems, harmless, only, onlyEmpty } from './config-fields.ts'
 import { compileModulePattern, type ModulePattern } from './module-pattern.ts'
 import type { StepBudget } from './pattern-machine.ts'
@@ -115,7 +115,9 @@ function parseCompressedTensors(value: unknown): Quantization {
   const schemes = new Map<string, QuantizationScheme | null>()
   for (const [name, group] of groups) {
     if (config.format === 'mixed-precision' && group.format !== 'pack-quantized' && group.weights) {
-      throw refuse(`config_groups.${name}.format: not supported yet: ${quote(group.format)} (only "pack-quantized")`)
+      throw refuse(
+        `config_groups.${nameOrQuote(name)}.format: not supported yet: ${quote(group.format)} (only "pack-quantized")`,
+      )
     }
     for (const target of group.targets) schemes.set(target, schemeOfWeights(name, group.weights ?? null))
   }
@@ -138,11 +140,13 @@ function schemeOfWeights(group: string, weights: z.infer<typeof weightArgs> | nu
   const strategy = weights.strategy ?? (size === null ? 'tensor' : size > 0 ? 'group' : 'channel')
   if ((strategy === 'group') !== (size !== null && size > 0)) {
     const expected = strategy === 'group' ? 'a size' : `none with strategy "${strategy}"`
-    throw refuse(`config_groups.${group}.weights.group_size: expected ${expected}, got ${size}`)
+    throw refuse(`config_groups.${nameOrQuote(group)}.weights.group_size: expected ${expected}, got ${size}`)
   }
   // Its zero point is stored in another way than the others'.
   if (strategy === 'tensor' && !symmetric) {
-    throw refuse(`config_groups.${group}.weights.symmetric: not supported yet: false with strategy "tensor"`)
+    throw refuse(
+      `config_groups.${nameOrQuote(group)}.weights.symmetric: not supported yet: false with strategy "tensor"`,
+    )
   }
   return {
     kind: weights.num_bits === 4 ? 'int4' : 'int8',

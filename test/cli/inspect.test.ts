@@ -69,6 +69,13 @@ describe('axle inspect', async () => {
     expect(text).toContain('Warning: e_score_correction_bias')
   })
 
+  it('lets no name in a file steer the terminal', async () => {
+    const evil: TensorData = { name: 'mtp.\u001b[2J\u009b2J', type: 'f32', shape: [1], data: new Uint8Array(4) }
+    const { text } = await told(await changed('yarn-fused-bf16', (tensors) => [...tensors, evil]))
+    expect(text).toContain(String.raw`"mtp.\u001b[2J\u{9b}2J"`)
+    expect(text).not.toMatch(/[^\P{Cc}\n]/u)
+  })
+
   it('tells quantised formats apart', async () => {
     const { text } = await told('test/goldens/int4-zero-points')
     expect(text).toContain('quantised by compressed-tensors')

@@ -117,6 +117,7 @@ describe('parseQuantization()', () => {
       ['transform_config: not supported yet', { transform_config: { config_groups: {} } }],
       ['unknown field "linear_class"', { linear_class: 'x' }],
       ['config_groups.W4A16', { config_groups: { W4A16: ['Linear'] } }],
+      [String.raw`config_groups."\u001b[2J".targets`, { config_groups: { '\u001b[2J': { targets: 1 } } }],
       ['group_0.input_activations: not supported yet', withGroup({ input_activations: { num_bits: 8 } })],
       ['group_0.output_activations: not supported yet', withGroup({ output_activations: { num_bits: 8 } })],
       ['group_0.weights.num_bits: not supported yet (only 4 and 8)', withWeights({ ...int4, num_bits: 3 })],
