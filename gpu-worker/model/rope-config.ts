@@ -31,7 +31,8 @@ export interface YarnScaling {
   readonly attentionFactor: number | null
 }
 
-const positive = z.number().positive().max(1e12)
+const NUMBER_MAX = 1e12
+const positive = z.number().positive().max(NUMBER_MAX)
 /** Absent, null and 0 are one: the reference takes its default for whatever Python calls false. */
 const absentIs = (value: number): z.ZodType<number> =>
   z
@@ -88,7 +89,10 @@ function parseOne(field: string, value: unknown, outerTheta: number | undefined,
   const rope = parsed.data
   const theta = rope.rope_theta ?? outerTheta
   if (theta === undefined) throw refuse('rope_theta: missing')
-  if (!(theta > 0)) throw refuse(`rope_theta: expected a positive number, got ${quote(theta)}`)
+  // 1 has no logarithm to part frequencies by, and powers of less overflow: frequencies would not be finite.
+  if (!(theta > 1 && theta <= NUMBER_MAX)) {
+    throw refuse(`rope_theta: expected a number above 1 and at most ${NUMBER_MAX}, got ${quote(theta)}`)
+  }
   if (outerTheta !== undefined && outerTheta !== theta) {
     throw refuse(`rope_theta: expected ${theta} (${field}), got ${quote(outerTheta)}`)
   }
