@@ -49,7 +49,7 @@ export interface StoredModel extends Omit<Checkpoint, 'digest'> {
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const { model, configBytes } = await openFolder(dir)
   try {
-    return { ...model, digest: await digestOf(configBytes, model.tensors, model.read) }
+    return { ...model, digest: await digestOf(configBytes, model.tensors, model.readInto) }
   } catch (error) {
     await model.close()
     throw error
@@ -159,6 +159,8 @@ const HASHED_WHOLE_BYTES_MAX = 256 << 20
 /** Of a larger checkpoint, so many pages of each tensor: A.X K1 fused 0.25 GB, per expert 9 GB, of 1,038. */
 const SAMPLED_PAGES = 16
 const PAGE_BYTES = 16 << 10
+/** Read at a time: a small checkpoint may be one tensor. */
+const HASHED_TOGETHER_BYTES = 4 << 20
 
 /**
  * SHA-256 over the bytes of config.json and, for each tensor in name order, {name, type, shape} and its bytes; how the
@@ -169,21 +171,29 @@ const PAGE_BYTES = 16 << 10
 async function digestOf(
   configBytes: Uint8Array,
   tensors: ReadonlyMap<string, TensorInfo>,
-  read: Checkpoint['read'],
+  readInto: Checkpoint['readInto'],
 ): Promise<string> {
   const totalBytes = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
   const hash = createHash('sha256').update(`axle-checkpoint-1\0${configBytes.length}\0`).update(configBytes)
+  const buffer = new Uint8Array(HASHED_TOGETHER_BYTES)
+  const update = async (name: string, byteStart: number, byteEnd: number): Promise<void> => {
+    for (let start = byteStart; start < byteEnd; start += buffer.length) {
+      const bytes = buffer.subarray(0, Math.min(buffer.length, byteEnd - start))
+      await readInto(name, start, bytes)
+      hash.update(bytes)
+    }
+  }
   const inOrder = [...tensors.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
   for (const { name, type, shape, byteLength } of inOrder) {
     hash.update(JSON.stringify([name, type, shape, byteLength]))
     const isWhole = totalBytes <= HASHED_WHOLE_BYTES_MAX || byteLength <= SAMPLED_PAGES * PAGE_BYTES
     if (isWhole) {
-      hash.update(await read(name))
+      await update(name, 0, byteLength)
       continue
     }
     for (let page = 0; page < SAMPLED_PAGES; page++) {
       const start = Math.floor(((byteLength - PAGE_BYTES) / (SAMPLED_PAGES - 1)) * page)
-      hash.update(await read(name, start, start + PAGE_BYTES))
+      await update(name, start, start + PAGE_BYTES)
     }
   }
   return hash.digest('hex')

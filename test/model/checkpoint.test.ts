@@ -208,6 +208,25 @@ describe('the digest', () => {
     expect(await digestOf(dir)).not.toBe(original)
   })
 
+  it('of one large tensor takes a few MiB of memory', async () => {
+    const dir = await copyOf(single)
+    const dataBytes = 200 << 20
+    const header = Buffer.from(JSON.stringify({ x: { dtype: 'U8', shape: [dataBytes], data_offsets: [0, dataBytes] } }))
+    const file = await open(join(dir, 'model.safetensors'), 'w')
+    const length = Buffer.alloc(8)
+    length.writeUInt32LE(header.length)
+    await file.write(Buffer.concat([length, header]))
+    await file.truncate(8 + header.length + dataBytes)
+    await file.close()
+    let mostBytes = 0
+    const before = process.memoryUsage().arrayBuffers
+    const watch = setInterval(() => (mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - before)))
+    await digestOf(dir)
+    clearInterval(watch)
+    expect(mostBytes).toBeGreaterThan(1 << 20)
+    expect(mostBytes).toBeLessThan(32 << 20)
+  })
+
   it('of a checkpoint over 256 MiB sees the first, the last and the middle pages of a tensor', async () => {
     const dir = await copyOf(single)
     const path = join(dir, 'model.safetensors')
