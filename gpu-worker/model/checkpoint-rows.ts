@@ -7,7 +7,7 @@
 import type { Slice } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { RING_BUFFER_BYTES, Uploader } from '../gpu/upload.ts'
-import { isPlain, rowLayout, type WeightFormat } from '../kernels/matrix.ts'
+import { bytesPerValue, isPlain, rowLayout, type WeightFormat } from '../kernels/matrix.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { notFiniteCount, type FloatFormat } from './not-finite.ts'
@@ -132,7 +132,7 @@ export class CheckpointRows implements RowSource {
     const { before, target, at } = chunk
     // Both: when the chunk before fails, this one's failure must not go unseen.
     const [parts] = await Promise.all([chunk.parts, before])
-    this.#countAll(weight, parts)
+    this.#countAll(weight, rowStart, parts)
     const byteLength = rowCount * rowLayout(weight.columnCount, weight.format).bytes
     await this.#uploader.fill(target.buffer, target.offset + at, byteLength, (bytes) => {
       writeRecords(bytes, weight, rowStart, rowCount, parts)
@@ -140,9 +140,15 @@ export class CheckpointRows implements RowSource {
     this.#free.push(parts.values.buffer)
   }
 
-  #countAll({ values, scales, format }: StoredWeight, parts: RecordParts): void {
+  #countAll(weight: StoredWeight, rowStart: number, parts: RecordParts): void {
+    const { values, scales, columnCount, format, rowsPerScale } = weight
     this.#count(values, parts.values, floatFormat(format))
-    if (!isPlain(format) && scales !== null && parts.scales !== null) this.#count(scales, parts.scales, format.scale)
+    if (!isPlain(format) && scales !== null && parts.scales !== null) {
+      // Scales that these rows share with rows before them were counted there.
+      const { groupCount } = rowLayout(columnCount, format)
+      const counted = rowStart % rowsPerScale === 0 ? 0 : groupCount * bytesPerValue(format.scale)
+      this.#count(scales, parts.scales.slice(counted), format.scale)
+    }
     this.#bytesDone += parts.zeroPoints?.byteLength ?? 0
     this.#report()
   }

@@ -163,6 +163,23 @@ describe('CheckpointRows', () => {
     expect(rows.notFinite).toEqual(new Map([['odd', 2], ['bias', 1], ['w.weight_scale', 1]])) // prettier-ignore
   })
 
+  it('counts a scale that rows share once, though each piece of them reads it', async () => {
+    const file = await fileOf('shared-scale.safetensors', [
+      { name: int4.values, type: 'i32', shape: [40, 6], data: new Uint8Array(960) },
+      bf16('w.weight_scale', [2, 2], Uint16Array.of(0, 0x7fc0, 0x7fc0, 0)),
+    ])
+    const progress: LoadProgress[] = []
+    const bytesTotal = 960 + 8
+    const rows = new CheckpointRows(gpu, file, { bytesTotal, onProgress: (told) => progress.push(told) })
+    const target = buffers.storage('rows', 40 * rowBytes(44, int4.format))
+    const shared = { ...int4, rowsPerScale: 32 }
+    for (const start of [0, 10, 20, 30]) await rows.rows(shared, start, 10, target, 0)
+    await rows.close()
+    await file.close()
+    expect(rows.notFinite).toEqual(new Map([['w.weight_scale', 2]]))
+    expect(progress.at(-1)?.bytesDone).toBe(bytesTotal)
+  })
+
   it('throws when the file has been cut meanwhile', async () => {
     const file = await fileOf('cut.safetensors', [bf16('a', [1024, 8], new Uint16Array(8192))])
     await truncate(join(dir, 'cut.safetensors'), 4096)
