@@ -12,6 +12,11 @@ import { harmless, only, onlyEmpty } from './config-fields.ts'
 /** Keeps every product of two dimensions a safe integer, and every buffer size computed from them exact. */
 const DIMENSION_MAX = 1 << 24
 export const LAYERS_MAX = 1024
+/**
+ * The family's largest has 384. The router keeps 8 bytes an expert, 8 a group and 4 a chosen one in workgroup memory:
+ * with two experts a group and all chosen 16 an expert, of the 16 KiB that every WebGPU adapter has.
+ */
+const ROUTED_EXPERTS_MAX = 1024
 
 const size = z.int().min(1).max(DIMENSION_MAX)
 const count = z.int().min(0).max(DIMENSION_MAX)
@@ -113,7 +118,7 @@ export const configFields = z.strictObject({
   first_k_dense_replace: z.int().min(0).max(LAYERS_MAX),
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
-  n_routed_experts: size,
+  n_routed_experts: z.int().min(1).max(ROUTED_EXPERTS_MAX),
   num_local_experts: size.optional(),
   /** 0 and null: none. */
   n_shared_experts: count.nullable(),

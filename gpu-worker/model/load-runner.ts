@@ -96,17 +96,18 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const step = layOutStep({ config, range, profile }, limits, cache, activations)
   const { weights, fillFrom } = allocateWeights(config, layout, weightBuffers)
   await gpu.idle('allocating memory')
+  // Before minutes go into weights, too: what this adapter cannot run.
+  const dispatches = modelDispatches({ config, range, weights, ...step })
+  const pipelines = new Pipelines(gpu)
+  const recipe = (list: readonly RowDispatch<RowSet>[]): Promise<Recipe<RowSet>> =>
+    buildRecipe(gpu, pipelines, activations, list)
+  const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)
   try {
     await fillFrom(gpu, source)
   } finally {
     await source.close()
   }
-  const dispatches = modelDispatches({ config, range, weights, ...step })
-  const pipelines = new Pipelines(gpu)
-  const recipe = (list: readonly RowDispatch<RowSet>[]): Promise<Recipe<RowSet>> =>
-    buildRecipe(gpu, pipelines, activations, list)
-  const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   await gpu.idle('loading the model')
   const { scratch } = step
   const model = {
