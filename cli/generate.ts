@@ -14,6 +14,7 @@ import { loadRunner, type LoadedRunner } from '../gpu-worker/model/load-runner.t
 import { loadModelText } from '../gpu-worker/model/model-text.ts'
 import { AnswerWriter } from './generate/answer-writer.ts'
 import { HELP, parseRequest, type GenerateRequest } from './generate/request.ts'
+import { warningsOf } from './load-warnings.ts'
 
 const INTERRUPTED = 130
 const REPEATED_SIGNAL_MS = 1_000
@@ -84,11 +85,10 @@ async function answer(request: GenerateRequest, messages: ChatMessage[]): Promis
 async function load({ modelDir, profile, toggles, gpuBytesMax, kvBytesMax }: GenerateRequest): Promise<LoadedRunner> {
   const budgets = { ...(gpuBytesMax === null ? {} : { gpuBytesMax }), ...(kvBytesMax === null ? {} : { kvBytesMax }) }
   const loaded = await loadRunner({ checkpoint: modelDir, sequencesMax: 1, profile, toggles, ...budgets })
-  const { adapter, warnings, notFinite } = loaded
+  const { adapter } = loaded
   const names = adapter.toggles.join(', ') || 'none'
   console.error(`adapter: ${adapter.description} (${adapter.vendor}, ${adapter.backend}), toggles: ${names}`)
-  for (const warning of warnings) console.error(`warning: ${warning}`)
-  for (const [tensor, count] of notFinite) console.error(`warning: ${tensor} has ${count} values that are no numbers`)
+  for (const warning of warningsOf(loaded)) console.error(warning)
   return loaded
 }
 
