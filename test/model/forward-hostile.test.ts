@@ -12,6 +12,7 @@ import type { BlockId, SamplerRow, SequenceRows } from '../../gpu-worker/engine/
 import type { StepResult } from '../../gpu-worker/engine/runner.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { loadRunner, type LoadedRunner } from '../../gpu-worker/model/load-runner.ts'
+import type { Profile } from '../../gpu-worker/model/profile.ts'
 import { readSafetensors, writeSafetensors, type TensorData } from '../../gpu-worker/model/safetensors.ts'
 import { bits } from '../fixtures/numbers.ts'
 
@@ -43,8 +44,8 @@ afterEach(async () => {
   for (const each of close.splice(0)) await each()
 })
 
-async function load(checkpoint = golden): Promise<LoadedRunner> {
-  const loaded = await loadRunner({ checkpoint, sequencesMax: 4, rowsMax: 40, blockCount: 16 })
+async function load(checkpoint = golden, profile: Profile = 'exact'): Promise<LoadedRunner> {
+  const loaded = await loadRunner({ checkpoint, profile, sequencesMax: 4, rowsMax: 40, blockCount: 16 })
   close.push(() => loaded.runner.close())
   return loaded
 }
@@ -107,6 +108,38 @@ describe('a checkpoint with one broken value', () => {
     const { sampled: alone } = await loaded.runner.run({ sequences: [prompt(9, 1)] })
     const { sampled } = await loaded.runner.run({ sequences: [touched, prompt(9, 1)] })
     expect(sampled).toEqual([{ kind: 'not-finite' }, ...alone])
+  })
+
+  it('fails in kv16 the sequences whose keys f16 does not reach, and changes no bit of the others', async () => {
+    // Only this token's first value is not 0: its rope key at layer 0 is √64 · 30,000 · the norm's weight.
+    const token = 499
+    const [one, many] = [0x3f80, 0x46ea]
+    await rewrite(dir, (tensor) => {
+      const words = new Uint16Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength / 2)
+      const columnCount = tensor.shape[1] ?? 1
+      if (tensor.name === 'model.embed_tokens.weight') {
+        for (let at = 0; at < words.length; at += columnCount) words[at] = 0
+        words.fill(0, token * columnCount, (token + 1) * columnCount)
+        words[token * columnCount] = one
+      }
+      if (tensor.name === 'model.layers.0.input_layernorm.weight') words[0] = one
+      const ropeStart = 32
+      if (tensor.name === 'model.layers.0.self_attn.kv_a_proj_with_mqa.weight') {
+        for (let at = ropeStart * columnCount; at < words.length; at += columnCount) words[at] = many
+      }
+      return tensor
+    })
+    const touched: SequenceRows = { ...prompt(2, 5), tokenIds: [3, token] }
+    const other = prompt(9, 1)
+    const capture = { logits: true, experts: false }
+    const exact = await load(dir)
+    expect((await exact.runner.run({ sequences: [touched] })).sampled).toMatchObject([{ kind: 'token' }])
+    const { runner, config } = await load(dir, 'kv16')
+    const alone = await runner.run({ sequences: [other], capture })
+    const beside = await runner.run({ sequences: [touched, other], capture })
+    expect(beside.sampled).toEqual([{ kind: 'not-finite' }, ...alone.sampled])
+    assert(alone.logits !== undefined && beside.logits !== undefined)
+    expect(bits(beside.logits.subarray(2 * config.vocabSize))).toEqual(bits(alone.logits))
   })
 
   it.each([
