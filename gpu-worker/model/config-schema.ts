@@ -127,7 +127,8 @@ export const configFields = z.strictObject({
   topk_group: size,
   routed_scaling_factor: z.number().positive(),
   norm_topk_prob: z.boolean(),
-  topk_method: z.literal('noaux_tc').nullish(),
+  /** The reference routes one way, whatever stands here; another name than noaux_tc is worth a warning. */
+  topk_method: z.enum(['noaux_tc', 'group_limited_greedy', 'greedy']).nullish(),
   /** Null: `q_proj` in one piece. */
   q_lora_rank: size.nullable(),
   kv_lora_rank: size,

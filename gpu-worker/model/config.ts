@@ -32,8 +32,8 @@ export interface ModelConfig {
   readonly routedScalingFactor: number
   /** Whether the chosen experts' weights are divided by their sum. */
   readonly normTopkProb: boolean
-  /** Whether `topk_method` names noaux_tc: then a router without e_score_correction_bias is worth a warning. */
-  readonly expectsRouterBias: boolean
+  /** Changes no routing, only what is worth a warning. */
+  readonly topkMethod: 'noaux_tc' | 'group_limited_greedy' | 'greedy' | null
   /** Null: queries come straight from `q_proj`. */
   readonly qLoraRank: number | null
   readonly kvLoraRank: number
@@ -89,7 +89,7 @@ export function parseModelConfig(json: unknown): ModelConfig {
     groupsPerToken: raw.topk_group,
     routedScalingFactor: raw.routed_scaling_factor,
     normTopkProb: raw.norm_topk_prob,
-    expectsRouterBias: raw.topk_method === 'noaux_tc',
+    topkMethod: raw.topk_method ?? null,
     qLoraRank: raw.q_lora_rank,
     kvLoraRank: raw.kv_lora_rank,
     qkNopeHeadDim: raw.qk_nope_head_dim,

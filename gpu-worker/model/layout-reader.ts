@@ -188,8 +188,16 @@ export function denseNormsOf({ postMlpNorm, denseLayerCount }: ModelConfig, { st
 /** What only layers for prediction ahead have, in DeepSeek-V3's names; the layer's number is captured. */
 const AHEAD = /^model\.layers\.(\d+)\.(?:enorm|hnorm|eh_proj)\./
 
-/** transformers takes zeros for an absent bias; other engines leave it to chance. */
-export function biasWarnings({ expectsRouterBias }: ModelConfig, layers: readonly LayerLayout[]): string[] {
+/** transformers reads no `topk_method`, and takes zeros for an absent bias; other engines leave that to chance. */
+export function routingWarnings({ topkMethod }: ModelConfig, layers: readonly LayerLayout[]): string[] {
+  const method =
+    topkMethod === null || topkMethod === 'noaux_tc'
+      ? []
+      : [`topk_method is ${topkMethod}: routed as by noaux_tc all the same, as transformers does`]
+  return [...method, ...biasWarnings(topkMethod === 'noaux_tc', layers)]
+}
+
+function biasWarnings(expectsRouterBias: boolean, layers: readonly LayerLayout[]): string[] {
   const routers = layers.flatMap((layer) => (layer.kind === 'experts' ? [layer] : []))
   const without = routers.filter(({ mlp }) => mlp.bias === null)
   if (without.length === 0 || (!expectsRouterBias && without.length === routers.length)) return []

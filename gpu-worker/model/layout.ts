@@ -7,7 +7,7 @@
 import type { PlainFormat } from '../kernels/matrix.ts'
 import { CheckpointError } from './checkpoint-error.ts'
 import type { ModelConfig } from './config.ts'
-import { biasWarnings, denseNormsOf, readEnds, readLayer, sortOut } from './layout-reader.ts'
+import { routingWarnings, denseNormsOf, readEnds, readLayer, sortOut } from './layout-reader.ts'
 import { parameterCounts } from './layout-sizes.ts'
 import type { Quantization } from './quantization.ts'
 import type { StoredWeight } from './row-source.ts'
@@ -148,7 +148,7 @@ export function examineModel(
     layers: layers.slice(range.start, range.end),
     output: range.end === config.layerCount ? ends.output : null,
     ignored,
-    warnings: [...(quantization?.warnings ?? []), ...ends.warnings, ...biasWarnings(config, layers)],
+    warnings: [...(quantization?.warnings ?? []), ...ends.warnings, ...routingWarnings(config, layers)],
   }
   const denseNorms = new Set(denseNormsOf(config, range))
   const unusedCount = ignored.filter(({ tensor }) => denseNorms.has(tensor)).length * config.hiddenSize

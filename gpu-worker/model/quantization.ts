@@ -173,7 +173,7 @@ function matcher(field: string, targets: readonly string[], budget: StepBudget):
 const fp8 = z.strictObject({
   quant_method: z.literal('fp8'),
   fmt: only('e4m3'),
-  activation_scheme: z.enum(['dynamic', 'static']).default('dynamic'),
+  activation_scheme: only('dynamic'),
   weight_block_size: z.tuple([z.int().min(1).max(BLOCK_MAX), z.int().min(1).max(BLOCK_MAX)], {
     error: 'not supported yet (only [rows, columns])',
   }),

@@ -179,9 +179,10 @@ describe('parseModelConfig', () => {
     expect(parseModelConfig({ ...axk1, n_shared_experts: null }).sharedExpertCount).toBe(0)
   })
 
-  it("expects a router's bias only where topk_method names noaux_tc", () => {
-    expect(parseModelConfig(k1).expectsRouterBias).toBe(true)
-    expect(parseModelConfig(axk1).expectsRouterBias).toBe(false)
+  it('reads topk_method, which the reference does not, and leaves it to warnings', () => {
+    expect(parseModelConfig(k1).topkMethod).toBe('noaux_tc')
+    expect(parseModelConfig({ ...k1, topk_method: 'greedy' }).topkMethod).toBe('greedy')
+    expect(parseModelConfig(axk1).topkMethod).toBe(null)
   })
 
   it('gives the latent norms an epsilon of their own, as the reference does', () => {
@@ -247,7 +248,7 @@ describe('parseModelConfig', () => {
     ['hidden_act', { hidden_act: 'gelu' }],
     ['attention_bias', { attention_bias: true }],
     ['scoring_func', { scoring_func: 'softmax' }],
-    ['topk_method', { topk_method: 'greedy' }],
+    ['topk_method', { topk_method: 'sinkhorn' }],
     ['moe_layer_freq', { moe_layer_freq: 2 }],
     ['"index_topk"', { index_topk: 2048 }],
     ['n_shared_experts', { n_shared_experts: -1 }],

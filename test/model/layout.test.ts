@@ -156,9 +156,11 @@ describe('layoutModel()', () => {
   })
 
   it('warns of a router without a bias where one is expected, or where others have one', () => {
-    const expecting = { ...axk1, expectsRouterBias: true }
+    const expecting = { ...axk1, topkMethod: 'noaux_tc' } as const
     expect(lay(axk1, shape(axk1).tensors).warnings).toEqual([])
     expect(lay(expecting, shape(axk1).tensors).warnings.join()).toContain('noaux_tc, yet no layer has one: zeros')
+    const greedy = { ...axk1, topkMethod: 'greedy' } as const
+    expect(lay(greedy, shape(axk1).tensors).warnings.join()).toContain('topk_method is greedy: routed as by noaux_tc')
     const { tensors } = shape(deepseek)
     tensors.delete('model.layers.2.mlp.gate.e_score_correction_bias')
     const layout = lay(deepseek, tensors)
