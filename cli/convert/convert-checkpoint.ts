@@ -62,7 +62,6 @@ export async function convertCheckpoint(
     const plan = planConversion(source.config, source.tensors, mix, shardBytesMax)
     const identity = { version: 1, source: source.digest, ...mix, shardBytes: shardBytesMax } as const
     const record = await openRecord(outDir, identity)
-    if (record.isWhole && (await wholeShards(outDir, plan, record)).length === plan.shards.length) return record
     await writeRecord(outDir, { ...record, isWhole: false })
     const wholeRecord = await writeShards(source, plan, { ...record, isWhole: false }, outDir, threadCount, onProgress)
     await copySmallFiles(sourceDir, outDir)

@@ -2,19 +2,18 @@
  * What a conversion does to the logits: source and result, one after the other, over the same tokens on this machine's GPU.
  *
  * NMSE of a position = Σ (got − wanted)² / Σ wanted² over the vocabulary, in f64; agreement: the highest logit is the same
- * token's. It judges nothing. The source's logits are kept in memory, so long prompts of a large vocabulary are cut.
+ * token's. It judges nothing. The source's logits are kept in memory: whoever brings the prompts bounds them.
  */
 import { freemem } from 'node:os'
 import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import { openDevice } from '../../gpu-worker/gpu/device.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
+import { BLOCK_TOKENS } from '../../gpu-worker/kernels/step-input.ts'
 import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
 import type { LogitError } from './conversion-record.ts'
 import type { LogitPrompts } from './logit-prompts.ts'
 
-/** A.X K1's vocabulary leaves 409 positions. */
-const LOGIT_BYTES_MAX = 256 << 20
 const ROWS_MAX = 256
 /** Software adapters take their memory from the machine's. */
 const SOFTWARE_ADAPTER = /llvmpipe|lavapipe|swiftshader/i
@@ -40,7 +39,9 @@ export async function measureLogitError(options: LogitOptions): Promise<LogitOut
     const gpuBytesMax = options.gpuBytesMax ?? (await memoryOfSoftwareAdapter())
     const wanted = await logitsOf(sourceDir, prompts.prompts, gpuBytesMax)
     const got = await logitsOf(outDir, prompts.prompts, gpuBytesMax)
-    return { kind: 'measured', error: compare(prompts.origin, got, wanted) }
+    const error = compare(prompts.origin, got, wanted)
+    const isNumber = [error.nmse, error.medianNmse, error.worstNmse].every((value) => Number.isFinite(value))
+    return isNumber ? { kind: 'measured', error } : { kind: 'skipped', reason: 'they are not all numbers, or all zero' }
   } catch (error) {
     if (!(error instanceof GpuError && ['limit', 'memory', 'no-adapter'].includes(error.kind))) throw error
     const [reason = ''] = error.message.split('\n')
@@ -67,17 +68,18 @@ async function logitsOf(
   prompts: readonly (readonly number[])[],
   gpuBytesMax: number,
 ): Promise<Logits> {
-  const { runner } = await loadRunner({ checkpoint, sequencesMax: 1, rowsMax: ROWS_MAX, gpuBytesMax })
+  const longest = Math.max(...prompts.map(({ length }) => length))
+  const { runner } = await loadRunner({
+    checkpoint,
+    sequencesMax: 1,
+    rowsMax: ROWS_MAX,
+    blockCount: Math.ceil(longest / BLOCK_TOKENS),
+    gpuBytesMax,
+  })
   try {
-    const { vocabSize } = runner.limits
-    let positionsLeft = Math.floor(LOGIT_BYTES_MAX / (vocabSize * 4))
     const all: Float32Array[] = []
-    for (const prompt of prompts) {
-      const ids = prompt.slice(0, Math.min(positionsLeft, runner.limits.contextTokensMax))
-      positionsLeft -= ids.length
-      if (ids.length > 0) all.push(await forward(runner, ids))
-    }
-    return { vocabSize, prompts: all }
+    for (const prompt of prompts) all.push(await forward(runner, prompt))
+    return { vocabSize: runner.limits.vocabSize, prompts: all }
   } finally {
     await runner.close()
   }
@@ -85,8 +87,6 @@ async function logitsOf(
 
 async function forward(runner: Runner, ids: readonly number[]): Promise<Float32Array> {
   const { rowsMax, vocabSize, blockTokens } = runner.limits
-  const wrong = ids.find((id) => id < 0 || id >= vocabSize)
-  if (wrong !== undefined) throw new RangeError(`Expected ids 0 … ${vocabSize - 1}, got ${wrong}`)
   const logits = new Float32Array(ids.length * vocabSize)
   // Ids 0 … n − 1 are blocks of the pool.
   const blocks = Array.from({ length: Math.ceil(ids.length / blockTokens) }, (_, i) => i as BlockId)

@@ -1,11 +1,14 @@
 /**
  * The token ids that source and result are compared on: a file's `ids.<k>`, the folder's own `chats.json`, or fixed texts.
  *
- * Always the same for the same folder. It knows no logits.
+ * Always the same for the same folder, within the model's vocabulary and context, and no more than their logits may take.
+ * It computes none.
  */
 import { z } from 'zod'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { openInside, readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
+import { MODEL_CONFIG_BYTES_MAX } from '../../gpu-worker/model/checkpoint.ts'
+import { parseModelConfig, type ModelConfig } from '../../gpu-worker/model/config.ts'
 import { readSafetensors } from '../../gpu-worker/model/safetensors.ts'
 import { parseStrictJson } from '../../gpu-worker/model/strict-json.ts'
 import { loadTokenizer } from '../../gpu-worker/model/tokenizer.ts'
@@ -14,10 +17,14 @@ import { TOKENIZER_FILE } from '../../gpu-worker/model/tokenizer-file.ts'
 export interface LogitPrompts {
   /** Where they come from, for the report. */
   readonly origin: string
+  /** One at least, none empty. */
   readonly prompts: readonly (readonly number[])[]
 }
 
+/** Of f32 logits, kept for the comparison. A.X K1's vocabulary leaves 409 positions. */
+const LOGIT_BYTES_MAX = 256 << 20
 const CHATS_FILE = 'chats.json'
+const CONFIG_FILE = 'config.json'
 const CHATS_BYTES_MAX = 1 << 20
 const chats = z.array(z.object({ prompt: z.string(), completion: z.string() }))
 
@@ -32,9 +39,31 @@ const TEXTS = [
   'SELECT city, count(*) FROM people WHERE age >= 18 GROUP BY city ORDER BY 2 DESC LIMIT 10; -- 도시별 성인 수',
 ]
 
-/** Null when there is no file of ids and the folder has no tokenizer. Throws CheckpointError. */
+/** Null when there is no file of ids and the folder has no tokenizer. Throws CheckpointError and, of wrong ids, RangeError. */
 export async function logitPrompts(dir: string, idsFile: string | null): Promise<LogitPrompts | null> {
-  if (idsFile !== null) return { origin: '--ids-file', prompts: await readIds(idsFile) }
+  const found = idsFile === null ? await promptsOf(dir) : { origin: '--ids-file', prompts: await readIds(idsFile) }
+  if (found === null) return null
+  const bytes = await readInside(dir, CONFIG_FILE, MODEL_CONFIG_BYTES_MAX)
+  if (bytes === null) throw new CheckpointError(CONFIG_FILE, `there is no such file in ${dir}`)
+  const prompts = bounded(found.prompts, parseModelConfig(parseStrictJson(CONFIG_FILE, bytes)))
+  if (prompts.length === 0) throw new RangeError(`${found.origin}: there are no token ids to compare logits on`)
+  return { ...found, prompts }
+}
+
+function bounded(prompts: LogitPrompts['prompts'], { vocabSize, contextTokensMax }: ModelConfig): number[][] {
+  let positionsLeft = Math.floor(LOGIT_BYTES_MAX / (vocabSize * 4))
+  const kept: number[][] = []
+  for (const prompt of prompts) {
+    const wrong = prompt.find((id) => id < 0 || id >= vocabSize)
+    if (wrong !== undefined) throw new RangeError(`Expected ids 0 … ${vocabSize - 1}, got ${wrong}`)
+    const ids = prompt.slice(0, Math.min(positionsLeft, contextTokensMax))
+    positionsLeft -= ids.length
+    if (ids.length > 0) kept.push(ids)
+  }
+  return kept
+}
+
+async function promptsOf(dir: string): Promise<LogitPrompts | null> {
   const tokenizerFile = await openInside(dir, TOKENIZER_FILE)
   if (tokenizerFile === null) return null
   await tokenizerFile.handle.close()

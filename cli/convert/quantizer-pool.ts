@@ -49,7 +49,8 @@ export class QuantizerPool {
     })
     thread.on('message', (result: QuantizeResult) => {
       const done = this.#running.get(thread)
-      assert(done !== undefined, 'A thread answered without a task')
+      // Its task was rejected when another thread failed.
+      if (done === undefined) return
       this.#running.delete(thread)
       this.#idle.push(thread)
       done.resolve(result)

@@ -98,6 +98,19 @@ describe('axle convert', { timeout: 60_000 }, () => {
     expect((await stat(join(one, 'model.safetensors'))).mtimeMs).toBe(madeMs)
   })
 
+  it('run again, gives back small files that are gone, and takes those that the source has changed', async () => {
+    const [source, out] = [join(dir, 'edited'), join(dir, 'edited-out')]
+    await cp(tiny, source, { recursive: true })
+    await convert(source, out, '--no-logits')
+    const made = await contents(out)
+    await rm(join(out, 'config.json'))
+    expect(await convert(source, out, '--no-logits')).toMatchObject({ exitCode: 0 })
+    expect(await contents(out)).toEqual(made)
+    await writeFile(join(source, 'chat_template.jinja'), '{{ messages }}')
+    expect(await convert(source, out, '--no-logits')).toMatchObject({ exitCode: 0 })
+    expect(await contents(out)).toEqual(new Map([...made, ['chat_template.jinja', '{{ messages }}']]))
+  })
+
   it("keeps the source's config word for word, and adds how it is quantised", async () => {
     const out = join(dir, 'config')
     await convert(tiny, out, '--no-logits', '--experts', 'int8', '--group', '64')
