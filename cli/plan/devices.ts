@@ -63,7 +63,8 @@ type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
  * 6.0 ms for a token, 227 ms for 81, 81 ms for two at position 100,017, where these give 4.2, 208 and 94.
  * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion.
  */
-const MEASURED_CARDS: readonly [string, ...string[]] = ['h100-80g', 'h200']
+const MEASURED_CARD = 'h100-80g'
+const SAME_CARD = 'h200'
 const MEASURED_EXPERTS: Readonly<Record<FormatKind, Measured>> = {
   f32: [415e9, 1.75e12],
   f16: [415e9, 1.75e12],
@@ -163,9 +164,8 @@ export const deviceNames: readonly string[] = [...DATA_SHEETS.map(({ name }) => 
 /** A device of the table; null when there is no such name. `this` is measured elsewhere. */
 export function knownDevice(name: string, formats: PartFormats): Device | null {
   const sheet = DATA_SHEETS.find((row) => row.name === name)
-  const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARDS[0])
+  const measured = DATA_SHEETS.find((row) => row.name === MEASURED_CARD)
   if (sheet === undefined || measured === undefined) return null
-  const where = MEASURED_CARDS.includes(name) ? 'measured on this card' : 'an h100-80g’s, by the f32 rates of both'
   return {
     name,
     title: sheet.title,
@@ -174,8 +174,14 @@ export function knownDevice(name: string, formats: PartFormats): Device | null {
     roof: roofRates(sheet.gigabytesPerSecond * 1e9, sheet.f32Teraflops * 1e12, ROOF_DISPATCH_SECONDS),
     asBuilt: scaledRates(formats, sheet.f32Teraflops / measured.f32Teraflops),
     matrixFlopsPerSecond: sheet.matrixTeraflops * 1e12,
-    sources: [`roof: ${sheet.source}`, `as built: ${where}`],
+    sources: [`roof: ${sheet.source}`, `as built: ${whereMeasured(name)}`],
   }
+}
+
+function whereMeasured(name: string): string {
+  if (name === MEASURED_CARD) return 'measured on this card'
+  if (name === SAME_CARD) return `an ${MEASURED_CARD}’s; this card gave the same within 5 %`
+  return `an ${MEASURED_CARD}’s, by the f32 rates of both`
 }
 
 export function roofRates(bytesPerSecond: number, flopsPerSecond: number, dispatchSeconds: number): Rates {

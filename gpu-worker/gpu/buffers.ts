@@ -13,7 +13,7 @@ export interface Slice {
   readonly bytes: number
 }
 
-/** Who gives bindings their memory: `Buffers` allocates it, an account (`gpu/memory-count.ts`) counts it. */
+/** Who gives bindings their memory: `Buffers` allocates it, an account (`gpu/counted-memory.ts`) counts it. */
 export interface Storage {
   readonly bindingBytesMax: number
   /** At least `bytes`. Throws GpuError 'limit' above the binding limit. */
