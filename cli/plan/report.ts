@@ -1,5 +1,5 @@
 /**
- * A plan as text of at most 100 columns: what is asked, memory, whether it fits, speed, and the formulas behind it.
+ * A plan as text of at most 100 columns: what is asked, whether it fits, memory, speed, and the formulas behind it.
  *
  * Computes nothing: every figure comes from `plan.ts`.
  */
@@ -25,10 +25,10 @@ export interface Asked {
 const DEVICES_ABREAST = 3
 
 export function report(config: ModelConfig, asked: Asked, plan: Plan): string {
-  const blocks = [heading(config, asked, plan), weightTable(plan), cacheTable(asked, plan)]
+  const blocks = [heading(config, asked, plan), verdicts(asked, plan), weightTable(plan), cacheTable(asked, plan)]
   for (let i = 0; i < plan.devices.length; i += DEVICES_ABREAST) {
     const abreast = plan.devices.slice(i, i + DEVICES_ABREAST)
-    blocks.push(memoryTable(asked, abreast), verdicts(asked, plan, abreast), ...speedTables(abreast))
+    blocks.push(memoryTable(asked, abreast), ...speedTables(abreast))
   }
   blocks.push(formulas(config, asked, plan))
   return blocks.join('\n\n')
@@ -134,7 +134,7 @@ function fullestLayers({ fullest: { layers } }: DevicePlan): string {
 
 function verdictOf({ verdict: { fits, freeBytes, isCacheBindable } }: DevicePlan): string {
   if (freeBytes !== null && freeBytes < 0) return `no, ${gigabytes(-freeBytes)} over`
-  if (!isCacheBindable) return 'no, see below'
+  if (!isCacheBindable) return 'no, see above'
   if (freeBytes === null) return 'unknown'
   return fits ? `yes, ${gigabytes(freeBytes)} free` : 'no'
 }

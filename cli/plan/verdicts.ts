@@ -1,11 +1,12 @@
 /** Whether it fits, in sentences, and what would. Knows no speed. */
+import { SEQUENCES_MAX } from './fit.ts'
 import { gigabytes, whole } from './numbers.ts'
 import type { DevicePlan, Plan } from './plan.ts'
 import type { Asked } from './report.ts'
 import { nameOf } from './speed-tables.ts'
 
-export function verdicts(asked: Asked, plan: Plan, devices: readonly DevicePlan[]): string {
-  return [...devices.flatMap((device) => sentences(asked, plan, device)), ...bindingLimits(devices)].join('\n')
+export function verdicts(asked: Asked, plan: Plan): string {
+  return [...plan.devices.flatMap((device) => sentences(asked, plan, device)), ...bindingLimits(plan)].join('\n')
 }
 
 function sentences(asked: Asked, plan: Plan, devicePlan: DevicePlan): string[] {
@@ -17,7 +18,10 @@ function sentences(asked: Asked, plan: Plan, devicePlan: DevicePlan): string[] {
       `${what} need ${gigabytes(devicePlan.fullest.bytes)} GB; WebGPU tells no memory: say --memory for a verdict`,
     ]
   }
-  if (verdict.fits) return [`${what} fit; room for ${whole(wouldFit.sequences)} sequences of that context`]
+  if (verdict.fits) {
+    const most = wouldFit.sequences === SEQUENCES_MAX ? ", a worker's most" : ''
+    return [`${what} fit; room for ${whole(wouldFit.sequences)} sequences of that context${most}`]
+  }
   return [
     `${what} do not fit; ${whatDoes(asked, plan, devicePlan)}`,
     `  for ${sequences === 1 ? 'it' : `all ${whole(sequences)}`}: ${purchase(devicePlan)}`,
@@ -40,17 +44,18 @@ function purchase({ wouldFit: { purchase: needed } }: DevicePlan): string {
   return `${whole(sets * devicesEach)} of these, as ${whole(sets)} sets of ${whole(devicesEach)}, each with the whole model and ${whole(sequencesEach)} sequences`
 }
 
-/** What one binding for a layer's cache means, whatever the memory. */
-function bindingLimits(devices: readonly DevicePlan[]): string[] {
+/** Where one binding for a layer's cache is what ends the room, however much memory is free. */
+function bindingLimits({ cache, devices }: Plan): string[] {
+  const sequenceTokens = cache.bytesPerSequence / cache.bytesPerToken
   const limits = new Map<number, { readonly tokens: number; readonly names: string[] }>()
-  for (const { device, verdict } of devices) {
-    if (verdict.isCacheBindable) continue
+  for (const { device, verdict, wouldFit } of devices) {
+    if (verdict.isCacheBindable && wouldFit.sequences < Math.floor(verdict.cacheTokensMax / sequenceTokens)) continue
     const limit = limits.get(device.bindingBytesMax) ?? { tokens: verdict.cacheTokensMax, names: [] }
     limit.names.push(device.name)
     limits.set(device.bindingBytesMax, limit)
   }
-  return [...limits].map(
-    ([bytes, { tokens, names }]) =>
-      `A layer's cache is one binding, ${gigabytes(bytes)} GB on ${names.join(', ')}: ${whole(tokens)} tokens in all at most`,
-  )
+  return [...limits].map(([bytes, { tokens, names }]) => {
+    const where = names.length > 1 && names.length === devices.length ? 'each of these' : names.join(', ')
+    return `A layer's cache is one binding, ${gigabytes(bytes)} GB on ${where}: ${whole(tokens)} tokens in all at most`
+  })
 }

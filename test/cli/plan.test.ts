@@ -64,6 +64,17 @@ describe('axle plan', { timeout: 120_000 }, () => {
     }
   })
 
+  it('says what ends the room for sequences where memory is left', async () => {
+    const { stdout } = await plan(
+      ...'--preset axk1 --device h200 --count 8 --experts int4 --rest int8 --context 131072'.split(' '),
+    )
+    expect(stdout).toContain('8 × h200: 1 × 131,072 tokens fit; room for 14 sequences of that context')
+    expect(stdout).toContain("A layer's cache is one binding, 2.15 GB on h200: 1,864,128 tokens in all at most")
+    const wide = await plan(tiny, '--device', '4090', '--context', '64')
+    expect(wide.stdout).toContain("room for 4,096 sequences of that context, a worker's most")
+    expect(wide.stdout).not.toContain('one binding')
+  })
+
   it('takes a folder as it is stored', async () => {
     const { weights } = await planJson(join(root, 'test/goldens/int4-experts'), '--device', '4090')
     const formats = new Map(weights.shares.map(({ kind, format }) => [kind, format]))
