@@ -37,6 +37,7 @@ export function describeFailure(error: unknown): StartFailure {
 }
 
 function checkpointWayOut(message: string): string {
+  if (message.includes('NaN')) return 'The log names every tensor that holds NaN or infinity: fetch its file again.'
   return message.includes('not supported')
     ? 'Point AXLE_MODEL at an A.X K1 or DeepSeek-V3 shaped checkpoint in f32, f16 or bf16, or quantised to int4, int8 or fp8.'
     : 'Point AXLE_MODEL at a complete checkpoint folder, or fetch the file again.'

@@ -5,11 +5,12 @@
  */
 import assert from 'node:assert/strict'
 import type { Engine } from './engine/engine.ts'
+import { CheckpointError } from './model/checkpoint-error.ts'
 import type { ModelText } from './model/model-text.ts'
 
 const warmUpTokens = 4
 
-/** Runs the idle engine until a short answer ends. @returns ms to the first token. @throws StepFailed. */
+/** Runs the idle engine until a short answer ends. @returns ms to the first token. @throws StepFailed, CheckpointError. */
 export async function warmUp(engine: Engine, text: ModelText): Promise<number> {
   const startedAt = performance.now()
   let firstTokenMs: number | null = null
@@ -24,7 +25,8 @@ export async function warmUp(engine: Engine, text: ModelText): Promise<number> {
   while (engine.hasWork) {
     for (const event of await engine.step()) {
       if (event.kind === 'token') firstTokenMs ??= performance.now() - startedAt
-      if (event.kind === 'end') assert(event.reason !== 'not-finite', 'The model computes numbers')
+      if (event.kind === 'end' && event.reason === 'not-finite')
+        throw new CheckpointError('the weights', 'what the model computes with them is NaN or infinite')
     }
   }
   engine.checkIntegrity()

@@ -108,6 +108,13 @@ function blocksAsked({ config, layout, profile, device }: ServedLayers, request:
   const fillable = sequencesMax * Math.ceil(config.contextTokensMax / BLOCK_TOKENS)
   const count = request.blockCount ?? Math.min(fillable, affordable, bindable)
   if (count >= 1 && count <= bindable) return count
+  if (affordable === 0) {
+    const least = bytesPerBlock * layerCount
+    throw new MemoryRefusal(
+      `The KV cache does not fit in ${formatBytes(kvBytesMax)}: the least is ${least} bytes, for ${BLOCK_TOKENS} tokens`,
+      `What helps: AXLE_KV_BYTES=${least} or more; the longest sequence is what the cache holds.`,
+    )
+  }
   const holds = `one binding holds ${bindable}, ${kvBytesMax} bytes hold ${affordable}`
   throw new GpuError('limit', `Cannot allocate ${count} KV blocks in each of ${layerCount} layers: ${holds}`)
 }

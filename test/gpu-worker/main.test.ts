@@ -1,5 +1,5 @@
 /** The GPU worker's process where it cannot start: one clear message with the way out, and exit 1. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -44,6 +44,36 @@ describe('a GPU worker that cannot start', () => {
       message: expect.stringContaining('config.json'),
       wayOut: expect.stringContaining('AXLE_MODEL'),
     })
+  })
+
+  it('says that the weights are broken, and its log which', async () => {
+    const broken = join(folder, 'broken')
+    await cp('models/axk1-tiny', broken, { recursive: true })
+    const path = join(broken, 'model.safetensors')
+    const { size } = await stat(path)
+    const file = await open(path, 'r+')
+    // The last value of the last tensor becomes bf16 NaN.
+    await file.write(Uint8Array.of(0xc0, 0x7f), 0, 2, size - 2)
+    await file.close()
+    const { exitCode, messages, output } = await runToEnd(script, {
+      ...worker,
+      REDIS_URL: server.url,
+      AXLE_MODEL: broken,
+    })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({
+      kind: 'fatal',
+      message: expect.stringContaining('NaN'),
+      wayOut: expect.stringContaining('The log names'),
+    })
+    expect(output).toMatch(/"tensor":"[\w.]+","count":1/)
+  })
+
+  it('says what the smallest cache is when there is room for none', async () => {
+    const { messages } = await runToEnd(script, { ...worker, REDIS_URL: server.url, AXLE_KV_BYTES: '100' })
+    const [, least = ''] = /AXLE_KV_BYTES=(\d+) or more/.exec(JSON.stringify(messages.at(-1))) ?? []
+    // 32 tokens of 6 layers, 48 f32 each.
+    expect(Number(least)).toBe(32 * 6 * 48 * 4)
   })
 
   it('says what goes where when its budget is too small, and what would help', async () => {

@@ -14,6 +14,7 @@ describe('describeFailure()', () => {
   it.each([
     [new CheckpointError('config.json', 'quantization_config: not supported yet: {}'), 'f32, f16 or bf16'],
     [new CheckpointError('model.safetensors', 'it ends at byte 7'), 'fetch the file again'],
+    [new CheckpointError('the weights', 'what the model computes with them is NaN or infinite'), 'The log names'],
     [replyError('WRONGPASS invalid username-password pair'), 'user and password'],
     [new RedisGone("Redis did not answer for 1 ms: OOM command not allowed when used memory > 'maxmemory'."), 'memory'],
     [new RedisGone('Redis did not answer for 1 ms'), 'Start Redis'],
