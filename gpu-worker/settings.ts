@@ -12,10 +12,11 @@
  * Without AXLE_GPU_BYTES nothing but the adapter's limits bounds the weights, and the cache is 256 MiB unless
  * AXLE_KV_BYTES says otherwise. Bytes: 75161927680, 70GiB, 900MB.
  */
-import { basename, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { z } from 'zod'
 import { modelIdBytesMax } from '../contract/limits.ts'
 import { byteSizeForms, parseBytes } from './model/byte-size.ts'
+import { checkpointName } from './model/checkpoint-name.ts'
 import { profiles } from './model/profile.ts'
 
 const list = z
@@ -55,7 +56,7 @@ const settings = z
   .transform((environment) => ({
     redisUrl: environment.REDIS_URL,
     modelDir: resolve(environment.AXLE_MODEL),
-    modelId: environment.AXLE_MODEL_ID ?? basename(resolve(environment.AXLE_MODEL)),
+    modelId: environment.AXLE_MODEL_ID ?? checkpointName(environment.AXLE_MODEL),
     modelAliases: environment.AXLE_MODEL_ALIASES,
     workerId: environment.AXLE_WORKER_ID,
     laneCount: environment.AXLE_LANES,

@@ -3,7 +3,7 @@
  *
  * Reads config.json and, for a folder as stored, the headers of its shards.
  */
-import { basename, resolve } from 'node:path'
+import { checkpointName } from '../../gpu-worker/model/checkpoint-name.ts'
 import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
@@ -27,7 +27,7 @@ const PUBLISHED_MIX: CheckpointMix = { experts: 'bf16', rest: 'bf16', group: 32,
 /** Throws CheckpointError for a folder that is no checkpoint of the family, RangeError for a mix that cannot be. */
 export async function subjectOf(source: PlanArguments['source'], mix: CheckpointMix | null): Promise<Subject> {
   if (source.kind === 'preset') return inMix(`preset ${source.name}`, preset(source.name), mix ?? PUBLISHED_MIX)
-  const name = basename(resolve(source.dir))
+  const name = checkpointName(source.dir)
   if (mix !== null) return inMix(name, await readConfig(source.dir), mix)
   const checkpoint = await openStoredModel(source.dir)
   try {
