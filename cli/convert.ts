@@ -117,7 +117,7 @@ function parse(args: string[], environment: NodeJS.ProcessEnv): Request | null {
     'no-logits': { type: 'boolean' },
     threads: text,
     'shard-bytes': text,
-    help: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
   } as const
   const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true })
   if (values.help === true) return null

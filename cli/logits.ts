@@ -68,7 +68,7 @@ function parse(args: string[]): Request | null {
     out: text,
     rows: text,
     toggles: text,
-    help: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
   } as const
   const { values } = parseArgs({ args, options, strict: true })
   if (values.help === true) return null

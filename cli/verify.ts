@@ -59,7 +59,7 @@ const options = {
   write: text,
   json: flag,
   all: flag,
-  help: flag,
+  help: { type: 'boolean', short: 'h' },
 } as const
 
 interface Request {
