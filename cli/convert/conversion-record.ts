@@ -4,7 +4,7 @@
  *
  * It knows no tensor's bytes; shards are whole once they are named here and lie there with their size.
  */
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
@@ -58,12 +58,11 @@ export class OutputRefused extends Error {
   override readonly name = 'OutputRefused'
 }
 
-/** The record in `dir`, or a new one when the folder is empty or not there. Throws OutputRefused. */
-export async function openRecord(dir: string, identity: ConversionIdentity): Promise<ConversionRecord> {
-  await mkdir(dir, { recursive: true })
+/** The record in `dir`, or a new one when the folder has nothing but `ours`. Throws OutputRefused. */
+export async function openRecord(dir: string, identity: ConversionIdentity, ours: string): Promise<ConversionRecord> {
   const entries = await readdir(dir)
   if (!entries.includes(RECORD_FILE)) {
-    const foreign = entries.find((name) => name !== RECORD_FILE + PARTIAL)
+    const foreign = entries.find((name) => name !== RECORD_FILE + PARTIAL && name !== ours)
     if (foreign !== undefined) throw refuse(dir, `it is not empty, nor an unfinished conversion: it has ${foreign}`)
     return { conversion: identity, isWhole: false, wholeShards: [], logits: null }
   }

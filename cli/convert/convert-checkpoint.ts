@@ -2,9 +2,9 @@
  * Converts a checkpoint folder, shard by shard: plan, write what is missing, then index, config and the small files.
  *
  * A killed run leaves whole shards, a partial one and a record of the whole ones; the next goes on behind them and ends with
- * the same bytes. config.json comes last: before it, no reader takes the folder for a checkpoint.
+ * the same bytes. Two at once are refused. config.json comes last: before it, no reader takes the folder for a checkpoint.
  */
-import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { CheckpointError, quote } from '../../gpu-worker/model/checkpoint-error.ts'
 import { readInside } from '../../gpu-worker/model/checkpoint-folder.ts'
@@ -21,6 +21,7 @@ import {
 } from './conversion-plan.ts'
 import { openRecord, writeRecord, type ConversionRecord } from './conversion-record.ts'
 import { summarize } from './error-table.ts'
+import { LOCK_FILE, lockFolder } from './folder-lock.ts'
 import { QuantizerPool } from './quantizer-pool.ts'
 import { PARTIAL, writeWhole } from './shard-file.ts'
 import { writeShard } from './shard-writer.ts'
@@ -61,16 +62,21 @@ export async function convertCheckpoint(
     layoutModel(source.config, source.tensors, null)
     const plan = planConversion(source.config, source.tensors, mix, shardBytesMax)
     const identity = { version: 1, source: source.digest, ...mix, shardBytes: shardBytesMax } as const
-    const record = await openRecord(outDir, identity)
-    await writeRecord(outDir, { ...record, isWhole: false })
-    const wholeRecord = await writeShards(source, plan, { ...record, isWhole: false }, outDir, threadCount, onProgress)
-    await copySmallFiles(sourceDir, outDir)
-    if (plan.shards.length > 1) await writeWhole(join(outDir, INDEX_FILE), indexOf(plan))
-    await writeWhole(join(outDir, CONFIG_FILE), withQuantization(config, plan.quantizationConfig))
-    const summary = summarize(wholeRecord.wholeShards.flatMap(({ modules }) => modules))
-    const finished = { ...wholeRecord, isWhole: true, summary }
-    await writeRecord(outDir, finished)
-    return finished
+    const unlock = await lockFolder(outDir)
+    try {
+      const record = { ...(await openRecord(outDir, identity, LOCK_FILE)), isWhole: false }
+      await writeRecord(outDir, record)
+      const wholeRecord = await writeShards(source, plan, record, outDir, threadCount, onProgress)
+      await copySmallFiles(sourceDir, outDir)
+      if (plan.shards.length > 1) await writeWhole(join(outDir, INDEX_FILE), indexOf(plan))
+      await writeWhole(join(outDir, CONFIG_FILE), withQuantization(config, plan.quantizationConfig))
+      const summary = summarize(wholeRecord.wholeShards.flatMap(({ modules }) => modules))
+      const finished = { ...wholeRecord, isWhole: true, summary }
+      await writeRecord(outDir, finished)
+      return finished
+    } finally {
+      await unlock()
+    }
   } finally {
     await source.close()
   }
@@ -157,7 +163,6 @@ async function checkSpace(dir: string, left: readonly ShardPlan[]): Promise<void
 }
 
 async function copySmallFiles(sourceDir: string, outDir: string): Promise<void> {
-  await mkdir(outDir, { recursive: true })
   for (const entry of await readdir(sourceDir)) {
     const name = basename(entry)
     if (!COPIED_FILES.test(name) || name.endsWith('.safetensors')) continue

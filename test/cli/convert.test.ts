@@ -78,6 +78,26 @@ describe('axle convert', { timeout: 60_000 }, () => {
     expect(nowMs, 'whole shards are not made again').toEqual(madeMs)
   })
 
+  it('refuses a folder that another process converts into, which goes on', async () => {
+    const out = join(dir, 'shared')
+    await mkdir(out)
+    const abort = new AbortController()
+    const changes = watch(out, { signal: abort.signal })
+    const first = start(tiny, out, '--shard-bytes', '40000', '--no-logits')
+    const closed = once(first, 'close')
+    for await (const { filename } of changes) {
+      if (filename?.startsWith('model-') === true) break
+    }
+    abort.abort()
+    // Held still: it cannot be done before the second has looked.
+    first.kill('SIGSTOP')
+    const second = await convert(tiny, out, '--shard-bytes', '40000', '--no-logits')
+    first.kill('SIGCONT')
+    expect(second).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(`process ${first.pid} is converting`) })
+    expect(await closed).toEqual([0, null])
+    expect(await readdir(out)).not.toContain('conversion.lock')
+  })
+
   it('gives the same bytes with any number of threads, and again without doing anything', async () => {
     const [one, five] = [join(dir, 'one'), join(dir, 'five')]
     await convert(tiny, one, '--no-logits', '--threads', '1')
