@@ -5,7 +5,9 @@
  */
 import { parseArgs } from 'node:util'
 import { openStoredModel } from '../gpu-worker/model/checkpoint.ts'
+import { CheckpointError } from '../gpu-worker/model/checkpoint-error.ts'
 import { examineModel } from '../gpu-worker/model/layout.ts'
+import { loadModelText } from '../gpu-worker/model/model-text.ts'
 import { wrongWeightShapes } from '../gpu-worker/model/weight-shapes.ts'
 import { accountOf, type Account } from './inspect/account.ts'
 import { reportOf } from './inspect/report.ts'
@@ -14,7 +16,7 @@ const HELP = `npm run --silent axle -- inspect DIR [--json]
 
 Tells what the checkpoint in DIR is: the model's shape, its parameters (all, and active for one token), its weights by
 kind and stored format with their bytes on disk and on the GPU, which tensors are ignored and why, and everything that
-is missing, misshapen or not supported. Reads config.json and headers, no weights; opens no GPU.
+is missing, misshapen or not supported. Reads config.json, headers and the text side, no weights; opens no GPU.
 
   --json   the same as JSON, every ignored tensor named
 
@@ -44,11 +46,23 @@ async function tell(dir: string, asJson: boolean): Promise<void> {
   if (account.problems.length > 0) process.exitCode = 1
 }
 
+/** Why nobody could chat with it; null when they could. */
+async function textProblemOf(dir: string): Promise<string | null> {
+  try {
+    await loadModelText(dir, dir)
+    return null
+  } catch (error) {
+    if (error instanceof CheckpointError) return error.message
+    throw error
+  }
+}
+
 async function readAccount(dir: string): Promise<Account> {
   const model = await openStoredModel(dir)
   try {
     const { layout, problems } = examineModel(model.config, model.tensors, model.quantization)
-    return accountOf(model, layout, problems.length > 0 ? problems : await wrongWeightShapes(model, layout))
+    const all = problems.length > 0 ? problems : await wrongWeightShapes(model, layout)
+    return { ...accountOf(model, layout, all), textProblem: await textProblemOf(dir) }
   } finally {
     await model.close()
   }

@@ -40,6 +40,8 @@ export interface Account {
   readonly gpuBytes: number
   readonly ignored: ModelLayout['ignored']
   readonly warnings: readonly string[]
+  /** Why there is no chat with it, as without a tokenizer; null when there is. */
+  readonly textProblem: string | null
   /** Empty: it can be loaded. */
   readonly problems: readonly string[]
 }
@@ -51,7 +53,7 @@ export function accountOf(
   { dir, config, quantization, files, tensors }: Model,
   layout: ModelLayout,
   problems: readonly string[],
-): Account {
+): Omit<Account, 'textProblem'> {
   return {
     dir,
     config,

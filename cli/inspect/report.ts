@@ -118,8 +118,11 @@ function ignoredLines({ ignored }: Account): string[] {
   })
 }
 
-function problemLines({ problems }: Account): string[] {
-  if (problems.length === 0) return ['It can be loaded.']
+function problemLines({ problems, textProblem }: Account): string[] {
+  if (problems.length === 0) {
+    const text = textProblem === null ? [] : [`It cannot be served; logits and verify do without: ${textProblem}`]
+    return ['It can be loaded.', ...text]
+  }
   const list = problems.map((problem) => `  ${problem}`)
   return [
     `It cannot be loaded, for ${problems.length === 1 ? 'one reason' : `${count(problems.length)} reasons`}:`,

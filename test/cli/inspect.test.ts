@@ -124,6 +124,20 @@ describe('axle inspect', async () => {
     await expect(loadRunner({ checkpoint: dir })).rejects.toThrow(`${name} says 36 × 75, expected 36 × 76`)
   })
 
+  it('says of weights without a tokenizer or a template that they load, and what keeps them from being served', async () => {
+    const weights = await changed('yarn-fused-bf16', (tensors) => tensors)
+    const { text, exitCode } = await told(weights)
+    expect(text).toContain(
+      'It can be loaded.\nIt cannot be served; logits and verify do without: Cannot load tokenizer.json',
+    )
+    expect(exitCode).toBeUndefined()
+    await cp('models/axk1-tiny', weights, { recursive: true })
+    await writeFile(join(weights, 'chat_template.jinja'), '{% for %}')
+    expect((await told(weights)).text).toContain('do without: Cannot load chat_template.jinja')
+    out.mockClear()
+    expect((await told('models/axk1-tiny')).text).not.toContain('cannot be served')
+  })
+
   it('says in a sentence what is wrong with a config or a file', async () => {
     const dir = await changed('yarn-fused-bf16', (tensors) => tensors)
     const path = join(dir, 'config.json')
