@@ -9,9 +9,10 @@ export interface StartFailure {
 /** Every error has a way out; an unknown one points at the log. Nothing here holds tenant data: no job is involved. */
 export function describeFailure(error: unknown): StartFailure {
   if (error instanceof z.ZodError) {
+    const wrong = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
     return {
-      message: `The GPU worker's settings are wrong: ${z.prettifyError(error)}`,
-      wayOut: 'Correct the environment variables named above.',
+      message: `The GPU worker's settings are wrong\n${wrong.join('\n')}`,
+      wayOut: wrong.length === 1 ? 'Correct this environment variable.' : 'Correct these environment variables.',
     }
   }
   if (!(error instanceof Error)) return { message: 'The GPU worker failed', wayOut: 'Its log says where.' }

@@ -74,7 +74,8 @@ async function openFolder(dir: string): Promise<{ readonly model: StoredModel; r
   try {
     const weightMap = await readWeightMap(dir)
     const files = weightMap ? [...new Set(weightMap.values())] : [SINGLE_FILE]
-    for (const name of files) shards.set(name, await readSafetensorsInside(dir, name))
+    const whence = weightMap ? `, which ${INDEX_FILE} names` : `, nor ${INDEX_FILE}, in ${dir}`
+    for (const name of files) shards.set(name, await readSafetensorsInside(dir, name, whence))
     const homes = weightMap ? checkedHomes(weightMap, shards) : singleHomes(shards)
     const tensors = new Map([...homes].map(([name, home]) => [name, infoOf(home, name)]))
     const homeOf = (name: string): SafetensorsFile => {

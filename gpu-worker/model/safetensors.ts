@@ -80,10 +80,10 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   return readSafetensorsInside(dirname(path), basename(path))
 }
 
-/** The same for a file that must lie in `dir`. */
-export async function readSafetensorsInside(dir: string, name: string): Promise<SafetensorsFile> {
+/** The same for a file that must lie in `dir`; `whence` tells who looks for it. */
+export async function readSafetensorsInside(dir: string, name: string, whence = ''): Promise<SafetensorsFile> {
   const file = await openInside(dir, name)
-  if (file === null) throw new CheckpointError(name, 'there is no such file')
+  if (file === null) throw new CheckpointError(name, `there is no such file${whence}`)
   try {
     return await readHeader(name, file)
   } catch (error) {

@@ -105,7 +105,9 @@ describe('openCheckpoint', () => {
   it('refuses a folder without a config, without weights, or with both kinds of weights', async () => {
     const dir = await copyOf(single)
     await rename(join(dir, 'model.safetensors'), join(dir, 'elsewhere'))
-    expect(await refusalOf(dir)).toContain('Cannot load model.safetensors: there is no such file')
+    expect(await refusalOf(dir)).toContain(
+      'Cannot load model.safetensors: there is no such file, nor model.safetensors.index.json',
+    )
     await cp(sharded, dir, { recursive: true })
     await rename(join(dir, 'elsewhere'), join(dir, 'model.safetensors'))
     expect(await refusalOf(dir)).toContain('remove one of them')
@@ -116,7 +118,9 @@ describe('openCheckpoint', () => {
   it('refuses an index that names a missing shard', async () => {
     const dir = await copyOf(sharded)
     await rm(join(dir, 'model-00002-of-00003.safetensors'))
-    expect(await refusalOf(dir)).toContain('Cannot load model-00002-of-00003.safetensors: there is no such file')
+    expect(await refusalOf(dir)).toContain(
+      'Cannot load model-00002-of-00003.safetensors: there is no such file, which model.safetensors.index.json names',
+    )
   })
 
   it('refuses an index and shards that disagree', async () => {
