@@ -58,11 +58,11 @@ export class OutputRefused extends Error {
   override readonly name = 'OutputRefused'
 }
 
-/** The record in `dir`, or a new one when the folder has nothing but `ours`. Throws OutputRefused. */
-export async function openRecord(dir: string, identity: ConversionIdentity, ours: string): Promise<ConversionRecord> {
+/** The record in `dir`, or a new one when the folder is empty. Throws OutputRefused. */
+export async function openRecord(dir: string, identity: ConversionIdentity): Promise<ConversionRecord> {
   const entries = await readdir(dir)
   if (!entries.includes(RECORD_FILE)) {
-    const foreign = entries.find((name) => name !== RECORD_FILE + PARTIAL && name !== ours)
+    const foreign = entries.find((name) => name !== RECORD_FILE + PARTIAL)
     if (foreign !== undefined) throw refuse(dir, `it is not empty, nor an unfinished conversion: it has ${foreign}`)
     return { conversion: identity, isWhole: false, wholeShards: [], logits: null }
   }

@@ -21,7 +21,7 @@ import {
 } from './conversion-plan.ts'
 import { openRecord, writeRecord, type ConversionRecord } from './conversion-record.ts'
 import { summarize } from './error-table.ts'
-import { LOCK_FILE, lockFolder } from './folder-lock.ts'
+import { lockFolder } from './folder-lock.ts'
 import { QuantizerPool } from './quantizer-pool.ts'
 import { PARTIAL, writeWhole } from './shard-file.ts'
 import { writeShard } from './shard-writer.ts'
@@ -64,7 +64,7 @@ export async function convertCheckpoint(
     const identity = { version: 1, source: source.digest, ...mix, shardBytes: shardBytesMax } as const
     const unlock = await lockFolder(outDir)
     try {
-      const record = { ...(await openRecord(outDir, identity, LOCK_FILE)), isWhole: false }
+      const record = { ...(await openRecord(outDir, identity)), isWhole: false }
       await writeRecord(outDir, record)
       const wholeRecord = await writeShards(source, plan, record, outDir, threadCount, onProgress)
       await copySmallFiles(sourceDir, outDir)
@@ -75,7 +75,7 @@ export async function convertCheckpoint(
       await writeRecord(outDir, finished)
       return finished
     } finally {
-      await unlock()
+      unlock()
     }
   } finally {
     await source.close()

@@ -1,44 +1,23 @@
 /**
- * One conversion at a time in a folder: a second would write into the first one's shards. A killed one's lock holds nobody.
+ * One conversion at a time in a folder: a second would write into the first one's shards.
  *
- * It knows processes of this machine alone; who shares a folder between machines sees to it that one of them writes.
+ * The lock lies with the machine's temporary files, for not every disk that takes a checkpoint has the links it is made of.
+ * So it knows this machine alone: who shares a folder between machines sees to it that one of them writes.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, realpath } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import process from 'node:process'
+import { takeLock } from '../../local/pid-lock.js'
 import { OutputRefused } from './conversion-record.ts'
 
-export const LOCK_FILE = 'conversion.lock'
-
 /** Makes the folder if need be; returns what lets go of it. Throws OutputRefused while another process converts into it. */
-export async function lockFolder(dir: string): Promise<() => Promise<void>> {
+export async function lockFolder(dir: string): Promise<() => void> {
   await mkdir(dir, { recursive: true })
-  const path = join(dir, LOCK_FILE)
-  const own = String(process.pid)
-  try {
-    await writeFile(path, own, { flag: 'wx' })
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error
-    const owner = Number(await readFile(path, 'utf8'))
-    if (isAlive(owner)) {
-      const problem = `process ${owner} is converting into it; if that is another program, remove ${LOCK_FILE}`
-      throw new OutputRefused(`Cannot write to ${dir}: ${problem}`)
-    }
-    await writeFile(path, own)
-  }
-  return () => rm(path, { force: true })
-}
-
-/** An id of our own was a killed process's: in a container each start may have the same. */
-function isAlive(processId: number): boolean {
-  if (!Number.isSafeInteger(processId) || processId <= 0 || processId === process.pid) return false
-  try {
-    return process.kill(processId, 0)
-  } catch (error) {
-    return codeOf(error) === 'EPERM'
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : null
+  const name = createHash('sha256')
+    .update(await realpath(dir))
+    .digest('hex')
+  const attempt = takeLock(join(tmpdir(), `axle-convert-${name.slice(0, 16)}.lock`))
+  if (attempt.kind === 'taken') return attempt.lock.release
+  throw new OutputRefused(`Cannot write to ${dir}: process ${attempt.holder.pid} is converting into it`)
 }
