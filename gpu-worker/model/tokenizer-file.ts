@@ -130,6 +130,10 @@ function wholesOf(vocabulary: ReadonlyMap<string, number>): Map<string, number> 
   return wholes
 }
 
+/**
+ * Node's tables are newer than the reference's: NFKC and NFKD take apart some characters here (U+10784, U+1FBF1) that it
+ * leaves whole. No tokenizer of the family uses these two.
+ */
 function normalFormsOf(json: unknown): NormalForm[] {
   if (json === null || json === undefined) return []
   const { type, normalizers } = asRecord(json, 'normalizer')
