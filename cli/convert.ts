@@ -4,9 +4,11 @@
  *
  * What is done stands in `convert/`; here are the arguments and what is printed.
  */
+import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { byteSizeForms, parseBytes } from '../gpu-worker/model/byte-size.ts'
+import { byteSizeForms, formatBytes, parseBytes } from '../gpu-worker/model/byte-size.ts'
 import { convertCheckpoint, type ConversionRequest } from './convert/convert-checkpoint.ts'
 import { writeRecord, type ConversionRecord, type LogitError } from './convert/conversion-record.ts'
 import { errorTables, summarize } from './convert/error-table.ts'
@@ -67,6 +69,7 @@ async function run({ conversion, idsFile, compareLogits, gpuBytesMax }: Request)
   const prompts = compareLogits ? await logitPrompts(sourceDir, idsFile) : null
   const record = await convertWithProgress(conversion)
   console.log(errorTables(summarize(record.wholeShards.flatMap(({ modules }) => modules))))
+  console.log(`\n${await writtenTo(outDir, record)}`)
   if (!compareLogits) return
   if (prompts === null) {
     console.log('\nLogits: not compared: there is no tokenizer in the source; --ids-file gives token ids')
@@ -81,6 +84,13 @@ async function run({ conversion, idsFile, compareLogits, gpuBytesMax }: Request)
   }
   await writeRecord(outDir, { ...record, logits: outcome.error })
   console.log(`\n${describe(outcome.error)}`)
+}
+
+/** What there is now, and where. */
+async function writtenTo(outDir: string, { wholeShards }: ConversionRecord): Promise<string> {
+  const sizes = await Promise.all(wholeShards.map(async ({ file }) => (await stat(join(outDir, file))).size))
+  const bytes = formatBytes(sizes.reduce((sum, size) => sum + size, 0))
+  return `Written to ${outDir}: ${bytes} of weights in ${sizes.length === 1 ? 'one file' : `${sizes.length} files`}`
 }
 
 function describe(error: LogitError): string {

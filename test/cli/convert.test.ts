@@ -154,6 +154,7 @@ describe('axle convert', { timeout: 60_000 }, () => {
     expect(stdout).toMatch(/self_attn\.o_proj +6 +0\.4\d\d %/)
     expect(stdout).toMatch(/^layer {2}attention {2}dense MLP {2}shared experts {2}experts$/m)
     expect(stdout).toMatch(/^ {4}5 +0\.5\d\d % +– +0\.5\d\d % +8\.[67]\d\d %$/m)
+    expect(stdout).toContain(`Written to ${out}: 3.75 MiB of weights in one file`)
     expect(JSON.parse(await readFile(join(out, 'conversion-report.json'), 'utf8'))).toMatchObject({
       isWhole: true,
       conversion: { experts: 'int4', rest: 'int8', group: 32 },
