@@ -104,7 +104,11 @@ function planDevice(
     verdict: judge(memory, demand, count, device),
     wouldFit: whatFits(memory, demand, count, device),
     decode: batches.map((batch) => decodePlan(pipeline, batch, judge(memory, batch, count, device).fits)),
-    prefill: prefillPlans(pipeline, demand.contextTokens),
+    prefill: prefillPlans(
+      pipeline,
+      demand.contextTokens,
+      (contextTokens) => judge(memory, { sequences: 1, contextTokens }, count, device).fits,
+    ),
     ridge: ridges(config, memory.size, device),
   }
 }

@@ -59,6 +59,7 @@ function prefillTable(devices: readonly DevicePlan[]): string {
   const line = (label: string, of: (device: DevicePlan) => string): string => row(widths, [label, ...devices.map(of)])
   const chunks = devices[0]?.prefill ?? []
   const hasMatrix = devices.some(({ device }) => device.matrixFlopsPerSecond !== null)
+  const fitsSomewhere = devices.some(({ prefill }) => prefill.some(({ fits }) => fits))
   const lines = chunks.flatMap(({ chunkTokens }, i) => [
     line(`  chunks of ${whole(chunkTokens)}: roof`, ({ prefill }) => timeAndRate(prefill[i], 'roofSeconds')),
     line('    as built', ({ prefill }) => timeAndRate(prefill[i], 'asBuiltSeconds')),
@@ -73,13 +74,13 @@ function prefillTable(devices: readonly DevicePlan[]): string {
   return [
     `Prefill, a prompt of ${whole(chunks[0]?.promptTokens ?? 0)} tokens alone: time to its last token, tokens/s`,
     line('', nameOf),
-    ...lines,
+    ...(fitsSomewhere ? lines : ['  it fits on none of these']),
     ...ridges,
   ].join('\n')
 }
 
 function timeAndRate(plan: PrefillPlan | undefined, which: 'roofSeconds' | 'asBuiltSeconds' | 'matrixSeconds'): string {
   const seconds = plan?.[which] ?? null
-  if (plan === undefined || seconds === null) return '–'
+  if (plan === undefined || seconds === null || !plan.fits) return '–'
   return `${duration(seconds)}${brief(plan.promptTokens / seconds).padStart(8)}`
 }

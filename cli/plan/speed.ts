@@ -48,6 +48,8 @@ export interface Pace {
 export interface PrefillPlan {
   readonly promptTokens: number
   readonly chunkTokens: number
+  /** Whether the prompt alone does. */
+  readonly fits: boolean
   /** Until the prompt's last token has passed every stage. */
   readonly roofSeconds: number
   readonly asBuiltSeconds: number
@@ -127,8 +129,13 @@ function mostCommonBound(times: readonly StepTime[]): StepTime['bound'] {
   return seconds.arithmetic >= seconds.dispatches ? 'arithmetic' : 'dispatches'
 }
 
-export function prefillPlans(pipeline: Pipeline, contextTokens: number): PrefillPlan[] {
+export function prefillPlans(
+  pipeline: Pipeline,
+  contextTokens: number,
+  fitsAlone: (promptTokens: number) => boolean,
+): PrefillPlan[] {
   const promptTokens = Math.min(PROMPT_TOKENS, contextTokens)
+  const fits = fitsAlone(promptTokens)
   const { device } = pipeline
   const matrix = device.matrixFlopsPerSecond
   return [...new Set(CHUNKS_TOKENS.map((tokens) => Math.min(tokens, promptTokens)))].map((chunkTokens) => {
@@ -147,6 +154,7 @@ export function prefillPlans(pipeline: Pipeline, contextTokens: number): Prefill
     return {
       promptTokens,
       chunkTokens,
+      fits,
       roofSeconds: seconds('once', device.roof),
       asBuiltSeconds: seconds('as-built', device.asBuilt),
       matrixSeconds: matrix === null ? null : seconds('once', withArithmetic(device.roof, matrix)),

@@ -75,6 +75,14 @@ describe('axle plan', { timeout: 120_000 }, () => {
     expect(wide.stdout).not.toContain('one binding')
   })
 
+  it('predicts no speed of a device that the model does not fit on', async () => {
+    const int4 = ['--preset', 'axk1', '--experts', 'int4', '--rest', 'int8', '--count', '4']
+    const { stdout } = await plan(...int4, '--device', 'h100-80g,4090')
+    expect(stdout).toMatch(/^ +1 +1×1 +8\.0 +\d+\.\d( +[\d.,]+){4}( +–){4}$/m)
+    expect(stdout).toMatch(/^ {2}chunks of 256: roof +[\d.]+ s +[\d,.]+ +–$/m)
+    expect((await plan(...int4, '--device', '4090')).stdout).toContain('it fits on none of these')
+  })
+
   it('takes a folder as it is stored', async () => {
     const { weights } = await planJson(join(root, 'test/goldens/int4-experts'), '--device', '4090')
     const formats = new Map(weights.shares.map(({ kind, format }) => [kind, format]))
