@@ -98,7 +98,7 @@ describe('axle convert', { timeout: 60_000 }, () => {
     expect(await convert(tiny, out, '--shard-bytes', '40000', '--no-logits')).toMatchObject({ exitCode: 0 })
   })
 
-  it('gives the same bytes with any number of threads, and again without doing anything', async () => {
+  it('gives the same bytes with any number of threads, and again without making a shard anew', async () => {
     const [one, five] = [join(dir, 'one'), join(dir, 'five')]
     await convert(tiny, one, '--no-logits', '--threads', '1')
     await convert(tiny, five, '--no-logits', '--threads', '5')
