@@ -14,6 +14,7 @@ import { writeRecord, type ConversionRecord, type LogitError } from './convert/c
 import { errorTables, summarize } from './convert/error-table.ts'
 import { logitPrompts } from './convert/logit-prompts.ts'
 import { ProgressLine } from './convert/progress-line.ts'
+import { reportFailure } from './report-failure.ts'
 
 const GROUPS = ['32', '64', '128']
 /** Keeps memory at a few hundred MiB; `--threads` may ask for more. */
@@ -58,8 +59,7 @@ export async function convert(args: string[]): Promise<void> {
     if (request === null) console.log(HELP)
     else await run(request)
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    reportFailure(error)
   }
 }
 

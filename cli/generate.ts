@@ -15,6 +15,7 @@ import { loadModelText } from '../gpu-worker/model/model-text.ts'
 import { AnswerWriter } from './generate/answer-writer.ts'
 import { HELP, parseRequest, type GenerateRequest } from './generate/request.ts'
 import { warningsOf } from './load-warnings.ts'
+import { reportFailure } from './report-failure.ts'
 
 const INTERRUPTED = 130
 const REPEATED_SIGNAL_MS = 1_000
@@ -26,17 +27,15 @@ export async function generate(args: string[]): Promise<void> {
     if (request === null) console.log(HELP)
     else await answer(request, await messagesOf(request))
   } catch (error) {
-    console.error(messageOf(error))
-    process.exitCode = 1
+    reportFailure(withCause(error))
   }
 }
 
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  // A failed step says what failed; why stands in its cause.
+/** A failed step says what failed; why stands in its cause. */
+function withCause(error: unknown): unknown {
   return error instanceof StepFailed && error.cause instanceof Error
-    ? `${error.message}: ${error.cause.message}`
-    : error.message
+    ? new Error(`${error.message}: ${error.cause.message}`, { cause: error })
+    : error
 }
 
 async function messagesOf({ prompt, system }: GenerateRequest): Promise<ChatMessage[]> {

@@ -11,6 +11,7 @@ import { loadModelText } from '../gpu-worker/model/model-text.ts'
 import { wrongWeightShapes } from '../gpu-worker/model/weight-shapes.ts'
 import { accountOf, type Account } from './inspect/account.ts'
 import { reportOf } from './inspect/report.ts'
+import { reportFailure } from './report-failure.ts'
 
 const HELP = `npm run --silent axle -- inspect DIR [--json]
 
@@ -35,8 +36,7 @@ export async function inspect(args: string[]): Promise<void> {
     if (dir === undefined || others.length > 0) throw new TypeError(`Expected one folder\n\n${HELP}`)
     await tell(dir, values.json === true)
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    reportFailure(error)
   }
 }
 

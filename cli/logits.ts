@@ -12,6 +12,7 @@ import { CheckpointError } from '../gpu-worker/model/checkpoint-error.ts'
 import { loadRunner } from '../gpu-worker/model/load-runner.ts'
 import { readSafetensors, writeSafetensors, type TensorData } from '../gpu-worker/model/safetensors.ts'
 import { warningsOf } from './load-warnings.ts'
+import { reportFailure } from './report-failure.ts'
 
 const HELP = `npm run --silent axle -- logits --model DIR --ids-file F --out G [--rows N] [--toggles A,B]
 
@@ -38,8 +39,7 @@ export async function logits(args: string[]): Promise<void> {
     if (request === null) console.log(HELP)
     else await compute(request)
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    reportFailure(error)
   }
 }
 

@@ -36,7 +36,7 @@ const commands: Readonly<Record<string, Command>> = {
 }
 
 const [name, ...args] = process.argv.slice(2)
-if (name === undefined || name === '--help' || name === '-h') {
+if (name === undefined || ['--help', '-h', 'help'].includes(name)) {
   console.log(help())
 } else {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined

@@ -12,6 +12,7 @@ import { serveMemory } from './plan/serve-memory.ts'
 import { kindOf, partFormats } from './plan/part-formats.ts'
 import { subjectOf } from './plan/subject.ts'
 import { measureThis } from './plan/this-device.ts'
+import { reportFailure } from './report-failure.ts'
 
 /** Prints what went wrong on stderr and sets exit code 1. */
 export async function plan(args: string[]): Promise<void> {
@@ -20,8 +21,7 @@ export async function plan(args: string[]): Promise<void> {
     if (request === null) console.log(HELP)
     else await print(request)
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    reportFailure(error)
   }
 }
 

@@ -10,6 +10,7 @@ import { profiles, type Profile } from '../gpu-worker/model/profile.ts'
 import { fidelityPage, measureAll, verifyFile } from './verify/fidelity.ts'
 import { frequencyTypes, roundedFrequencies, type FrequencyType } from './verify/rounded-frequencies.ts'
 import { scientific, shortfalls, tableOf, worstNmse } from './verify/verdict.ts'
+import { reportFailure } from './report-failure.ts'
 
 const HELP = `npm run --silent axle -- verify DIR [options]
 npm run --silent axle -- verify --all [--write FILE]
@@ -41,8 +42,7 @@ export async function verify(args: string[]): Promise<void> {
     else if (values.all === true) await verifyAll(values.write ?? null)
     else await verifyOne(parse(values, positionals))
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    reportFailure(error)
   }
 }
 
