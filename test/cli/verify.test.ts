@@ -61,6 +61,14 @@ describe('axle verify', { timeout: 90_000 }, () => {
     expect(stdout).toMatch(/^holds: worst NMSE \d\.\de-1[0-9]$/m)
   })
 
+  it('says of kv16 the error that it judged, whatever follows another expert', async () => {
+    const { exitCode, stdout } = await axle('verify', join(root, 'models/axk1-tiny'), '--profile', 'kv16')
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(
+      /^holds: worst NMSE \d\.\de-[6-9]( up to the first position with other experts; after it .+)?$/m,
+    )
+  })
+
   it('sees a wrong logit, a wrong expert and a wrong greedy token, says where, and exits with 1', async () => {
     const wrong = await answersWith({
       'logits.2': (data) => new DataView(data.buffer).setFloat32((20 * 512 + 3) * 4, 5, true),
