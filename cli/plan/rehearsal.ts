@@ -16,6 +16,9 @@ export interface Rehearsal {
   readonly parameterBytes: number
 }
 
+/** What of a step of one row over one split of keys has a part in it. */
+const SHORT_STEP = new Set(['all', 'picked', 'items-0'])
+
 /** A uniform binding begins at a multiple of this on every adapter seen. */
 const UNIFORM_ALIGNMENT_BYTES = 256
 const ONE_ROW = { rowsMax: 4, sequencesMax: 1, blockCount: 1, contextTokensMax: 32 }
@@ -29,7 +32,7 @@ export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesM
   const { layers, output } = modelDispatches({ config, range, weights, ...step })
   const lists: readonly (readonly RowDispatch<string>[])[] = [layers, output?.logits ?? [], output?.sampler ?? []]
   return {
-    dispatches: lists.flat().filter(({ dispatch }) => dispatch.grid(1) !== null).length,
+    dispatches: lists.flat().filter(({ dispatch, rows }) => SHORT_STEP.has(rows) && dispatch.grid(1) !== null).length,
     parameterBytes: lists.reduce((sum, list) => sum + parameterBytes(list, UNIFORM_ALIGNMENT_BYTES), 0),
   }
 }

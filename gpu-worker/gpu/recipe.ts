@@ -22,6 +22,18 @@ interface Built<RowSet extends string> extends RowDispatch<RowSet> {
   readonly bindGroup: GPUBindGroup
 }
 
+/** The dispatches of one step alone: their grids are those of these row counts. */
+export function ofStep<RowSet extends string>(
+  dispatches: readonly RowDispatch<RowSet>[],
+  rowCounts: Readonly<Record<RowSet, number>>,
+): Dispatch[] {
+  const inStep = dispatches.filter(({ rows }) => rowCounts[rows] > 0)
+  return inStep.map(({ dispatch, rows }) => {
+    const { program, bindings } = dispatch
+    return { program, bindings, grid: () => dispatch.grid(rowCounts[rows]) }
+  })
+}
+
 export class Recipe<RowSet extends string> {
   readonly #dispatches: readonly Built<RowSet>[]
   readonly #workgroupsMax: number

@@ -6,8 +6,11 @@
  *     tables    u32 [entries]            KV blocks of each sequence, one sequence after the other
  *     picked    u32 [picked rows]        rows whose logits are wanted
  *     samplers  8 × u32 [picked rows]    (1 / temperature or 0, top k, top p, min p, seed, seed, index, 0): f32, u32, f32, f32, u32 …
+ *
+ * And how its attention is cut: attention-plan.ts.
  */
 import type { Slice } from '../gpu/buffers.ts'
+import type { AttentionWork } from './attention-plan.ts'
 
 export interface StepInput {
   readonly rows: Slice
@@ -15,6 +18,7 @@ export interface StepInput {
   readonly tables: Slice
   readonly picked: Slice
   readonly samplers: Slice
+  readonly attention: AttentionWork
 }
 
 export const ROW_RECORD_BYTES = 16

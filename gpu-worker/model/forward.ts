@@ -12,6 +12,7 @@ import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
 import type { Recipe } from '../gpu/recipe.ts'
+import { NO_ATTENTION } from '../kernels/attention-plan.ts'
 import type { Activation } from '../kernels/matrix.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
 import type { RowSet } from './model-recipe.ts'
@@ -101,11 +102,11 @@ export class ModelRunner implements Runner {
   }
 
   /** The step of a stage that ends before the model does. */
-  async #runLayers(batch: Batch, { rows }: WrittenStep): Promise<StageResult> {
+  async #runLayers(batch: Batch, { rows, attention }: WrittenStep): Promise<StageResult> {
     const { gpu, scratch, layers } = this.#model
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount = layers.encode(pass, { all: rows, picked: 0 })
+    this.dispatchCount = layers.encode(pass, { all: rows, picked: 0, ...attention })
     pass.end()
     const hidden = await this.#readRows(encoder, scratch.x, rows, 'a step')
     return { sampled: batch.sequences.map(() => null), hidden }
@@ -113,9 +114,9 @@ export class ModelRunner implements Runner {
 
   async #runAll(batch: Batch, step: WrittenStep, recipes: OutputRecipes): Promise<StageResult> {
     const { gpu, scratch, layers } = this.#model
-    const { rows, sampledSequences } = step
+    const { rows, attention, sampledSequences } = step
     const output = outputOf(scratch)
-    const counts = { all: rows, picked: sampledSequences.length }
+    const counts = { all: rows, picked: sampledSequences.length, ...attention }
     // With nothing to sample one word is read all the same: it tells that the step is done.
     const sampledBytes = 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
@@ -147,7 +148,7 @@ export class ModelRunner implements Runner {
       writer.pick(Uint32Array.from({ length: count }, (_, i) => start + i))
       const encoder = gpu.device.createCommandEncoder({ label: 'logits' })
       const pass = encoder.beginComputePass({ label: 'logits' })
-      recipe.encode(pass, { all: rows, picked: count })
+      recipe.encode(pass, { all: rows, picked: count, ...NO_ATTENTION })
       pass.end()
       all.set(await this.#readRows(encoder, logits, count, 'logits'), start * logits.width)
     }

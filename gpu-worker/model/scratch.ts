@@ -4,7 +4,9 @@
  * Their contents mean nothing between steps, and rows past the step's last hold leftovers that nobody reads.
  */
 import type { Slice, Storage } from '../gpu/buffers.ts'
+import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
+import { partBytes } from '../kernels/latent-merge.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
@@ -44,6 +46,8 @@ export interface ScratchSize {
   readonly pickedMax: number
   /** Block-table entries of all sequences of a step. */
   readonly tableEntriesMax: number
+  /** Positions of one sequence. */
+  readonly contextTokensMax: number
 }
 
 export function layOutScratch(config: ModelConfig, range: LayerRange, memory: Storage, size: ScratchSize): Scratch {
@@ -54,6 +58,7 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
   }
   const { hiddenSize } = config
   const isLast = range.end === config.layerCount
+  const attention = attentionWork(config, memory, size)
   return {
     step: {
       rows: memory.storage('rows', rowsMax * ROW_RECORD_BYTES),
@@ -61,11 +66,12 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
       tables: memory.storage('tables', tableEntriesMax * 4),
       picked: memory.storage('picked', pickedMax * 4),
       samplers: memory.storage('samplers', pickedMax * SAMPLER_RECORD_BYTES),
+      attention,
     },
     x: activation('x', hiddenSize),
     normed: activation('normed', hiddenSize),
     delta: activation('delta', hiddenSize),
-    attention: attentionScratch(config, memory, activation, rowsMax),
+    attention: attentionScratch(config, memory, activation, attention),
     dense: range.start < config.denseLayerCount ? denseScratch(config, activation) : null,
     ...expertScratch(config, range, memory, activation, rowsMax),
     output: isLast
@@ -101,7 +107,25 @@ export function attentionShape(config: ModelConfig): AttentionShape {
 
 type LayOut = (name: string, width: number, rows?: number) => Activation
 
-function attentionScratch(config: ModelConfig, memory: Storage, activation: LayOut, rowsMax: number): AttentionScratch {
+/** Parts of splits may take this much: a thousand for A.X K1, several times what keeps an H100 busy. */
+const PARTS_BYTES_MAX = 128 << 20
+
+function attentionWork(
+  config: ModelConfig,
+  memory: Storage,
+  { rowsMax, contextTokensMax }: ScratchSize,
+): AttentionWork {
+  const bytesMax = Math.min(PARTS_BYTES_MAX, memory.bindingBytesMax)
+  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(attentionShape(config)), bytesMax)
+  return layOutAttentionWork(memory, { slotCount, rowsMax })
+}
+
+function attentionScratch(
+  config: ModelConfig,
+  memory: Storage,
+  activation: LayOut,
+  { rowsMax, slotCount }: AttentionWork,
+): AttentionScratch {
   const shape = attentionShape(config)
   const queryWidth = shape.headCount * (shape.nope + shape.rope)
   const { qLoraRank } = config
@@ -110,6 +134,7 @@ function attentionScratch(config: ModelConfig, memory: Storage, activation: LayO
     lowRankQuery:
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
     queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
+    parts: memory.storage('attention-parts', slotCount * partBytes(shape)),
     mixed: memory.storage('mixed', rowsMax * shape.headCount * entryLayout(shape).ropeStart * 4),
     values: activation('values', shape.headCount * shape.value),
   }

@@ -8,12 +8,14 @@ import type { Slice } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { rowCount, type Batch, type SamplerRow, type SequenceRows } from '../engine/batch.ts'
 import type { RunnerLimits } from '../engine/runner.ts'
+import { planAttention, type AttentionCounts } from '../kernels/attention-plan.ts'
 import type { Activation } from '../kernels/matrix.ts'
 import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { RopeTable } from './rope.ts'
 
 export interface WrittenStep {
   readonly rows: number
+  readonly attention: AttentionCounts
   /** Sequences whose next token is sampled; sampled[i] belongs to sequence `sampledSequences[i]`. */
   readonly sampledSequences: readonly number[]
 }
@@ -67,7 +69,7 @@ export class StepWriter {
     this.pick(this.#picked.subarray(0, sampledSequences.length))
     const samplers = new Uint8Array(this.#samplers.buffer, 0, sampledSequences.length * SAMPLER_RECORD_BYTES)
     this.#send(this.#input.samplers, samplers)
-    return { rows: row, sampledSequences }
+    return { rows: row, attention: this.#planAttention(row), sampledSequences }
   }
 
   /** Rows whose logits the next output pass computes. */
@@ -83,6 +85,13 @@ export class StepWriter {
     this.#send(slice, padded)
   }
 
+  #planAttention(rows: number): AttentionCounts {
+    const keys = Array.from({ length: rows }, (_, row) => (this.#rows[row * 4 + 1] ?? 0) + 1)
+    const { writes, counts } = planAttention(keys, this.#input.attention)
+    for (const { slice, at, values } of writes) this.#send(slice, values, at)
+    return counts
+  }
+
   #packSampler(index: number, sampler: SamplerRow): void {
     const at = index * SAMPLER_RECORD_BYTES
     this.#samplers.setFloat32(at, inverseTemperature(sampler.temperature), true)
@@ -95,8 +104,8 @@ export class StepWriter {
     this.#samplers.setUint32(at + 28, 0, true)
   }
 
-  #send(target: Slice, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>): void {
-    if (values.byteLength > 0) this.#gpu.device.queue.writeBuffer(target.buffer, target.offset, values)
+  #send(target: Slice, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>, at = 0) {
+    if (values.byteLength > 0) this.#gpu.device.queue.writeBuffer(target.buffer, target.offset + at, values)
   }
 
   #check(batch: Batch): void {
