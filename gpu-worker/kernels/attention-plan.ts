@@ -94,9 +94,6 @@ interface Cut {
   slots: number
 }
 
-/** Of a recipe that has no attention in it. */
-export const NO_ATTENTION = countsOf([])
-
 function countsOf(rounds: readonly Cut[]): AttentionCounts {
   const items = (round: Round): number => (rounds[round]?.items.length ?? 0) / (ITEM_BYTES / 4)
   const merges = (round: Round): number => (rounds[round]?.merges.length ?? 0) / (MERGE_BYTES / 4)

@@ -10,8 +10,10 @@
 //   min p); vLLM takes min p before top p. Unlike both, equals at the border of top k never exceed k.
 //
 //   logits    f32 [sequences, STRIDE], read: VOCAB values a row
-//   samplers  8 × u32 [sequences], read: see step-input.ts
-//   sampled   u32 [sequences], write: a token id, or NOT_FINITE when any logit is NaN or infinite
+//   samplers  16 × u32 [sequences], read: see step-input.ts
+//   sampled   u32 [sequences], write: a token id, or NOT_FINITE when any logit is NaN or infinite, or all are LOWEST
+//
+// A logit that is LOWEST stands for a token that may not be chosen. A forced token is taken in any case of finite logits.
 //
 // One workgroup: one sequence; lane t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
 // round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
@@ -20,18 +22,11 @@
 const LANES = 256u;
 const NOT_FINITE = 0xffffffffu;
 const NO_ID = 0xffffffffu;
+// key_of(LOWEST), the lowest finite f32.
+const LOWEST_KEY = 0x00800000u;
 // 2^-32
 const PER_HASH = 2.3283064e-10;
 
-struct Sampler {
-  inverse_temperature: f32,
-  top_k: u32,
-  top_p: f32,
-  min_p: f32,
-  seed: vec2<u32>,
-  index: u32,
-  unused: u32,
-}
 struct Params {
   VOCAB: u32,
   STRIDE: u32,
@@ -75,16 +70,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
     best = better(best, vec2<u32>(key_of(logit), id));
   }
+  // Lanes that met a number that is none, and lanes that met a token to choose.
+  let met = sum_of_all(vec4<f32>(select(1.0, 0.0, finite), select(0.0, 1.0, best.x > LOWEST_KEY), 0.0, 0.0), lane);
   best = best_of_all(best, lane);
-  let is_broken = sum_of_all(vec4<f32>(select(1.0, 0.0, finite)), lane).x > 0.0;
-  if (is_broken || sampler.inverse_temperature == 0.0) {
+  let is_forced = sampler.forced != NO_ID;
+  let is_broken = met.x > 0.0 || (met.y == 0.0 && !is_forced);
+  if (is_broken || is_forced || sampler.inverse_temperature == 0.0) {
     if (lane == 0u) {
-      sampled[group.x] = select(best.y, NOT_FINITE, is_broken);
+      sampled[group.x] = select(select(best.y, sampler.forced, is_forced), NOT_FINITE, is_broken);
     }
     return;
   }
   row.highest = logits[row.base + best.y];
-  row.border = 0u;
+  row.border = LOWEST_KEY + 1u;
   row.last_id = NO_ID;
   // First by count, then by mass: one body for both, since its text is long and compilers are slow.
   for (var by_mass = 0u; by_mass < params.BORDERS; by_mass += 1u) {
@@ -145,8 +143,11 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
     }
   }
   var result = row;
-  result.border = border;
-  result.last_id = last_id;
+  // Below it when all kept tokens together do not reach the goal: then all of them stay.
+  if (border >= row.border) {
+    result.border = border;
+    result.last_id = last_id;
+  }
   return result;
 }
 

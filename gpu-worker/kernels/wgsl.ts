@@ -17,6 +17,7 @@ export type Include =
   | 'quads'
   | 'rope'
   | 'row-sum'
+  | 'sampler'
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

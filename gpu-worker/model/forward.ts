@@ -12,7 +12,6 @@ import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
 import type { Recipe } from '../gpu/recipe.ts'
-import { NO_ATTENTION } from '../kernels/attention-plan.ts'
 import type { Activation } from '../kernels/matrix.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
 import type { RowSet } from './model-recipe.ts'
@@ -93,30 +92,29 @@ export class ModelRunner implements Runner {
     assert(takesHidden === (hidden !== undefined), `This stage takes ${takesHidden ? 'a' : 'no'} residual stream`)
     if (batch.sequences.length === 0) return { sampled: [], ...(output === null ? { hidden: new Float32Array() } : {}) }
     const step = writer.write(batch)
-    if (hidden !== undefined) writer.writeHidden(hidden, step.rows, scratch.x)
+    if (hidden !== undefined) writer.writeHidden(hidden, step.counts.all, scratch.x)
     const result = output === null ? await this.#runLayers(batch, step) : await this.#runAll(batch, step, output)
     return {
       ...result,
-      ...(batch.capture?.experts === true ? { experts: await this.#captureExperts(step.rows) } : {}),
+      ...(batch.capture?.experts === true ? { experts: await this.#captureExperts(step.counts.all) } : {}),
     }
   }
 
   /** The step of a stage that ends before the model does. */
-  async #runLayers(batch: Batch, { rows, attention }: WrittenStep): Promise<StageResult> {
+  async #runLayers(batch: Batch, { counts }: WrittenStep): Promise<StageResult> {
     const { gpu, scratch, layers } = this.#model
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount = layers.encode(pass, { all: rows, picked: 0, ...attention })
+    this.dispatchCount = layers.encode(pass, counts)
     pass.end()
-    const hidden = await this.#readRows(encoder, scratch.x, rows, 'a step')
+    const hidden = await this.#readRows(encoder, scratch.x, counts.all, 'a step')
     return { sampled: batch.sequences.map(() => null), hidden }
   }
 
   async #runAll(batch: Batch, step: WrittenStep, recipes: OutputRecipes): Promise<StageResult> {
     const { gpu, scratch, layers } = this.#model
-    const { rows, attention, sampledSequences } = step
+    const { counts, sampledSequences } = step
     const output = outputOf(scratch)
-    const counts = { all: rows, picked: sampledSequences.length, ...attention }
     // With nothing to sample one word is read all the same: it tells that the step is done.
     const sampledBytes = 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
@@ -135,11 +133,16 @@ export class ModelRunner implements Runner {
       sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId }
     })
     if (batch.capture?.logits !== true) return { sampled }
-    return { sampled, logits: await this.#captureLogits(rows, recipes.logits, output.logits) }
+    return { sampled, logits: await this.#captureLogits(counts, recipes.logits, output.logits) }
   }
 
   /** Logits of all rows of the step just run, a few rows at a time: the residual stream is still there. */
-  async #captureLogits(rows: number, recipe: Recipe<RowSet>, logits: Activation): Promise<Float32Array> {
+  async #captureLogits(
+    counts: WrittenStep['counts'],
+    recipe: Recipe<RowSet>,
+    logits: Activation,
+  ): Promise<Float32Array> {
+    const rows = counts.all
     const { gpu, writer } = this.#model
     const all = new Float32Array(rows * logits.width)
     const pickedMax = this.limits.sequencesMax
@@ -148,7 +151,7 @@ export class ModelRunner implements Runner {
       writer.pick(Uint32Array.from({ length: count }, (_, i) => start + i))
       const encoder = gpu.device.createCommandEncoder({ label: 'logits' })
       const pass = encoder.beginComputePass({ label: 'logits' })
-      recipe.encode(pass, { all: rows, picked: count, ...NO_ATTENTION })
+      recipe.encode(pass, { ...counts, picked: count })
       pass.end()
       all.set(await this.#readRows(encoder, logits, count, 'logits'), start * logits.width)
     }

@@ -15,15 +15,15 @@ import type { AttentionRowSet } from '../kernels/attention-plan.ts'
 import { attention, overAllRows, type AttentionRule } from '../layers/attention.ts'
 import { denseMlp } from '../layers/dense-mlp.ts'
 import { expertMlp, type ExpertMlpRule } from '../layers/expert-mlp.ts'
-import { outputLogits, outputTokens } from '../layers/output.ts'
+import { outputLogits, outputTokens, type SampledRowSet } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
 import { softmaxScale } from './rope.ts'
 import { attentionShape, firstExpertLayer, type Scratch } from './scratch.ts'
 import type { LayerWeights, ModelWeights } from './weights.ts'
 
-/** All rows of a step, the rows whose logits are wanted, or what attention works on. */
-export type RowSet = 'all' | 'picked' | AttentionRowSet
+/** All rows of a step, the rows whose logits are wanted, those again as they are sampled, or what attention works on. */
+export type RowSet = 'all' | 'picked' | SampledRowSet | AttentionRowSet
 
 export interface ModelParts {
   readonly config: ModelConfig
@@ -64,12 +64,12 @@ export function modelDispatches(parts: ModelParts): ModelDispatches {
 function outputDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): OutputDispatches | null {
   const { step, x, delta, output } = scratch
   if (weights.output === null || output === null) return null
-  const { picked, logits, sampled } = output
+  const { picked, logits, adjusted, sampled } = output
   const rule = { eps: config.rmsNormEps, rowsMax, pickedMax }
   const dispatches = outputLogits({ step, weights: weights.output, x, delta, picked, logits }, rule)
   return {
     logits: dispatches.map((dispatch) => ({ dispatch, rows: 'picked' })),
-    sampler: [{ dispatch: outputTokens(step, logits, sampled, pickedMax), rows: 'picked' }],
+    sampler: outputTokens(step, { logits, adjusted, sampled }, pickedMax),
   }
 }
 

@@ -9,12 +9,13 @@ import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
-import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
 import type { ExpertMlpScratch } from '../layers/expert-mlp.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
+import { maskWords } from './sampler-records.ts'
 
 export interface Scratch {
   readonly step: StepInput
@@ -37,6 +38,8 @@ export interface Scratch {
 export interface OutputScratch {
   readonly picked: Activation
   readonly logits: Activation
+  /** Room for the logits as sampled, where a sampler changes them. */
+  readonly adjusted: Activation
   readonly sampled: Slice
 }
 
@@ -66,6 +69,8 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
       tables: memory.storage('tables', tableEntriesMax * 4),
       picked: memory.storage('picked', pickedMax * 4),
       samplers: memory.storage('samplers', pickedMax * SAMPLER_RECORD_BYTES),
+      changes: memory.storage('logit-changes', isLast ? changesMax(config, memory, size) * CHANGE_BYTES : 0),
+      masks: memory.storage('token-masks', isLast ? pickedMax * maskWords(config.vocabSize) * 4 : 0),
       attention,
     },
     x: activation('x', hiddenSize),
@@ -78,6 +83,7 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
       ? {
           picked: activation('picked-rows', hiddenSize, pickedMax),
           logits: activation('logits', config.vocabSize, pickedMax),
+          adjusted: activation('adjusted-logits', config.vocabSize, pickedMax),
           sampled: memory.storage('sampled', pickedMax * 4),
         }
       : null,
@@ -106,6 +112,15 @@ export function attentionShape(config: ModelConfig): AttentionShape {
 }
 
 type LayOut = (name: string, width: number, rows?: number) => Activation
+
+/** Tokens a request may name for a bias or as stops, beside those of its context. */
+const NAMED_TOKENS_MAX = 1024
+
+/** Each sequence may change the logits of all tokens it can hold and name. */
+function changesMax({ vocabSize }: ModelConfig, memory: Storage, { pickedMax, contextTokensMax }: ScratchSize): number {
+  const wanted = pickedMax * Math.min(vocabSize, contextTokensMax + NAMED_TOKENS_MAX)
+  return Math.min(wanted, Math.floor(memory.bindingBytesMax / CHANGE_BYTES))
+}
 
 /** Parts of splits may take this much: a thousand for A.X K1, several times what keeps an H100 busy. */
 const PARTS_BYTES_MAX = 128 << 20
