@@ -32,6 +32,8 @@ export interface SamplerRow {
   /** Below this index none of `stopTokenIds` may be chosen. */
   readonly minTokens?: number
   readonly stopTokenIds?: readonly number[]
+  /** Tell the log probability of the token chosen and of so many of the likeliest, at most 20; absent: none. */
+  readonly logprobCount?: number
 }
 
 /** Against repeating oneself: logits of tokens that stand in prompt or answer. The collections are lent for the step. */

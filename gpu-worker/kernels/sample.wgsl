@@ -19,9 +19,7 @@
 // round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
 // Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
 
-const LANES = 256u;
 const NOT_FINITE = 0xffffffffu;
-const NO_ID = 0xffffffffu;
 // key_of(LOWEST), the lowest finite f32.
 const LOWEST_KEY = 0x00800000u;
 // 2^-32
@@ -49,12 +47,6 @@ struct Row {
   border: u32,
   last_id: u32,
 }
-
-var<workgroup> lane_sums: array<vec4<f32>, LANES>;
-var<workgroup> group_sums: array<vec4<f32>, 16>;
-var<workgroup> lane_best: array<vec2<u32>, LANES>;
-var<workgroup> group_best: array<vec2<u32>, 16>;
-var<workgroup> whole_sum: vec4<f32>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -165,12 +157,6 @@ fn is_kept(row: Row, key: u32, id: u32) -> bool {
   return key > row.border || (key == row.border && id <= row.last_id);
 }
 
-// Order-preserving: a < b exactly when key_of(a) < key_of(b); −0 counts as 0.
-fn key_of(value: f32) -> u32 {
-  let bits = select(bitcast<u32>(value), 0u, value == 0.0);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
-
 // −ln(−ln(1 − v)) for v uniform in (0, 1); small v, the likely winners, keep all 32 bits of the hash.
 fn gumbel(sampler: Sampler, id: u32) -> f32 {
   let count = f32(hash(vec4<u32>(sampler.seed, sampler.index, id))) + 0.5;
@@ -195,49 +181,4 @@ fn hash(input: vec4<u32>) -> u32 {
   v.z += v.x * v.y;
   v.w += v.y * v.z;
   return v.x;
-}
-
-// The higher key; of equal keys the lower id.
-fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-  return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
-}
-
-fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
-  lane_best[lane] = mine;
-  workgroupBarrier();
-  if (lane < params.FAN) {
-    var best = lane_best[lane * params.FAN];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      best = better(best, lane_best[lane * params.FAN + i]);
-    }
-    group_best[lane] = best;
-  }
-  workgroupBarrier();
-  var best = group_best[0];
-  for (var i = 1u; i < params.FAN; i += 1u) {
-    best = better(best, group_best[i]);
-  }
-  return best;
-}
-
-// Lane 0 alone adds the last 16: on a CPU, 256 lanes doing so cost more than all the rest of a round.
-fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
-  lane_sums[lane] = mine;
-  workgroupBarrier();
-  if (lane < params.FAN) {
-    var sum = lane_sums[lane * params.FAN];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      sum += lane_sums[lane * params.FAN + i];
-    }
-    group_sums[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane == 0u) {
-    var sum = group_sums[0];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      sum += group_sums[i];
-    }
-    whole_sum = sum;
-  }
-  return workgroupUniformLoad(&whole_sum);
 }

@@ -7,7 +7,8 @@
  *     picked    u32 [picked rows]        rows whose logits are wanted
  *     samplers  16 × u32 [picked rows]   (1 / temperature or 0: f32, top k, top p: f32, min p: f32, seed, seed, index,
  *                                        forced token or NONE, first word of its mask or NONE, its changes: first, end,
- *                                        repetition: f32, presence: f32, frequency: f32, logprobs, 0)
+ *                                        repetition: f32, presence: f32, frequency: f32,
+ *                                        0 or 1 + how many log probabilities, 0)
  *     changes   vec4<u32> [changes]      (token, times in the answer, flags, bias: f32), a token once a sequence
  *     masks     u32 [masks, ⌈vocab / 32⌉]  a bit a token, the lowest first; 1 is allowed
  *

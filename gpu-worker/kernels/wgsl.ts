@@ -16,6 +16,7 @@ export type Include =
   | 'pages-f16'
   | 'quads'
   | 'rope'
+  | 'row-choice'
   | 'row-sum'
   | 'sampler'
   | `weights-${PlainFormat | QuantizedFormat['kind']}`

@@ -12,6 +12,7 @@ import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
 import type { Recipe } from '../gpu/recipe.ts'
+import { logProbsOf, type TokenLogProb } from '../kernels/log-probs.ts'
 import type { Activation } from '../kernels/matrix.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
 import type { RowSet } from './model-recipe.ts'
@@ -116,7 +117,7 @@ export class ModelRunner implements Runner {
     const { counts, sampledSequences } = step
     const output = outputOf(scratch)
     // With nothing to sample one word is read all the same: it tells that the step is done.
-    const sampledBytes = 4 * Math.max(1, counts.picked)
+    const sampledBytes = counts.told > 0 ? output.sampled.bytes : 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
     this.dispatchCount = [layers, recipes.logits, recipes.sampler].reduce(
@@ -130,7 +131,8 @@ export class ModelRunner implements Runner {
     const sampled: (Sampled | null)[] = batch.sequences.map(() => null)
     sampledSequences.forEach((sequence, i) => {
       const tokenId = tokens[i] ?? NOT_FINITE
-      sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId }
+      const logProbs = toldOf(tokens, i, output, batch.sequences[sequence]?.sampler?.logprobCount)
+      sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId, ...logProbs }
     })
     if (batch.capture?.logits !== true) return { sampled }
     return { sampled, logits: await this.#captureLogits(counts, recipes.logits, output.logits) }
@@ -182,6 +184,18 @@ export class ModelRunner implements Runner {
     for (let row = 0; row < rows; row++) values.set(padded.subarray(row * stride, row * stride + width), row * width)
     return values
   }
+}
+
+/** Nothing for a sequence that did not ask. */
+function toldOf(
+  sampled: Uint32Array<ArrayBuffer>,
+  index: number,
+  { logits }: OutputScratch,
+  count: number | undefined,
+): { readonly logProbs?: readonly TokenLogProb[] } {
+  if (count === undefined) return {}
+  const pickedMax = Math.floor(logits.slice.bytes / (logits.stride * 4))
+  return { logProbs: logProbsOf(sampled, index, pickedMax, Math.min(count, logits.width)) }
 }
 
 function outputOf({ output }: Scratch): OutputScratch {

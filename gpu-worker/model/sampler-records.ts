@@ -5,6 +5,7 @@
  */
 import { strict as assert } from 'node:assert'
 import type { SamplerRow } from '../engine/batch.ts'
+import { LOGPROBS_MAX } from '../kernels/log-probs.ts'
 import { CHANGE_BYTES, IS_BARRED, IS_SEEN, NONE, SAMPLER_RECORD_BYTES } from '../kernels/step-input.ts'
 
 export interface SamplerLimits {
@@ -27,6 +28,8 @@ interface Change {
 export class SamplerRecords {
   /** Whether any row changes its logits. */
   isAdjusting = false
+  /** Whether any row asks for log probabilities. */
+  isTelling = false
   readonly #limits: SamplerLimits
   readonly #maskWords: number
   readonly #records: DataView<ArrayBuffer>
@@ -59,6 +62,7 @@ export class SamplerRecords {
   /** Before each step. */
   clear(): void {
     this.isAdjusting = false
+    this.isTelling = false
     this.#rowCount = 0
     this.#changeCount = 0
     this.#maskCount = 0
@@ -87,8 +91,9 @@ export class SamplerRecords {
     f32(11, penalties?.repetition ?? 1)
     f32(12, penalties?.presence ?? 0)
     f32(13, penalties?.frequency ?? 0)
-    u32(14, 0)
+    u32(14, sampler.logprobCount === undefined ? 0 : 1 + sampler.logprobCount)
     u32(15, 0)
+    this.isTelling ||= sampler.logprobCount !== undefined
     this.isAdjusting ||= mask !== NONE || this.#changeCount > firstChange
     this.#rowCount += 1
   }
@@ -149,7 +154,9 @@ function checkSampler(sampler: SamplerRow, vocabSize: number): void {
   const numbers = [presence, frequency, ...(logitBias?.values() ?? [])]
   const isRatio = repetition >= 1 / CHANGE_MAX && repetition <= CHANGE_MAX
   const arePenalties = isRatio && numbers.every((value) => Math.abs(value) <= CHANGE_MAX)
-  const isRow = temperature >= 0 && temperature < Infinity && areFractions && areCounts && arePenalties
+  const { logprobCount = 0 } = sampler
+  const isTold = isU32(logprobCount) && logprobCount <= LOGPROBS_MAX
+  const isRow = isTold && temperature >= 0 && temperature < Infinity && areFractions && areCounts && arePenalties
   assert(isRow, 'A sampler field is out of range')
   const tokens = [
     forcedToken,

@@ -7,6 +7,7 @@ import type { Slice, Storage } from '../gpu/buffers.ts'
 import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
+import { sampledBytes } from '../kernels/log-probs.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
@@ -84,7 +85,7 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
           picked: activation('picked-rows', hiddenSize, pickedMax),
           logits: activation('logits', config.vocabSize, pickedMax),
           adjusted: activation('adjusted-logits', config.vocabSize, pickedMax),
-          sampled: memory.storage('sampled', pickedMax * 4),
+          sampled: memory.storage('sampled', sampledBytes(pickedMax)),
         }
       : null,
   }

@@ -76,7 +76,11 @@ export class StepWriter {
     this.#send(this.#input.masks, this.#samplers.masks)
     const picked = sampledSequences.length
     const isAdjusting = this.#samplers.isAdjusting
-    const chosen = { plain: isAdjusting ? 0 : picked, adjusted: isAdjusting ? picked : 0 }
+    const chosen = {
+      plain: isAdjusting ? 0 : picked,
+      adjusted: isAdjusting ? picked : 0,
+      told: this.#samplers.isTelling ? picked : 0,
+    }
     return { counts: { all: row, picked, ...chosen, ...this.#planAttention(row) }, sampledSequences }
   }
 

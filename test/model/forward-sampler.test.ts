@@ -1,8 +1,13 @@
-/** The sampler row through a whole step: forced tokens, penalties, biases, masks, least tokens; neighbours keep theirs. */
+/**
+ * The sampler row through a whole step: forced tokens, penalties, biases, masks, least tokens, log probabilities;
+ * neighbours keep theirs.
+ */
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { BlockId, SamplerRow, SequenceRows } from '../../gpu-worker/engine/batch.ts'
+import type { StepResult } from '../../gpu-worker/engine/runner.ts'
 import { adjustLogitsReference } from '../../gpu-worker/kernels/adjust-logits.ref.ts'
+import { logProbsReference } from '../../gpu-worker/kernels/log-probs.ref.ts'
 import { loadRunner, type LoadedRunner } from '../../gpu-worker/model/load-runner.ts'
 import { maskWords } from '../../gpu-worker/model/sampler-records.ts'
 
@@ -21,11 +26,14 @@ function rows(first: number, sampler: SamplerRow): SequenceRows {
 }
 
 /** Sampled tokens, and the logits of each sequence's last row. */
-async function step(sequences: SequenceRows[]): Promise<{ tokens: (number | null)[]; logits: Float32Array[] }> {
+async function step(
+  sequences: SequenceRows[],
+): Promise<{ tokens: (number | null)[]; logits: Float32Array[]; sampled: StepResult['sampled'] }> {
   const { sampled, logits } = await loaded.runner.run({ sequences, capture: { logits: true, experts: false } })
   const vocab = loaded.config.vocabSize
   const last = (i: number): number => sequences.slice(0, i + 1).reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   return {
+    sampled,
     tokens: sampled.map((one) => (one?.kind === 'token' ? one.tokenId : null)),
     logits: sequences.map((_, i) => (logits ?? new Float32Array()).slice((last(i) - 1) * vocab, last(i) * vocab)),
   }
@@ -59,4 +67,18 @@ it('a mask that allows nothing fails its sequence alone', async () => {
   const plain = await step([rows(1, greedy)])
   const { tokens } = await step([rows(1, greedy), rows(3, { ...random, allowed })])
   expect(tokens).toEqual([plain.tokens[0], null])
+})
+
+it('log probabilities are told to who asks, under the logits as they are', async () => {
+  const asking = { ...greedy, forcedToken: 9, logprobCount: 3, logitBias: new Map([[5, 100]]) }
+  const plain = await step([rows(1, greedy), rows(2, random)])
+  const { sampled, tokens, logits } = await step([rows(1, greedy), rows(3, asking), rows(2, random)])
+  expect([tokens[0], tokens[2]]).toEqual(plain.tokens)
+  const [first, told, last] = sampled.map((one) => (one?.kind === 'token' ? one.logProbs : undefined))
+  expect([first, last]).toEqual([undefined, undefined])
+  const { logProbs, ranked } = logProbsReference(logits[1] ?? [])
+  expect(told?.map(({ tokenId }) => tokenId)).toEqual([9, ...ranked.slice(0, 3)])
+  for (const { tokenId, logProb } of told ?? []) {
+    expect(Math.abs(logProb - (logProbs[tokenId] ?? NaN))).toBeLessThan(1e-5)
+  }
 })
