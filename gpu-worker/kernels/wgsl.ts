@@ -17,8 +17,8 @@ export type Include =
   | 'quads'
   | 'rope'
   | 'row-choice'
-  | 'row-sum'
   | 'sampler'
+  | 'row-sum'
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`
