@@ -140,7 +140,11 @@ describe('every kernel', () => {
     const missing = kernels.flatMap((file) => {
       const base = file.replace(/\.wgsl$/, '')
       // Another shape of the same work shares its reference.
-      const beside = [`${base}.ts`, `${base.replace(/-tile$/, '')}.ref.ts`, `test/kernels/${basename(base)}.test.ts`]
+      const beside = [
+        `${base}.ts`,
+        `${base.replace(/-(tile|grouped)$/, '')}.ref.ts`,
+        `test/kernels/${basename(base)}.test.ts`,
+      ]
       return beside.filter((path) => !existsSync(path))
     })
     expect(missing).toEqual([])

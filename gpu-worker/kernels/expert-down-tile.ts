@@ -8,8 +8,13 @@ import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } fro
 import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** 32 values of one pair a workgroup. */
-export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
+/** 32 values of one pair a workgroup; for steps of fewer than `rowsBelow` rows. */
+export function expertDownTile(
+  operands: ExpertDownOperands,
+  top: number,
+  rowsMax: number,
+  rowsBelow = Infinity,
+): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.map((bank) => ({
     program: {
@@ -19,6 +24,6 @@ export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMa
       constants: { ...downConstants(operands, bank, top), CHUNK_LANES: chunkLanes(width) },
     },
     bindings: downBindings(operands, bank, top, rowsMax),
-    grid: (rows) => [Math.ceil(hiddenSize / TILE_ROWS), top, rows],
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil(hiddenSize / TILE_ROWS), top, rows] : null),
   }))
 }

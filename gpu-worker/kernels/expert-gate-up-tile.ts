@@ -8,8 +8,13 @@ import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOpera
 import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** 32 values of one pair a workgroup. */
-export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
+/** 32 values of one pair a workgroup; for steps of fewer than `rowsBelow` rows. */
+export function expertGateUpTile(
+  operands: ExpertGateUpOperands,
+  top: number,
+  rowsMax: number,
+  rowsBelow = Infinity,
+): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.map((bank) => ({
     program: {
@@ -19,6 +24,6 @@ export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, ro
       constants: { ...gateUpConstants(operands, bank, top), CHUNK_LANES: chunkLanes(hiddenSize) },
     },
     bindings: gateUpBindings(operands, bank, top, rowsMax),
-    grid: (rows) => [Math.ceil(width / TILE_ROWS), top, rows],
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil(width / TILE_ROWS), top, rows] : null),
   }))
 }

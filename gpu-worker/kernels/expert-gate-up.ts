@@ -1,10 +1,12 @@
 /**
  * The routed experts' first product and SwiGLU for every (row, rank) pair: one dispatch per bank.
  *
- * Two shaders, one arithmetic: a workgroup for 32 values on a GPU, a lane for four on a CPU.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
  */
 import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
+import { expertGateUpGrouped } from './expert-gate-up-grouped.ts'
+import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
 import { expertGateUpTile } from './expert-gate-up-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -12,10 +14,18 @@ import { wgsl } from './wgsl.ts'
 /** Matrix rows of a workgroup: 64 invocations of four. */
 const WORKGROUP_ROWS = 256
 
-export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
+/** `groups`: where the GPU's are, if any. */
+export function expertGateUp(
+  operands: ExpertGateUpOperands,
+  top: number,
+  rowsMax: number,
+  groups: ExpertGroups | null = null,
+): Dispatch[] {
+  const grouped = groups === null ? [] : expertGateUpGrouped(operands, groups)
+  const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
   return [
     ...onlyOn('cpu', expertGateUpSingle(operands, top, rowsMax)),
-    ...onlyOn('gpu', expertGateUpTile(operands, top, rowsMax)),
+    ...onlyOn('gpu', [...expertGateUpTile(operands, top, rowsMax, rowsBelow), ...grouped]),
   ]
 }
 

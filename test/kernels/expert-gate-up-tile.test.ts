@@ -13,17 +13,23 @@ beforeAll(async () => {
 afterAll(() => bench.close())
 
 const TOP = 2
+/** Software drivers take seconds to compile whole workgroups. */
+const COMPILING_MS = 120_000
 
 /** Tiles are 32 rows of a matrix, chunks 256 columns. */
 it.each([
   [257, 70],
   [31, 300],
-])('hidden %i, width %i', async (hiddenSize, width) => {
-  const { experts } = expertBank(bench, { expertCount: 5, hiddenSize, width, format: 'bf16', bankCount: 2 })
-  const chosen = bench.slice(Uint32Array.of(4, 0, 1, 4, 2, 1))
-  const x = bench.activation(seeded(3 * hiddenSize, 50, 0.2), hiddenSize)
-  const [single, tile] = [bench.result(3 * TOP, width), bench.result(3 * TOP, width)]
-  await bench.run(expertGateUpSingle({ chosen, x, experts, h: single }, TOP, 3), 3)
-  await bench.run(expertGateUpTile({ chosen, x, experts, h: tile }, TOP, 3), 3)
-  expect(bits(await bench.read(tile, 3 * TOP))).toEqual(bits(await bench.read(single, 3 * TOP)))
-})
+])(
+  'hidden %i, width %i',
+  async (hiddenSize, width) => {
+    const { experts } = expertBank(bench, { expertCount: 5, hiddenSize, width, format: 'bf16', bankCount: 2 })
+    const chosen = bench.slice(Uint32Array.of(4, 0, 1, 4, 2, 1))
+    const x = bench.activation(seeded(3 * hiddenSize, 50, 0.2), hiddenSize)
+    const [single, tile] = [bench.result(3 * TOP, width), bench.result(3 * TOP, width)]
+    await bench.run(expertGateUpSingle({ chosen, x, experts, h: single }, TOP, 3), 3)
+    await bench.run(expertGateUpTile({ chosen, x, experts, h: tile }, TOP, 3), 3)
+    expect(bits(await bench.read(tile, 3 * TOP))).toEqual(bits(await bench.read(single, 3 * TOP)))
+  },
+  COMPILING_MS,
+)

@@ -15,6 +15,9 @@ beforeAll(async () => {
 afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
+/** Software drivers take seconds to compile whole workgroups. */
+const COMPILING_MS = 120_000
+
 const int4 = { kind: 'int4', groupColumns: 32, scale: 'bf16', hasZeroPoints: false } as const
 /** Every way to decode whole vectors, and units beside several activation rows. */
 const cases: readonly (readonly [name: string, format: WeightFormat, columns: ColumnCount])[] = [
@@ -33,22 +36,30 @@ const cases: readonly (readonly [name: string, format: WeightFormat, columns: Co
 const widths = [1, 33, 255, 256, 264, 2048]
 
 describe.each(cases)('matmul-tile, %s', (_, format, columns) => {
-  it.each(widths)('K = %i: the bits of matmul', async (k) => {
-    const [n, rows] = [70, 9]
-    const matrix = bench.stored(storedRows(n, k, format, 1), 45)
-    const x = bench.activation(seeded(rows * k, 2), k)
-    const [wanted, y] = [bench.result(rows, n), bench.result(rows, n)]
-    await bench.run(matmulSingle({ x, matrix, y: wanted }, 12, Infinity), rows)
-    await bench.run(matmulTile({ x, matrix, y }, 12, { columns, rowsFrom: 1, rowsTo: 99 }), rows)
-    expect(bits(await bench.read(y, rows))).toEqual(bits(await bench.read(wanted, rows)))
-  })
+  it.each(widths)(
+    'K = %i: the bits of matmul',
+    async (k) => {
+      const [n, rows] = [70, 9]
+      const matrix = bench.stored(storedRows(n, k, format, 1), 45)
+      const x = bench.activation(seeded(rows * k, 2), k)
+      const [wanted, y] = [bench.result(rows, n), bench.result(rows, n)]
+      await bench.run(matmulSingle({ x, matrix, y: wanted }, 12, Infinity), rows)
+      await bench.run(matmulTile({ x, matrix, y }, 12, { columns, rowsFrom: 1, rowsTo: 99 }), rows)
+      expect(bits(await bench.read(y, rows))).toEqual(bits(await bench.read(wanted, rows)))
+    },
+    COMPILING_MS,
+  )
 })
 
-it.each([2305, 9000])('K = %i, more chunks than a workgroup takes at a time or not: the bits of matmul', async (k) => {
-  const matrix = bench.stored(storedRows(33, k, int4, 1))
-  const x = bench.activation(seeded(k, 2), k)
-  const [wanted, y] = [bench.result(1, 33), bench.result(1, 33)]
-  await bench.run(matmulSingle({ x, matrix, y: wanted }, 4, Infinity), 1)
-  await bench.run(matmulTile({ x, matrix, y }, 4, { columns: 1, rowsFrom: 1, rowsTo: 1 }), 1)
-  expect(bits(await bench.read(y, 1))).toEqual(bits(await bench.read(wanted, 1)))
-})
+it.each([2305, 9000])(
+  'K = %i, more chunks than a workgroup takes at a time or not: the bits of matmul',
+  async (k) => {
+    const matrix = bench.stored(storedRows(33, k, int4, 1))
+    const x = bench.activation(seeded(k, 2), k)
+    const [wanted, y] = [bench.result(1, 33), bench.result(1, 33)]
+    await bench.run(matmulSingle({ x, matrix, y: wanted }, 4, Infinity), 1)
+    await bench.run(matmulTile({ x, matrix, y }, 4, { columns: 1, rowsFrom: 1, rowsTo: 1 }), 1)
+    expect(bits(await bench.read(y, 1))).toEqual(bits(await bench.read(wanted, 1)))
+  },
+  COMPILING_MS,
+)
