@@ -10,8 +10,8 @@ import { layOutAttentionWork, planAttention, slotCountFor } from '../../gpu-work
 import { latentAttention } from '../../gpu-worker/kernels/latent-attention.ts'
 import { partBytes } from '../../gpu-worker/kernels/latent-merge.ts'
 import { blockBytes, entryLayout, type PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
-import { matmulRows, ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
-import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
+import { ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
+import { matmul } from '../../gpu-worker/kernels/matmul.ts'
 import {
   isPlain,
   paddedColumns,
@@ -45,9 +45,7 @@ export async function timeProduct(bench: ProbeBench, format: WeightFormat, size:
   const y = activation(bench, matrix.rowCount)
   bench.write(x.slice, new Float32Array(ROWS_TOGETHER * x.stride).fill(1))
   const time = async (rows: number): Promise<number> => {
-    const operands = { x, matrix, y }
-    const dispatches = rows === 1 ? matmulSingle(operands, ROWS_TOGETHER, 2) : matmulRows(operands, ROWS_TOGETHER, 2)
-    const seconds = await bench.seconds(dispatches, rows)
+    const seconds = await bench.seconds(matmul({ x, matrix, y }, ROWS_TOGETHER), rows)
     const got = new Float32Array(await bench.read(y.slice, rows * y.stride * 4))
     bench.check(
       'product',

@@ -31,8 +31,12 @@ export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesM
   const step = layOutStep({ config, range, profile: 'exact' }, ONE_ROW, memory, memory)
   const { layers, output } = modelDispatches({ config, range, weights, ...step })
   const lists: readonly (readonly RowDispatch<string>[])[] = [layers, output?.logits ?? [], output?.sampler ?? []]
+  // The plan is for GPUs.
+  const runs = lists.flat().filter(({ dispatch, rows }) => {
+    return SHORT_STEP.has(rows) && dispatch.processor !== 'cpu' && dispatch.grid(1) !== null
+  })
   return {
-    dispatches: lists.flat().filter(({ dispatch, rows }) => SHORT_STEP.has(rows) && dispatch.grid(1) !== null).length,
+    dispatches: runs.length,
     parameterBytes: lists.reduce((sum, list) => sum + parameterBytes(list, UNIFORM_ALIGNMENT_BYTES), 0),
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
- * Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
+ * Dispatches for another kind of adapter take no part. Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
  * dispatches are one segment: one pass, one submit.
  */
 import type { Buffers, Slice } from './buffers.ts'
@@ -83,15 +83,20 @@ export async function buildRecipe<RowSet extends string>(
     buffers,
     sorted.map((constants) => constants.params),
   )
+  const mine = dispatches.flatMap((entry, i) => {
+    const { processor = gpu.processor } = entry.dispatch
+    return processor === gpu.processor ? [{ entry, i }] : []
+  })
   const built = await Promise.all(
-    dispatches.map(async (entry, i) => {
+    mine.map(async ({ entry, i }) => {
       const { name, source, access } = entry.dispatch.program
       const own = params[i] ?? null
       const overrides = sorted[i]?.overrides ?? {}
       const { pipeline, layout } = await pipelines.get(name, { source, access, hasParams: own !== null, overrides })
       const slices = own === null ? entry.dispatch.bindings : [...entry.dispatch.bindings, own]
       const entries = slices.map((slice, binding) => ({ binding, resource: checked(gpu, slice) }))
-      return { ...entry, pipeline, bindGroup: gpu.device.createBindGroup({ label: name, layout, entries }) }
+      const bindGroup = gpu.device.createBindGroup({ label: name, layout, entries })
+      return { dispatch: entry.dispatch, rows: entry.rows, pipeline, bindGroup }
     }),
   )
   gpu.check()

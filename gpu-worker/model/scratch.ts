@@ -6,6 +6,7 @@
 import type { Slice, Storage } from '../gpu/buffers.ts'
 import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
+import { groupsBytes } from '../kernels/expert-groups.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
@@ -13,7 +14,7 @@ import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
-import type { ExpertMlpScratch } from '../layers/expert-mlp.ts'
+import { groupSizes, type ExpertMlpScratch } from '../layers/expert-mlp.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
 import { maskWords } from './sampler-records.ts'
@@ -184,6 +185,7 @@ function expertScratch(
           : { hidden: activation('shared-hidden', sharedWidth), out: activation('shared-out', hiddenSize) },
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
+      groups: memory.storage('expert-groups', groupsBytes(groupSizes(routedExpertCount, expertsPerToken, rowsMax))),
       routeWeights: memory.storage('route-weights', pairs * 4),
     },
     chosen: Array.from({ length: layerCount }, (_, i) => memory.storage(`chosen-${i}`, pairs * 4)),
