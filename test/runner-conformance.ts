@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Batch, BlockId, SamplerRow, SequenceRows } from '../gpu-worker/engine/batch.ts'
-import type { Runner } from '../gpu-worker/engine/runner.ts'
+import type { Runner, StepResult } from '../gpu-worker/engine/runner.ts'
 
 /** A sequence to answer: where its KV goes and how it is cut into steps. */
 interface Trial {
@@ -139,6 +139,28 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
       }
     })
 
+    it('a step given while one is in flight and fed by it gives the bits it gives after it, if steps may overlap', async () => {
+      const count = Math.min(trialsMax, runner.limits.sequencesMax, runner.limits.rowsMax)
+      const trials = Array.from({ length: count }, (_, number) => trial(number, { promptTokenIds: [number + 1, 3] }))
+      if ((runner.limits.stepsInFlightMax ?? 1) === 1) {
+        const victim = await open()
+        const both = [victim.run({ sequences: [rowsAt(0, 1, 1)] }), victim.run({ sequences: [rowsAt(0, 1, 1)] })]
+        expect((await Promise.allSettled(both)).map(({ status }) => status)).toContain('rejected')
+        await victim.close()
+        return
+      }
+      const alone = await answer(runner, trials)
+      const overlapped = await overlappedTokens(runner, trials)
+      expect(overlapped).toEqual(alone.map(({ tokenIds }) => tokenIds))
+      for (const [number, one] of trials.entries()) {
+        const known = [...one.promptTokenIds, ...(overlapped[number] ?? []).slice(0, -1)]
+        const last = { tokenIds: known.slice(-1), start: known.length - 1, blocks: one.blocks, sampler: null }
+        const { logits } = await runner.run({ sequences: [last], capture: { logits: true, experts: false } })
+        const expected = alone[number]?.logitBits.slice(-runner.limits.vocabSize)
+        expect(bitsOf(logits ?? new Float32Array()), `KV of sequence ${number}`).toEqual(expected)
+      }
+    })
+
     it('a step of exactly rowsMax rows runs', async () => {
       const { rowsMax, blockTokens, contextTokensMax, blockCount } = runner.limits
       const rows = Math.min(rowsMax, contextTokensMax, blockCount * blockTokens)
@@ -209,6 +231,36 @@ async function answer(runner: Runner, trials: readonly Trial[]): Promise<Answer[
   }))
 }
 
+/**
+ * The answers of prompts that fit a step, each step given before the one before it has ended. The order of the sequences
+ * turns with every step, so that none is fed from its own position.
+ */
+async function overlappedTokens(runner: Runner, trials: readonly Trial[]): Promise<number[][]> {
+  const results: { readonly order: readonly number[]; readonly sampled: Promise<StepResult> }[] = []
+  for (let index = 0; index < answerCount; index += 1) {
+    const order = trials.map((_, number) => (number + index) % trials.length)
+    const before = results.at(-1)?.order
+    const sequences = order.map((number): SequenceRows => {
+      const { promptTokenIds, blocks, sampling } = present(trials[number])
+      const sampler = { ...sampling, index }
+      if (before === undefined) return { tokenIds: promptTokenIds, start: 0, blocks, sampler }
+      const start = promptTokenIds.length + index - 1
+      return { tokenIds: [0], start, blocks, sampler, fedFrom: before.indexOf(number) }
+    })
+    // At most two in flight.
+    await results.at(-2)?.sampled
+    results.push({ order, sampled: runner.run({ sequences }) })
+  }
+  const tokens: number[][] = trials.map(() => [])
+  for (const { order, sampled } of results) {
+    for (const [position, sample] of (await sampled).sampled.entries()) {
+      assert(sample?.kind === 'token', 'A sampler gave no token')
+      tokens[order[position] ?? 0]?.push(sample.tokenId)
+    }
+  }
+  return tokens
+}
+
 async function logitsOf(
   runner: Runner,
   tokenIds: readonly number[],
@@ -231,6 +283,11 @@ function rowsAt(start: number, count: number, blockTokens: number): SequenceRows
 
 function blockRange(first: number, count: number): BlockId[] {
   return Array.from({ length: count }, (_, at) => (first + at) as BlockId)
+}
+
+function present<T>(value: T | undefined): T {
+  assert(value !== undefined)
+  return value
 }
 
 function zeros(count: number): number[] {

@@ -1,5 +1,6 @@
 /** The policy alone, step by step: budgets, block edges, order, preemption, isolation. No Runner, no engine. */
 import { describe, expect, it } from 'vitest'
+import { defaultAgeCapsMs } from '../../gpu-worker/engine/admission.ts'
 import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
 import { positionsMax, type Scheduled, Scheduler } from '../../gpu-worker/engine/scheduler.ts'
 import { Sequence, type SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
@@ -16,7 +17,7 @@ const roomy: RunnerLimits = {
 /** A scheduler and what an engine around it would do: every step's rows are computed, every sampled token is 1. */
 function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
   const limits = { ...roomy, ...changes }
-  const scheduler = new Scheduler(limits, prefillRowsMax)
+  const scheduler = new Scheduler(limits, { prefillRowsMax, ageCapsMs: defaultAgeCapsMs })
   let arrivalCount = 0
 
   function add(promptCount: number, request: Partial<SequenceRequest> = {}): Sequence {
@@ -26,13 +27,13 @@ function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
     const whole = { id, promptTokenIds, sampling, stopTokenIds: [], answerTokensMax: 100, ...request }
     const sequence = new Sequence(whole, arrivalCount, positionsMax(limits))
     arrivalCount += 1
-    scheduler.add(sequence)
+    scheduler.add(sequence, 0)
     return sequence
   }
 
   /** Plans and executes a step; returns its rows as `id:rowCount`. */
   function step(): string[] {
-    const plan = scheduler.schedule()
+    const plan = scheduler.schedule(0)
     for (const scheduled of plan) execute(scheduled)
     scheduler.checkIntegrity()
     return plan.map(({ sequence, rowCount }) => `${sequence.id}:${rowCount}`)

@@ -1,15 +1,18 @@
 /**
- * One seeded life of an engine over the fake Runner: sequences arrive, are cancelled, finished, preempted, run out of
- * blocks, stop, break, and are compared with what each would get alone. Throws at the first broken promise.
+ * One seeded life of an engine over the fake Runner: sequences of several tenants arrive, share prefixes, are cancelled,
+ * finished, preempted, drained, run out of blocks, stop, break, and are compared with what each would get alone. Throws
+ * at the first broken promise.
  *
  * It knows what must come out, never how the engine gets there: the oracle is the request and `FakeRunner.tokenAt`.
  */
 import assert from 'node:assert/strict'
+import type { Batch } from '../../gpu-worker/engine/batch.ts'
 import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
 import type { Runner, RunnerLimits } from '../../gpu-worker/engine/runner.ts'
-import type { EndReason, SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
+import { type EndReason, serviceClasses } from '../../gpu-worker/engine/sequence.ts'
 import { contextHash, FakeRunner, type FakeStep } from '../fake-runner.ts'
-import { dice, type Dice } from '../fixtures/dice.ts'
+import { dice } from '../fixtures/dice.ts'
+import { castLives, type Life, stopTokenId, vocabSize } from './simulated-lives.ts'
 
 /** What a life went through, to show that a number of lives left nothing out. */
 export interface SimulationCounts {
@@ -21,36 +24,33 @@ export interface SimulationCounts {
   isolations: number
   /** Prefill chunks that end inside a block. */
   cutBlocks: number
+  /** Starts with cached tokens: of prompts alone, and of answers too. */
+  promptHits: number
+  answerHits: number
+  /** Starts past the age cap, and starts that passed an older one by. */
+  overdueStarts: number
+  overtakings: number
+  /** Rows fed on the GPU, and rows too many behind an end. */
+  fedRows: number
+  discardedRows: number
+  drains: number
   ends: Record<EndReason, number>
 }
 
 export interface SimulationOptions {
-  /** Puts something between engine and fake: the negative controls break it here. */
+  /** Puts something between engine and fake: some negative controls break it here. */
   readonly wrap?: (runner: Runner) => Runner
+  /** Another engine than ours: the other negative controls are copies with one rule broken. */
+  readonly engine?: typeof Engine
 }
 
-/** A sequence's script and what was seen of it. */
-interface Life {
-  readonly request: SequenceRequest
-  readonly expected: { readonly tokenIds: readonly number[]; readonly reason: EndReason }
-  /** Answer tokens known to be right, resumed ones first. */
-  readonly answer: number[]
-  submission: 'none' | 'accepted' | 'refused'
-  /** Order of submission. */
-  serial: number
-  /** The step by which it has ended at the latest: set when it is accepted. */
-  lastTick: number
-  asked: 'cancelled' | 'stop' | null
-  end: EndReason | null
-}
-
-const stopTokenId = 0
-const vocabSize = 64
-const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 }
+const scheduleMs = { perTick: [1, 20], caps: [0, 400] } as const
 
 export function emptyCounts(): SimulationCounts {
-  const ends = { stop: 0, length: 0, cancelled: 0, 'not-finite': 0 }
-  return { steps: 0, tokens: 0, preemptions: 0, refusals: 0, resumptions: 0, isolations: 0, cutBlocks: 0, ends }
+  const ends = { stop: 0, length: 0, cancelled: 0, 'not-finite': 0, 'handed-back': 0 }
+  const hits = { promptHits: 0, answerHits: 0, overdueStarts: 0, overtakings: 0, fedRows: 0, discardedRows: 0 }
+  const lives = { refusals: 0, resumptions: 0, isolations: 0, cutBlocks: 0, drains: 0 }
+  return { steps: 0, tokens: 0, preemptions: 0, ...lives, ...hits, ends }
 }
 
 /** Runs the life of this seed to its end and adds to `counts`. */
@@ -63,12 +63,11 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
     blockCount: draw(3, draw(4, 20)),
     contextTokensMax: draw(4, 64),
     vocabSize,
+    stepsInFlightMax: draw.chance(0.5) ? 2 : 1,
   }
-  const lives: Life[] = []
-  const scripts = new Map<number, { stop: number; broken: number }>()
   const steps: FakeStep[] = []
   let half = 0
-  let submissionCount = 0
+  const scripts = new Map<number, { readonly stop: number; readonly broken: number }>()
   const fake = new FakeRunner({
     limits,
     stopTokenId,
@@ -77,189 +76,308 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
     onStep: (step) => steps.push(step),
     wait: async () => play((half += 1)),
   })
-  const engine = new Engine(options.wrap?.(fake) ?? fake, { prefillRowsMax: draw(1, 32) })
+  const ageCapsMs = {
+    interactive: draw(...scheduleMs.caps),
+    think: draw(...scheduleMs.caps),
+    batch: draw(...scheduleMs.caps),
+  }
+  /** Of each step in the order given: preemptions until then. One may be planned that leaves nothing to run. */
+  const preemptionsUntil: number[] = []
+  const runner = options.wrap?.(fake) ?? fake
+  const counted: Runner = {
+    limits,
+    fingerprint: runner.fingerprint,
+    run: (batch) => {
+      preemptionsUntil.push(engine.stats().preemptionCount)
+      world.checkFed(batch)
+      return runner.run(batch)
+    },
+    close: () => runner.close(),
+  }
+  const engine = new (options.engine ?? Engine)(counted, { prefillRowsMax: draw(1, 32), ageCapsMs })
+  const world = new World(limits, engine, ageCapsMs, counts)
 
   // Things happen at half steps: even ones between two steps, odd ones while a step runs.
   const script: { readonly half: number; readonly act: () => void }[] = []
   const play = (now: number) => {
     while (script[0] !== undefined && script[0].half <= now) script.shift()?.act()
   }
-  for (let number = 0, count = draw(1, 12); number < count; number += 1) {
-    scripts.set(number, { stop: draw.chance(0.5) ? draw(0, 20) : -1, broken: draw.chance(0.05) ? draw(0, 10) : -1 })
-    const life = newLife(fake, engine.tokensMax, number, draw, scripts.get(number)?.broken ?? -1)
-    const arrival = draw(0, 60)
-    lives.push(life)
-    const act = () => {
-      life.serial = submissionCount += 1
-      submit(engine, life, counts)
-    }
-    script.push({ half: arrival, act })
-    if (draw.chance(0.15)) script.push({ half: arrival + draw(0, 40), act: () => ask(engine, life, 'cancelled') })
-    if (draw.chance(0.1)) script.push({ half: arrival + draw(0, 40), act: () => ask(engine, life, 'stop') })
+  for (const life of castLives(draw, fake, engine.tokensMax, scripts)) {
+    world.lives.push(life)
+    script.push({ half: life.arrivalHalf, act: () => world.submit(life) })
+    if (draw.chance(0.15))
+      script.push({ half: life.arrivalHalf + draw(0, 40), act: () => world.ask(life, 'cancelled') })
+    if (draw.chance(0.1)) script.push({ half: life.arrivalHalf + draw(0, 40), act: () => world.ask(life, 'stop') })
   }
+  if (draw.chance(0.1)) script.push({ half: draw(0, 80), act: () => world.drain() })
   script.sort((a, b) => a.half - b.half)
 
+  const msPerTick = draw(...scheduleMs.perTick)
+  let stepCount = 0
   for (let tick = 0; script.length > 0 || engine.hasWork; tick += 1) {
     half = tick * 2
     play(half)
-    const due = lives.filter(
+    const nowMs = tick * msPerTick
+    world.pickUp(nowMs)
+    const due = world.lives.filter(
       ({ submission, asked, end }) => submission === 'accepted' && asked !== null && end === null,
     )
-    const sampledBefore = steps.at(-1)
     const preemptionsBefore = engine.stats().preemptionCount
-    const stepCount = steps.length
-    const events = await engine.step()
+    const events = await engine.step(nowMs)
     engine.checkIntegrity()
-    const step = steps.length > stepCount ? steps.at(-1) : undefined
-    takeEvents(lives, events, counts)
-    checkNoneStarves(lives, tick)
-    for (const { end, request } of due)
+    world.takeEvents(events, nowMs, engine.stats().preemptionCount > preemptionsBefore)
+    world.checkNoneStarves(tick, msPerTick)
+    for (const { end, request } of due) {
       assert(end !== null, `${request.id} outlives the step after its end was asked for`)
-    for (const { request } of due)
       assert(!hasToken(events, request.id), `${request.id} goes on after its end was asked for`)
-    if (step === undefined) continue
-    checkStep(step, lives, limits, counts)
-    if (engine.stats().preemptionCount === preemptionsBefore) checkNoDecodeWaits(sampledBefore, step, lives)
+    }
+    for (; stepCount < steps.length; stepCount += 1) {
+      const step = steps[stepCount]
+      assert(step !== undefined)
+      world.checkStep(step)
+      const hasPreempted = preemptionsUntil[stepCount] !== preemptionsUntil[stepCount - 1]
+      world.checkNoDecodeWaits(steps[stepCount - 1], step, hasPreempted)
+    }
   }
-  for (const life of lives) checkEnd(life)
+  world.checkEnds()
+  assert(!engine.hasWork)
+  engine.checkIntegrity()
   counts.steps += steps.length
   counts.preemptions += engine.stats().preemptionCount
 }
 
-function newLife(fake: FakeRunner, tokensMax: number, number: number, draw: Dice, brokenIndex: number): Life {
-  const { contextTokensMax } = fake.limits
-  const promptCount = draw.chance(0.85) ? draw(1, Math.ceil(tokensMax / 4)) : draw(1, contextTokensMax + 2)
-  const promptTokenIds = Array.from({ length: promptCount }, () => draw(0, vocabSize - 1))
-  const answerTokensMax = draw(1, 30)
-  const seed = [1, number] as const
-  // What the sequence gets alone, written down without an engine.
-  const tokenIds: number[] = []
-  let reason: EndReason = 'length'
-  while (tokenIds.length < Math.min(answerTokensMax, tokensMax - promptCount) && reason === 'length') {
-    const index = tokenIds.length
-    if (index === brokenIndex) {
-      reason = 'not-finite'
-      break
+/** What is known of the lives from outside, and what must hold of it. */
+class World {
+  readonly lives: Life[] = []
+  readonly #limits: RunnerLimits
+  readonly #engine: Engine
+  readonly #ageCapsMs: Readonly<Record<(typeof serviceClasses)[number], number>>
+  readonly #counts: SimulationCounts
+  #submissionCount = 0
+  #isDrained = false
+
+  constructor(
+    limits: RunnerLimits,
+    engine: Engine,
+    ageCapsMs: Readonly<Record<(typeof serviceClasses)[number], number>>,
+    counts: SimulationCounts,
+  ) {
+    this.#limits = limits
+    this.#engine = engine
+    this.#ageCapsMs = ageCapsMs
+    this.#counts = counts
+  }
+
+  submit(life: Life): void {
+    const { request } = life
+    life.serial = this.#submissionCount += 1
+    life.submission = this.#engine.submit(request).kind
+    const canFit = request.promptTokenIds.length < this.#engine.tokensMax
+    const expected = canFit ? (this.#isDrained ? 'draining' : 'accepted') : 'refused'
+    assert.equal(life.submission, expected, `${request.id} of ${request.promptTokenIds.length} tokens`)
+    this.#counts.refusals += canFit ? 0 : 1
+    this.#counts.resumptions += (request.resumedTokenIds?.length ?? 0) > 0 ? 1 : 0
+    this.#counts.isolations += request.isolated ? 1 : 0
+  }
+
+  ask(life: Life, end: 'cancelled' | 'stop'): void {
+    if (end === 'cancelled') this.#engine.cancel(life.request.id)
+    else this.#engine.finish(life.request.id)
+    if (life.submission === 'accepted' && life.end === null) life.asked ??= end
+  }
+
+  drain(): void {
+    this.#engine.drain()
+    this.#isDrained = true
+    this.#counts.drains += 1
+  }
+
+  /** What was submitted before this step is in its order from now on. */
+  pickUp(nowMs: number): void {
+    for (const life of this.lives) {
+      if (life.submission !== 'accepted' || life.dueMs !== Infinity) continue
+      const { arrivedMs = Infinity, serviceClass = 'interactive' } = life.request
+      life.dueMs = Math.min(arrivedMs, nowMs) + this.#ageCapsMs[serviceClass]
     }
-    tokenIds.push(fake.tokenAt(seed, index))
-    if (tokenIds.at(-1) === stopTokenId) reason = 'stop'
   }
-  const resumedTokenIds = draw.chance(0.25) ? tokenIds.slice(0, draw(0, tokenIds.length)) : []
-  const request = {
-    id: `sequence-${number}`,
-    promptTokenIds,
-    resumedTokenIds,
-    sampling: { ...sampling, seed },
-    stopTokenIds: [stopTokenId],
-    answerTokensMax,
-    isolated: draw.chance(0.05),
-  }
-  return {
-    request,
-    expected: { tokenIds, reason },
-    answer: [...resumedTokenIds],
-    submission: 'none',
-    serial: 0,
-    lastTick: Infinity,
-    asked: null,
-    end: null,
-  }
-}
 
-function submit(engine: Engine, life: Life, counts: SimulationCounts): void {
-  const { request } = life
-  const submission = engine.submit(request)
-  life.submission = submission.kind
-  const canFit = request.promptTokenIds.length < engine.tokensMax
-  assert.equal(
-    submission.kind,
-    canFit ? 'accepted' : 'refused',
-    `${request.id} of ${request.promptTokenIds.length} tokens`,
-  )
-  counts.refusals += canFit ? 0 : 1
-  counts.resumptions += (request.resumedTokenIds?.length ?? 0) > 0 ? 1 : 0
-  counts.isolations += request.isolated ? 1 : 0
-}
-
-function ask(engine: Engine, life: Life, end: 'cancelled' | 'stop'): void {
-  if (end === 'cancelled') engine.cancel(life.request.id)
-  else engine.finish(life.request.id)
-  if (life.submission === 'accepted' && life.end === null) life.asked ??= end
-}
-
-function takeEvents(lives: readonly Life[], events: readonly EngineEvent[], counts: SimulationCounts): void {
-  for (const event of events) {
-    const life = lives.find(({ request }) => request.id === event.id)
-    assert(life?.submission === 'accepted', `An event of ${event.id}, which was not accepted`)
-    assert.equal(life.end, null, `${event.id} goes on after its end`)
-    if (event.kind === 'end') {
-      life.end = event.reason
-      counts.ends[event.reason] += 1
-      continue
+  takeEvents(events: readonly EngineEvent[], nowMs: number, hasPreempted: boolean): void {
+    const endedNow = new Set(events.flatMap(({ kind, id }) => (kind === 'end' ? [id] : [])))
+    for (const event of events) {
+      const life = this.lives.find(({ request }) => request.id === event.id)
+      assert(life?.submission === 'accepted', `An event of ${event.id}, which was not accepted`)
+      assert.equal(life.end, null, `${event.id} goes on after its end`)
+      if (event.kind === 'end') {
+        life.end = event.reason
+        this.#counts.ends[event.reason] += 1
+      } else if (event.kind === 'start') {
+        assert(!life.hasStarted, `${event.id} starts twice`)
+        assert(!hasPreempted, `${event.id} starts in a step that preempts`)
+        this.#checkOrder(life, nowMs, endedNow)
+        this.#checkCached(life, event.cachedTokenCount)
+        life.hasStarted = true
+      } else {
+        assert(life.hasStarted, `${event.id} has a token before it starts`)
+        assert.equal(event.index, life.answer.length, `I1: ${event.id} skips or repeats an index`)
+        assert.equal(event.tokenId, life.expected.tokenIds[event.index], `I14: ${event.id} differs from alone`)
+        life.answer.push(event.tokenId)
+        this.#counts.tokens += 1
+      }
     }
-    assert.equal(event.index, life.answer.length, `I1: ${event.id} skips or repeats an index`)
-    assert.equal(event.tokenId, life.expected.tokenIds[event.index], `I14: ${event.id} differs from alone`)
-    life.answer.push(event.tokenId)
-    counts.tokens += 1
   }
-}
 
-/**
- * Every step brings the oldest sequence forward by a row that it keeps. So a sequence ends at the latest after as many
- * steps as it and its elders have rows, plus the step that picks it up.
- */
-function checkNoneStarves(lives: readonly Life[], tick: number): void {
-  const open = lives.filter(({ submission, end }) => submission === 'accepted' && end === null)
-  for (const life of open) {
-    if (life.lastTick === Infinity)
-      life.lastTick =
-        tick + 1 + open.filter((elder) => elder.serial <= life.serial).reduce((rows, elder) => rows + rowsOf(elder), 0)
-    assert(tick < life.lastTick, `I15: ${life.request.id} starves`)
+  /** Past a cap the first due starts first; else nobody of a later class does before one of an earlier. */
+  #checkOrder(life: Life, nowMs: number, endedNow: ReadonlySet<string>): void {
+    const others = this.lives.filter(
+      ({ request, submission, dueMs, hasStarted, end }) =>
+        request !== life.request &&
+        submission === 'accepted' &&
+        dueMs !== Infinity &&
+        !hasStarted &&
+        end === null &&
+        !endedNow.has(request.id),
+    )
+    const isOverdue = life.dueMs <= nowMs
+    const classOf = ({ request }: Life) => serviceClasses.indexOf(request.serviceClass ?? 'interactive')
+    for (const other of others) {
+      const isInOrder =
+        other.dueMs <= nowMs ? isOverdue && isDueBefore(life, other) : isOverdue || classOf(life) <= classOf(other)
+      assert(isInOrder, `I15: ${life.request.id} starts before ${other.request.id}, whose turn it was`)
+    }
+    this.#counts.overdueStarts += isOverdue ? 1 : 0
+    this.#counts.overtakings += others.some(({ serial }) => serial < life.serial) ? 1 : 0
   }
-}
 
-function rowsOf({ request, expected }: Life): number {
-  return request.promptTokenIds.length + expected.tokenIds.length
-}
+  /** Only whole blocks, never the last token, and only what another of the same tenant began with. */
+  #checkCached(life: Life, cachedCount: number): void {
+    if (cachedCount === 0) return
+    const { request } = life
+    const known = knownTokens(life, life.answer.length)
+    assert(cachedCount <= request.promptTokenIds.length, `${request.id} has more cached tokens than prompt tokens`)
+    const isWhole = cachedCount % this.#limits.blockTokens === 0 || cachedCount === request.promptTokenIds.length
+    assert(isWhole && cachedCount < known.length, `${request.id} has ${cachedCount} cached tokens`)
+    const sources = this.lives.filter(
+      (other) =>
+        other !== life &&
+        other.submission === 'accepted' &&
+        other.request.tenantId === request.tenantId &&
+        startsAlike(known, knownTokens(other, other.expected.tokenIds.length), cachedCount),
+    )
+    assert(request.tenantId !== undefined && sources.length > 0, `I14: ${request.id} shares KV with a stranger`)
+    const isOfPrompts = sources.some((other) => other.request.promptTokenIds.length >= cachedCount)
+    this.#counts[isOfPrompts ? 'promptHits' : 'answerHits'] += 1
+  }
 
-/** One prefill chunk at most, behind all decodes; isolated ones alone; every sample read the context it has alone. */
-function checkStep(
-  { batch, contexts }: FakeStep,
-  lives: readonly Life[],
-  limits: RunnerLimits,
-  counts: SimulationCounts,
-): void {
-  const { sequences } = batch
-  const chunk = sequences.findIndex(({ tokenIds }) => tokenIds.length > 1)
-  assert(chunk === -1 || chunk === sequences.length - 1, 'A step has more than one prefill chunk, or decodes behind it')
-  for (const [group, { start, tokenIds, sampler }] of sequences.entries()) {
-    if (sampler === null) counts.cutBlocks += (start + tokenIds.length) % limits.blockTokens === 0 ? 0 : 1
-    if (sampler === null) continue
-    const life = lives[sampler.seed[1]]
+  /**
+   * Past its age cap a sequence waits for those due before it alone. Each step brings the first of the running forward
+   * by a row that it keeps until it ends, unless one due earlier joins, and each joins once: so the rows of all, as often
+   * as there are sequences, are enough (twice: a steered one runs in every second step).
+   */
+  checkNoneStarves(tick: number, msPerTick: number): void {
+    const open = this.lives.filter(({ submission, end }) => submission === 'accepted' && end === null)
+    for (const life of open) {
+      if (life.lastTick === Infinity) {
+        const rows = this.lives.reduce((sum, { request, expected }) => {
+          return sum + request.promptTokenIds.length + expected.tokenIds.length + 2
+        }, 0)
+        life.lastTick = Math.max(tick, Math.ceil(life.dueMs / msPerTick)) + 2 * rows * (this.lives.length + 1)
+      }
+      assert(tick < life.lastTick, `I15: ${life.request.id} starves`)
+    }
+  }
+
+  /** One prefill chunk at most, behind all decodes; isolated ones alone; every sample read the context it has alone. */
+  checkStep({ batch, contexts }: FakeStep): void {
+    const { sequences } = batch
+    const chunk = sequences.findIndex(({ tokenIds }) => tokenIds.length > 1)
+    assert(chunk === -1 || chunk === sequences.length - 1, 'A step has two prefill chunks, or decodes behind one')
+    for (const [group, { start, tokenIds, sampler }] of sequences.entries()) {
+      if (sampler === null) {
+        this.#counts.cutBlocks += (start + tokenIds.length) % this.#limits.blockTokens === 0 ? 0 : 1
+        continue
+      }
+      const life = this.#lifeOf(sampler.seed[1])
+      const { request, expected } = life
+      life.sampleCount += 1
+      // A row too many behind logits that were not finite: nobody's, and never told.
+      if (sampler.index > expected.tokenIds.length) {
+        assert.equal(expected.reason, 'not-finite', `${request.id} samples beyond its end`)
+        continue
+      }
+      const context = knownTokens(life, sampler.index)
+      assert.equal(start + tokenIds.length, context.length, `${request.id} samples index ${sampler.index} elsewhere`)
+      assert.equal(contexts[group], contextHash(context), `I14: ${request.id} reads another context than alone`)
+      assert(!request.isolated || sequences.length === 1, `${request.id} is isolated and has company`)
+    }
+  }
+
+  /**
+   * Who got a token that is not its last gets a row in the next step, unless the host must steer, or blocks ran out: then
+   * those left out are due after all that go on.
+   */
+  checkNoDecodeWaits(before: FakeStep | undefined, step: FakeStep, hasPreempted: boolean): void {
+    const served = new Set(step.batch.sequences.map(({ sampler }) => sampler?.seed[1]))
+    const sampledBefore = (before?.batch.sequences ?? []).flatMap(({ sampler }) => sampler ?? [])
+    const goingOn = sampledBefore.filter(({ seed: [, number] }) => served.has(number))
+    for (const { seed, index } of sampledBefore) {
+      const life = this.#lifeOf(seed[1])
+      const isLast = index + 1 >= life.expected.tokenIds.length
+      const isSteered = life.request.isSteered && this.#limits.stepsInFlightMax === 2
+      if (served.has(seed[1]) || life.end !== null || isLast || isSteered) continue
+      assert(hasPreempted, `${life.request.id} decodes and was left out of a step`)
+      for (const other of goingOn.map((row) => this.#lifeOf(row.seed[1])))
+        assert(isDueBefore(other, life), `${life.request.id} was preempted before ${other.request.id}`)
+    }
+  }
+
+  /** The host cannot steer by a token it does not know; and nobody is fed a token behind which nothing comes. */
+  checkFed({ sequences }: Batch): void {
+    for (const { sampler, fedFrom } of sequences) {
+      if (fedFrom === undefined || sampler === null) continue
+      const { request } = this.#lifeOf(sampler.seed[1])
+      const answerCountMax = Math.min(request.answerTokensMax, this.#engine.tokensMax - request.promptTokenIds.length)
+      assert(!request.isSteered, `${request.id} is steered and was fed`)
+      assert(sampler.index < answerCountMax, `${request.id} was fed its last token`)
+      this.#counts.fedRows += 1
+    }
+  }
+
+  checkEnds(): void {
+    const rowsTooMany = this.#limits.stepsInFlightMax === 2 ? 1 : 0
+    for (const { request, submission, expected, answer, asked, end, sampleCount } of this.lives) {
+      const { id, resumedTokenIds = [] } = request
+      if (submission !== 'accepted') {
+        assert.equal(end, null)
+        continue
+      }
+      assert(end !== null, `${id} never ended`)
+      const isWhole = answer.length === expected.tokenIds.length && end === expected.reason
+      const isAskedFor = (asked !== null && end === asked) || (this.#isDrained && end === 'handed-back')
+      assert(isWhole || isAskedFor, `${id} ended with ${end} after ${answer.length} tokens`)
+      const untold = sampleCount - (answer.length - resumedTokenIds.length) - (end === 'not-finite' ? 1 : 0)
+      assert(untold <= rowsTooMany, `${id} cost ${untold} steps that were discarded`)
+      this.#counts.discardedRows += untold
+    }
+  }
+
+  #lifeOf(number: number): Life {
+    const life = this.lives[number]
     assert(life !== undefined)
-    const { request, expected } = life
-    const context = [...request.promptTokenIds, ...expected.tokenIds.slice(0, sampler.index)]
-    assert.equal(start + tokenIds.length, context.length, `${request.id} samples index ${sampler.index} elsewhere`)
-    assert.equal(contexts[group], contextHash(context), `I14: ${request.id} reads another context than alone`)
-    assert(!request.isolated || sequences.length === 1, `${request.id} is isolated and has company`)
+    return life
   }
 }
 
-/** Who got a token and did not end gets a row in the next step, unless blocks ran out. */
-function checkNoDecodeWaits(before: FakeStep | undefined, step: FakeStep, lives: readonly Life[]): void {
-  const served = new Set(step.batch.sequences.map(({ sampler }) => sampler?.seed[1]))
-  for (const { sampler } of before?.batch.sequences ?? []) {
-    if (sampler === null) continue
-    const life = lives[sampler.seed[1]]
-    assert(served.has(sampler.seed[1]) || life?.end !== null, `${life?.request.id} decodes and was left out of a step`)
-  }
+function isDueBefore(a: Life, b: Life): boolean {
+  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.serial < b.serial)
 }
 
-function checkEnd({ request, submission, expected, answer, asked, end }: Life): void {
-  if (submission === 'refused') return assert.equal(end, null)
-  assert(end !== null, `${request.id} never ended`)
-  const isWhole = answer.length === expected.tokenIds.length && end === expected.reason
-  assert(isWhole || (asked !== null && end === asked), `${request.id} ended with ${end} after ${answer.length} tokens`)
+/** Prompt and the first tokens of the answer. */
+function knownTokens({ request, expected }: Life, answerCount: number): number[] {
+  return [...request.promptTokenIds, ...expected.tokenIds.slice(0, answerCount)]
+}
+
+function startsAlike(a: readonly number[], b: readonly number[], count: number): boolean {
+  return b.length >= count && a.slice(0, count).every((token, at) => token === b[at])
 }
 
 function hasToken(events: readonly EngineEvent[], id: string): boolean {
