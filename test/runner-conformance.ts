@@ -142,13 +142,7 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
     it('a step given while one is in flight and fed by it gives the bits it gives after it, if steps may overlap', async () => {
       const count = Math.min(trialsMax, runner.limits.sequencesMax, runner.limits.rowsMax)
       const trials = Array.from({ length: count }, (_, number) => trial(number, { promptTokenIds: [number + 1, 3] }))
-      if ((runner.limits.stepsInFlightMax ?? 1) === 1) {
-        const victim = await open()
-        const both = [victim.run({ sequences: [rowsAt(0, 1, 1)] }), victim.run({ sequences: [rowsAt(0, 1, 1)] })]
-        expect((await Promise.allSettled(both)).map(({ status }) => status)).toContain('rejected')
-        await victim.close()
-        return
-      }
+      if ((runner.limits.stepsInFlightMax ?? 1) === 1) return refusesOverlap(await open())
       const alone = await answer(runner, trials)
       const overlapped = await overlappedTokens(runner, trials)
       expect(overlapped).toEqual(alone.map(({ tokenIds }) => tokenIds))
@@ -229,6 +223,13 @@ async function answer(runner: Runner, trials: readonly Trial[]): Promise<Answer[
     tokenIds: known.slice(promptTokenIds.length),
     logitBits: joined(bits),
   }))
+}
+
+async function refusesOverlap(victim: Runner): Promise<void> {
+  const both = [0, 1].map(async () => victim.run({ sequences: [rowsAt(0, 1, 1)] }))
+  const statuses = (await Promise.allSettled(both)).map(({ status }) => status)
+  assert(statuses.includes('rejected'), 'A Runner that runs one step at a time took two')
+  await victim.close()
 }
 
 /**

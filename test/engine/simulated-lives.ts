@@ -54,9 +54,9 @@ export function castLives(
     const part = { number, arrivalHalf, promptTokenIds, tenantId }
     lives.push(castLife(draw, fake, tokensMax, part, scripts.get(number)?.broken))
     // n > 1: the same prompt with other seeds, all at once.
-    const last = lives.at(-1)
-    while (last !== undefined && lives.length < count && draw.chance(0.15)) {
-      const twin = { number: lives.length, arrivalHalf, promptTokenIds, tenantId: last.request.tenantId }
+    const shared = lives.at(-1)?.request.tenantId
+    while (lives.length < count && draw.chance(0.15)) {
+      const twin = { number: lives.length, arrivalHalf, promptTokenIds, tenantId: shared }
       scripts.set(twin.number, { stop: draw(0, 20), broken: -1 })
       lives.push(castLife(draw, fake, tokensMax, twin))
     }

@@ -238,7 +238,6 @@ class World {
         !endedNow.has(request.id),
     )
     const isOverdue = life.dueMs <= nowMs
-    const classOf = ({ request }: Life) => serviceClasses.indexOf(request.serviceClass ?? 'interactive')
     for (const other of others) {
       const isInOrder =
         other.dueMs <= nowMs ? isOverdue && isDueBefore(life, other) : isOverdue || classOf(life) <= classOf(other)
@@ -365,6 +364,10 @@ class World {
     assert(life !== undefined)
     return life
   }
+}
+
+function classOf({ request }: Life): number {
+  return serviceClasses.indexOf(request.serviceClass ?? 'interactive')
 }
 
 function isDueBefore(a: Life, b: Life): boolean {
