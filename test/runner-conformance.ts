@@ -7,7 +7,8 @@
 import assert from 'node:assert/strict'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Batch, BlockId, SamplerRow, SequenceRows } from '../gpu-worker/engine/batch.ts'
-import type { Runner, StepResult } from '../gpu-worker/engine/runner.ts'
+import type { Runner } from '../gpu-worker/engine/runner.ts'
+import { overlappedTokens, refusesOverlap } from './overlapped-steps.ts'
 
 /** A sequence to answer: where its KV goes and how it is cut into steps. */
 interface Trial {
@@ -142,9 +143,9 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
     it('a step given while one is in flight and fed by it gives the bits it gives after it, if steps may overlap', async () => {
       const count = Math.min(trialsMax, runner.limits.sequencesMax, runner.limits.rowsMax)
       const trials = Array.from({ length: count }, (_, number) => trial(number, { promptTokenIds: [number + 1, 3] }))
-      if ((runner.limits.stepsInFlightMax ?? 1) === 1) return refusesOverlap(await open())
+      if ((runner.limits.stepsInFlightMax ?? 1) === 1) return refusesOverlap(await open(), rowsAt(0, 1, 1))
       const alone = await answer(runner, trials)
-      const overlapped = await overlappedTokens(runner, trials)
+      const overlapped = await overlappedTokens(runner, trials, answerCount)
       expect(overlapped).toEqual(alone.map(({ tokenIds }) => tokenIds))
       for (const [number, one] of trials.entries()) {
         const known = [...one.promptTokenIds, ...(overlapped[number] ?? []).slice(0, -1)]
@@ -225,43 +226,6 @@ async function answer(runner: Runner, trials: readonly Trial[]): Promise<Answer[
   }))
 }
 
-async function refusesOverlap(victim: Runner): Promise<void> {
-  const both = [0, 1].map(async () => victim.run({ sequences: [rowsAt(0, 1, 1)] }))
-  const statuses = (await Promise.allSettled(both)).map(({ status }) => status)
-  assert(statuses.includes('rejected'), 'A Runner that runs one step at a time took two')
-  await victim.close()
-}
-
-/**
- * The answers of prompts that fit a step, each step given before the one before it has ended. The order of the sequences
- * turns with every step, so that none is fed from its own position.
- */
-async function overlappedTokens(runner: Runner, trials: readonly Trial[]): Promise<number[][]> {
-  const results: { readonly order: readonly number[]; readonly sampled: Promise<StepResult> }[] = []
-  for (let index = 0; index < answerCount; index += 1) {
-    const order = trials.map((_, number) => (number + index) % trials.length)
-    const before = results.at(-1)?.order
-    const sequences = order.map((number): SequenceRows => {
-      const { promptTokenIds, blocks, sampling } = present(trials[number])
-      const sampler = { ...sampling, index }
-      if (before === undefined) return { tokenIds: promptTokenIds, start: 0, blocks, sampler }
-      const start = promptTokenIds.length + index - 1
-      return { tokenIds: [0], start, blocks, sampler, fedFrom: before.indexOf(number) }
-    })
-    // At most two in flight.
-    await results.at(-2)?.sampled
-    results.push({ order, sampled: runner.run({ sequences }) })
-  }
-  const tokens: number[][] = trials.map(() => [])
-  for (const { order, sampled } of results) {
-    for (const [position, sample] of (await sampled).sampled.entries()) {
-      assert(sample?.kind === 'token', 'A sampler gave no token')
-      tokens[order[position] ?? 0]?.push(sample.tokenId)
-    }
-  }
-  return tokens
-}
-
 async function logitsOf(
   runner: Runner,
   tokenIds: readonly number[],
@@ -284,11 +248,6 @@ function rowsAt(start: number, count: number, blockTokens: number): SequenceRows
 
 function blockRange(first: number, count: number): BlockId[] {
   return Array.from({ length: count }, (_, at) => (first + at) as BlockId)
-}
-
-function present<T>(value: T | undefined): T {
-  assert(value !== undefined)
-  return value
 }
 
 function zeros(count: number): number[] {

@@ -5,9 +5,9 @@
  *   preempted, not past it    1, class, 0, due time
  *   new, not past it          1, class, 1, −response ratio
  *
- * and among equals the older submission. A sequence is due when its age reaches the cap of its class; the response ratio
- * is (waited + service) / service of the sequences of one class (highest response ratio next), where service is what
- * its uncached prompt tokens take. Any time a token gives the same order: it is that of waited / uncached tokens.
+ * and among equals the older submission. A sequence is due when its age reaches the cap of its class. The response ratio
+ * is (waited + service) / service (highest response ratio next; Brinch Hansen 1971), where service is what the tokens take
+ * that no cached block holds. How long a token takes does not matter: the order is that of waited / tokens.
  *
  * Nobody starves: who is past its cap is passed only by who is due before, and those are finitely many, since whatever
  * arrives later than its due time is due later still. It does not know blocks, slots or the GPU.
@@ -16,10 +16,12 @@ import type { Sequence, ServiceClass } from './sequence.ts'
 
 export type AgeCapsMs = Readonly<Record<ServiceClass, number>>
 
-/** A reader's patience, a thinker's share of its own answer time, and well within a job's life. */
-export const defaultAgeCapsMs: AgeCapsMs = { interactive: 30_000, think: 90_000, batch: 300_000 }
+export const defaultAgeCapsMs: AgeCapsMs = { interactive: 15_000, think: 60_000, batch: 300_000 }
 
-/** @param uncachedCount of a waiting sequence: known tokens that no cached block holds, at least 1. */
+/** What a step costs before its first row, in rows: else a prompt of one token would pass one of two. */
+const rowsPerStart = 64
+
+/** @param uncachedCount of a waiting sequence: known tokens that no cached block holds. */
 export function firstInOrder(
   waiting: Iterable<Sequence>,
   nowMs: number,
@@ -37,7 +39,7 @@ function rankOf(sequence: Sequence, nowMs: number, uncachedCount: (sequence: Seq
   const { arrival, arrivedMs, dueMs, classRank, hasStarted } = sequence
   if (nowMs >= dueMs) return [0, dueMs, arrival]
   if (hasStarted) return [1, classRank, 0, dueMs, arrival]
-  return [1, classRank, 1, -(nowMs - arrivedMs) / uncachedCount(sequence), arrival]
+  return [1, classRank, 1, -(nowMs - arrivedMs) / (uncachedCount(sequence) + rowsPerStart), arrival]
 }
 
 /** Ranks differ at the latest in the arrival, before either ends. */

@@ -3,7 +3,8 @@
  *
  * It knows only how many lives to run and how to say what they went through. Rejects with the seed of a broken one.
  */
-import { emptyCounts, simulate } from '../engine/simulation.ts'
+import { emptyCounts } from '../engine/simulated-world.ts'
+import { simulate } from '../engine/simulation.ts'
 
 const lifeCountFull = 100_000
 const lifeCountReduced = 10_000
