@@ -12,7 +12,7 @@
  * Nobody starves: who is past its cap is passed only by who is due before, and those are finitely many, since whatever
  * arrives later than its due time is due later still. It does not know blocks, slots or the GPU.
  */
-import type { Sequence, ServiceClass } from './sequence.ts'
+import { type Sequence, type ServiceClass, serviceClasses } from './sequence.ts'
 
 export type AgeCapsMs = Readonly<Record<ServiceClass, number>>
 
@@ -36,7 +36,8 @@ export function firstInOrder(
 }
 
 function rankOf(sequence: Sequence, nowMs: number, uncachedCount: (sequence: Sequence) => number): readonly number[] {
-  const { arrival, arrivedMs, dueMs, classRank, hasStarted } = sequence
+  const { arrival, arrivedMs, dueMs, serviceClass, hasStarted } = sequence
+  const classRank = serviceClasses.indexOf(serviceClass)
   if (nowMs >= dueMs) return [0, dueMs, arrival]
   if (hasStarted) return [1, classRank, 0, dueMs, arrival]
   return [1, classRank, 1, -(nowMs - arrivedMs) / (uncachedCount(sequence) + rowsPerStart), arrival]

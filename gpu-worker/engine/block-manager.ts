@@ -3,7 +3,7 @@
  *
  * It does not know sequences or tokens; what a full block contains is the prefix cache's to know.
  *
- *   references[b] = 0   free: in the free list, contents worthless; or cached: idle in the prefix cache until reused
+ *   references[b] = 0   free: in the free list, contents worthless; or cached: kept for its content until reused
  *   references[b] = 1   used: one table holds it; only such a block may be written, and only until it is published
  *   references[b] > 1   used: shared by that many tables: full, read-only
  */
@@ -15,6 +15,8 @@ export class BlockManager {
   readonly #free: BlockId[]
   readonly #references: Uint32Array
   readonly #cache = new PrefixCache()
+  /** Published blocks that no table holds, the longest unused first. */
+  readonly #cached = new Set<BlockId>()
 
   constructor(blockCount: number) {
     assert(Number.isInteger(blockCount) && blockCount > 0, `Cannot build a KV pool of ${blockCount} blocks`)
@@ -32,7 +34,7 @@ export class BlockManager {
   }
 
   get cachedCount(): number {
-    return this.#cache.idleCount
+    return this.#cached.size
   }
 
   /** What `allocate` can give: free blocks, then cached ones, whose contents are lost. */
@@ -43,24 +45,22 @@ export class BlockManager {
   /** Takes blocks out of the pool for one table, which owns them until `release`. All or none. */
   allocate(count: number): BlockId[] {
     assert(count <= this.availableCount, `Cannot allocate KV blocks: need ${count}, free ${this.availableCount}`)
-    const blocks = Array.from({ length: count }, () => this.#free.pop() ?? this.#cache.evict())
+    const blocks = Array.from({ length: count }, () => this.#free.pop() ?? this.#evict())
     for (const block of blocks) this.#references[block] = 1
     return blocks
   }
 
-  /** The blocks of the longest cached prefix, used or idle: valid until the next `allocate`; `share` holds them. */
-  find(keys: readonly PrefixKey[]): { readonly blocks: readonly BlockId[]; readonly idleCount: number } {
-    const blocks = this.#cache.find(keys)
-    return { blocks, idleCount: blocks.filter((block) => this.#cache.isIdle(block)).length }
+  /** The blocks of the longest known prefix, used or cached: valid until the next `allocate`; `share` holds them. */
+  find(keys: readonly PrefixKey[]): readonly BlockId[] {
+    return this.#cache.find(keys)
   }
 
   /** Lets one more table hold these blocks, which are full and from now on read-only. */
   share(blocks: readonly BlockId[]): void {
     for (const block of blocks) {
       const references = this.referencesOf(block)
-      assert(references > 0 || this.#cache.isIdle(block), `Cannot share KV block ${block}: it is free`)
+      assert(references > 0 || this.#cached.delete(block), `Cannot share KV block ${block}: it is free`)
       this.#references[block] = references + 1
-      this.#cache.revive(block)
     }
   }
 
@@ -79,7 +79,9 @@ export class BlockManager {
       const references = this.referencesOf(block)
       assert(references > 0, `Cannot release KV block ${block}: it is free`)
       this.#references[block] = references - 1
-      if (references === 1 && !this.#cache.retire(block)) this.#free.push(block)
+      if (references > 1) continue
+      if (this.#cache.has(block)) this.#cached.add(block)
+      else this.#free.push(block)
     }
   }
 
@@ -98,9 +100,17 @@ export class BlockManager {
     assert.equal(free.size, this.freeCount, 'I13: a KV block is free twice')
     for (const [index, count] of held.entries()) {
       const block = index as BlockId
-      const places = [free.has(block), count > 0, this.#cache.isIdle(block)].filter(Boolean).length
+      const places = [free.has(block), count > 0, this.#cached.has(block)].filter(Boolean).length
       assert.equal(places, 1, `I13: KV block ${block} is not exactly one of free, used and cached`)
+      assert(count > 0 || this.#cache.has(block) !== free.has(block), `I13: KV block ${block} is kept for nothing`)
     }
-    this.#cache.checkIntegrity()
+  }
+
+  #evict(): BlockId {
+    const [block] = this.#cached
+    assert(block !== undefined, 'Cannot evict a KV block: none is cached')
+    this.#cached.delete(block)
+    this.#cache.forget(block)
+    return block
   }
 }

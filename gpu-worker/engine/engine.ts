@@ -4,29 +4,20 @@
  * It never reacts: calls queue up and the next `step()` picks them up. It does not know text, jobs, queues, clocks or
  * the GPU, which it sees only as a Runner. Whoever owns it calls `step()` while `hasWork`, and closes the Runner.
  *
- * Over a Runner that overlaps steps, step t + 1 is planned and given before the results of step t are looked at:
- *
- *   Runner   | step t          | step t + 1      | step t + 2
- *   engine     plan t+1, give │ results of t     plan t+2, give │ results of t+1
- *
- * A decode of t + 1 is fed what t samples, on the GPU. A sequence that ends in t has a row too many in t + 1, which is
- * discarded. Its blocks may be given away at once: whoever gets them writes in t + 2 at the earliest, behind that row,
- * and reads nothing that it did not write or find published.
+ * Over a Runner that overlaps steps, step t + 1 is planned and given before the results of step t are looked at. A decode
+ * of t + 1 is fed what t samples, on the GPU. A sequence that ends in t has a row too many in t + 1, which is discarded.
+ * Its blocks may be given away at once: whoever gets them writes in t + 2 at the earliest, behind that row, and reads
+ * nothing that it did not write or find published.
  */
 import assert from 'node:assert/strict'
-import { type AgeCapsMs, defaultAgeCapsMs } from './admission.ts'
+import { defaultAgeCapsMs } from './admission.ts'
 import type { Batch } from './batch.ts'
 import { rootKey } from './prefix-cache.ts'
 import type { Runner, StepResult } from './runner.ts'
-import { positionsMax, type Scheduled, Scheduler } from './scheduler.ts'
+import { positionsMax, type Scheduled, Scheduler, type SchedulerOptions } from './scheduler.ts'
 import { type EndReason, Sequence, type SequenceRequest } from './sequence.ts'
 
-export interface EngineOptions {
-  /** Rows of one prefill chunk: what keeps the time between two tokens short. The step's limit if absent. */
-  readonly prefillRowsMax?: number
-  /** Age at which a sequence is next, whatever came after it; all 0 is first come, first served. */
-  readonly ageCapsMs?: AgeCapsMs
-}
+export type EngineOptions = Partial<SchedulerOptions>
 
 export type Submission =
   | { readonly kind: 'accepted' }
@@ -48,16 +39,7 @@ export type EngineEvent =
   /** Exactly once for every accepted sequence, behind its last token; the id is free again. */
   | { readonly kind: 'end'; readonly id: string; readonly reason: EndReason }
 
-/** free + cached + used = blockCount: cached blocks are nobody's and can be had like free ones. */
-export interface EngineStats {
-  readonly runningCount: number
-  readonly waitingCount: number
-  readonly freeBlockCount: number
-  readonly cachedBlockCount: number
-  readonly blockCount: number
-  /** Since the engine was built. */
-  readonly preemptionCount: number
-}
+export type EngineStats = ReturnType<Engine['stats']>
 
 /** The Runner rejected a step: nothing of it counts, no event of it is told, and the engine steps no more. */
 export class StepFailed extends Error {
@@ -68,11 +50,7 @@ export class StepFailed extends Error {
   }
 }
 
-/** A step given to the Runner whose results were not looked at. */
-interface StepInFlight {
-  readonly plan: readonly Scheduled[]
-  readonly result: Promise<StepResult>
-}
+type StepInFlight = { readonly plan: readonly Scheduled[]; readonly result: Promise<StepResult> }
 
 export class Engine {
   readonly #runner: Runner
@@ -84,6 +62,7 @@ export class Engine {
   #arrivalCount = 0
   #isStepping = false
   #isDraining = false
+  /** The step given to the Runner whose results were not looked at. */
   #inFlight: StepInFlight | null = null
   #failure: StepFailed | null = null
 
@@ -173,7 +152,8 @@ export class Engine {
     }
   }
 
-  stats(): EngineStats {
+  /** free + cached + used = blockCount: cached blocks are nobody's and can be had like free ones. */
+  stats() {
     const { runningCount, preemptionCount, blocks } = this.#scheduler
     return {
       runningCount,
@@ -209,11 +189,12 @@ export class Engine {
     const result = this.#run(batch)
     // Looked at in a later step, or never when the one before it failed.
     result.catch(() => undefined)
-    for (const [position, { sequence, running, rowCount, startsWithCached }] of plan.entries()) {
+    for (const [position, { sequence, running, rowCount }] of plan.entries()) {
       running.computedCount += rowCount
       sequence.inFlight = batch.sequences[position]?.sampler ? { plan, position } : null
-      if (startsWithCached === null) continue
-      events.push({ kind: 'start', id: sequence.id, cachedTokenCount: startsWithCached })
+      if (sequence.hasStarted) continue
+      sequence.hasStarted = true
+      events.push({ kind: 'start', id: sequence.id, cachedTokenCount: sequence.cachedTokenCount })
     }
     return { plan, result }
   }

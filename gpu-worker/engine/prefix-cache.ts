@@ -3,8 +3,8 @@
  *
  * It does not know who holds a block, nor sequences. A key is SHA-256 over length-prefixed fields, u32 little-endian:
  *
- *   root       | bytes of the fingerprint | fingerprint | bytes of the tenant id | tenant id |   UTF-8
- *   block i    | 32 | key of block i − 1, or root | token count | token ids, u32 each |
+ *   root       | byte count | fingerprint | byte count | tenant id |   UTF-8
+ *   block i    | 32 | key of block i − 1, or root | byte count | token ids, u32 each |
  *
  * so that a key stands for the model's bits, the tenant, and every token from position 0 to the block's last.
  */
@@ -20,17 +20,15 @@ export function rootKey(fingerprint: string, tenantId: string): PrefixKey {
 }
 
 export function blockKey(before: PrefixKey, tokenIds: readonly number[]): PrefixKey {
-  return digest(before, Buffer.from(Uint32Array.from(tokenIds).buffer), tokenIds.length)
+  return digest(before, Buffer.from(Uint32Array.from(tokenIds).buffer))
 }
 
 export class PrefixCache {
   readonly #blocks = new Map<string, BlockId>()
   readonly #names = new Map<BlockId, string>()
-  /** Blocks that no table holds any more, the longest unused first. */
-  readonly #idle = new Set<BlockId>()
 
-  get idleCount(): number {
-    return this.#idle.size
+  has(block: BlockId): boolean {
+    return this.#names.has(block)
   }
 
   /** The blocks of the longest prefix that is here. */
@@ -44,50 +42,18 @@ export class PrefixCache {
     return found
   }
 
-  /** The block's content is complete and will not change until it is evicted. Of equal contents the first stays. */
+  /** The block's content will not change until it is forgotten. Of equal contents the first stays. */
   publish(key: PrefixKey, block: BlockId): void {
     const name = nameOf(key)
     if (this.#blocks.has(name)) return
-    assert(!this.#names.has(block), `Cannot publish KV block ${block}: it holds something else`)
+    assert(!this.has(block), `Cannot publish KV block ${block}: it holds something else`)
     this.#blocks.set(name, block)
     this.#names.set(block, name)
   }
 
-  /** Its last table gave it up. @returns whether it stays here, idle. */
-  retire(block: BlockId): boolean {
-    const isKept = this.#names.has(block)
-    if (isKept) this.#idle.add(block)
-    return isKept
-  }
-
-  /** A table holds it again. */
-  revive(block: BlockId): void {
-    this.#idle.delete(block)
-  }
-
-  /** Forgets the block that was idle longest, for another content. */
-  evict(): BlockId {
-    const [block] = this.#idle
-    assert(block !== undefined, 'Cannot evict a KV block: none is idle')
-    this.#idle.delete(block)
+  forget(block: BlockId): void {
     this.#blocks.delete(this.#names.get(block) ?? '')
     this.#names.delete(block)
-    return block
-  }
-
-  isIdle(block: BlockId): boolean {
-    return this.#idle.has(block)
-  }
-
-  checkIntegrity(): void {
-    assert.equal(
-      this.#blocks.size,
-      this.#names.size,
-      'I13: a cached KV block has two contents, or a content two blocks',
-    )
-    for (const [name, block] of this.#blocks)
-      assert.equal(this.#names.get(block), name, 'I13: a cached KV block is lost')
-    for (const block of this.#idle) assert(this.#names.has(block), `I13: KV block ${block} is kept for nothing`)
   }
 }
 
@@ -95,9 +61,9 @@ function nameOf(key: PrefixKey): string {
   return key.toString('latin1')
 }
 
-function digest(first: Buffer, second: Buffer, secondCount = second.length): PrefixKey {
+function digest(...fields: readonly Buffer[]): PrefixKey {
   const hash = createHash('sha256')
-  hash.update(Uint32Array.of(first.length)).update(first).update(Uint32Array.of(secondCount)).update(second)
+  for (const field of fields) hash.update(Uint32Array.of(field.length)).update(field)
   // The brand says that a buffer came from here.
   return hash.digest() as PrefixKey
 }

@@ -15,22 +15,22 @@
  */
 import assert from 'node:assert/strict'
 import { type AgeCapsMs, firstInOrder } from './admission.ts'
+import type { BlockId } from './batch.ts'
 import { BlockManager } from './block-manager.ts'
 import type { RunnerLimits } from './runner.ts'
-import { type EndReason, type Running, type Sequence, serviceClasses } from './sequence.ts'
+import type { EndReason, Running, Sequence } from './sequence.ts'
 
 /** Rows of one sequence in a step: its tokens at positions computedCount … computedCount + rowCount − 1. */
 export interface Scheduled {
   readonly sequence: Sequence
   readonly running: Running
   readonly rowCount: number
-  /** Set in the step in which the sequence runs for the first time: its prompt tokens found in the prefix cache. */
-  readonly startsWithCached: number | null
 }
 
 export interface SchedulerOptions {
-  /** Rows of one prefill chunk. */
+  /** Rows of one prefill chunk: what keeps the time between two tokens short. By default the step's limit. */
   readonly prefillRowsMax: number
+  /** Age at which a sequence is next, whatever came after it; all 0 is first come, first served. */
   readonly ageCapsMs: AgeCapsMs
 }
 
@@ -72,7 +72,7 @@ export class Scheduler {
   add(sequence: Sequence, nowMs: number): void {
     assert.equal(sequence.state.kind, 'waiting', 'Cannot add a sequence that already ran')
     sequence.arrivedMs = Math.min(sequence.arrivedMs, nowMs)
-    sequence.dueMs = sequence.arrivedMs + this.#options.ageCapsMs[serviceClasses[sequence.classRank] ?? 'interactive']
+    sequence.dueMs = sequence.arrivedMs + this.#options.ageCapsMs[sequence.serviceClass]
     this.#waiting.add(sequence)
   }
 
@@ -91,10 +91,11 @@ export class Scheduler {
     const preemptionCount = this.#preemptionCount
     const plan = this.#scheduleDecodes()
     const hasPreempted = this.#preemptionCount > preemptionCount
-    const prefill = this.#runningPrefill() ?? (hasPreempted ? null : this.#admitNext(nowMs))
+    const prefill = [...this.#running].find(isPrefill) ?? (hasPreempted ? null : this.#admitNext(nowMs))
     if (prefill !== null) {
       const rowsLeft = Math.min(this.#options.prefillRowsMax, this.#limits.rowsMax - plan.length)
-      plan.push({ ...prefill, rowCount: Math.min(prefill.sequence.pendingCount, rowsLeft) })
+      const rowCount = Math.min(prefill.pendingCount, rowsLeft)
+      plan.push({ sequence: prefill, running: runningState(prefill), rowCount })
     }
     const isIdle = plan.length === 0 && [...this.#running].every(({ inFlight }) => inFlight === null)
     assert(!isIdle || this.#waiting.size === 0, 'Cannot plan a step: sequences wait and none can run')
@@ -131,7 +132,7 @@ export class Scheduler {
         this.#preempt(dueFirst.pop())
       if (sequence.state.kind !== 'running') break
       if (missingCount > 0) running.blocks.push(...this.blocks.allocate(missingCount))
-      plan.push({ sequence, running, rowCount: 1, startsWithCached: null })
+      plan.push({ sequence, running, rowCount: 1 })
     }
     return plan
   }
@@ -145,30 +146,23 @@ export class Scheduler {
     this.#preemptionCount += 1
   }
 
-  /** At most one: nothing is admitted beside it. */
-  #runningPrefill(): Omit<Scheduled, 'rowCount'> | null {
-    const sequence = [...this.#running].find(isPrefill)
-    return sequence === undefined ? null : { sequence, running: runningState(sequence), startsWithCached: null }
-  }
-
   /** Lets the first in order run, if it may. One that may not yet is not overtaken by one that fits: it would starve. */
-  #admitNext(nowMs: number): Omit<Scheduled, 'rowCount'> | null {
+  #admitNext(nowMs: number): Sequence | null {
     if (this.#running.size >= this.#runningMax) return null
     const sequence = firstInOrder(this.#waiting, nowMs, (other) => this.#uncachedCount(other))
     if (sequence === null || !this.#isCompanyAllowed(sequence)) return null
-    const { blocks: cached, idleCount } = this.#cached(sequence)
+    const cached = this.#cached(sequence)
     const missingCount = this.#blocksFor(sequence.tokenIds.length + 1) - cached.length
-    if (missingCount > this.blocks.availableCount - idleCount) return null
+    const unheldCount = cached.filter((block) => this.blocks.referencesOf(block) === 0).length
+    if (missingCount > this.blocks.availableCount - unheldCount) return null
     this.blocks.share(cached)
     const blocks = [...cached, ...this.blocks.allocate(missingCount)]
     const computedCount = cached.length * this.#limits.blockTokens
-    const running: Running = { kind: 'running', blocks, computedCount, publishedCount: cached.length }
     this.#waiting.delete(sequence)
     this.#running.add(sequence)
-    const startsWithCached = sequence.hasStarted ? null : Math.min(computedCount, sequence.promptCount)
-    sequence.state = running
-    sequence.hasStarted = true
-    return { sequence, running, startsWithCached }
+    sequence.state = { kind: 'running', blocks, computedCount, publishedCount: cached.length }
+    if (!sequence.hasStarted) sequence.cachedTokenCount = Math.min(computedCount, sequence.promptCount)
+    return sequence
   }
 
   #isCompanyAllowed({ isIsolated }: Sequence): boolean {
@@ -176,14 +170,14 @@ export class Scheduler {
   }
 
   /** The sequence's beginning in the cache. Never its last token: a row has to run to sample the next. */
-  #cached(sequence: Sequence): ReturnType<BlockManager['find']> {
+  #cached(sequence: Sequence): readonly BlockId[] {
     const { blockTokens } = this.#limits
     const count = Math.floor((sequence.tokenIds.length - 1) / blockTokens)
     return this.blocks.find(sequence.blockKeys(count, blockTokens))
   }
 
   #uncachedCount(sequence: Sequence): number {
-    return sequence.tokenIds.length - this.#cached(sequence).blocks.length * this.#limits.blockTokens
+    return sequence.tokenIds.length - this.#cached(sequence).length * this.#limits.blockTokens
   }
 
   /** Lets others share the blocks that the steps so far have filled with known tokens. */

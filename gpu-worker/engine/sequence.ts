@@ -67,16 +67,18 @@ export class Sequence {
   readonly arrival: number
   readonly isIsolated: boolean
   readonly isSteered: boolean
-  readonly classRank: number
+  readonly serviceClass: ServiceClass
   readonly promptCount: number
   /** Every known token by position: the prompt, then the answer. */
   readonly tokenIds: number[]
   state: SequenceState = { kind: 'waiting' }
-  /** The scheduler's: see `add`. */
+  /** Known when the scheduler takes it in. */
   arrivedMs: number
   dueMs = Infinity
-  /** It has run, and waits only because it was preempted. */
+  /** It has run: while it waits, it was preempted. */
   hasStarted = false
+  /** Prompt tokens found in the prefix cache when it first ran. */
+  cachedTokenCount = 0
   /** The plan in flight that samples it, and its position there: that token comes behind `tokenIds`. */
   inFlight: { readonly plan: unknown; readonly position: number } | null = null
   readonly #answerCountMax: number
@@ -95,7 +97,7 @@ export class Sequence {
     this.arrival = arrival
     this.isIsolated = request.isolated ?? false
     this.isSteered = request.isSteered ?? false
-    this.classRank = serviceClasses.indexOf(request.serviceClass ?? 'interactive')
+    this.serviceClass = request.serviceClass ?? 'interactive'
     this.promptCount = promptTokenIds.length
     this.tokenIds = [...promptTokenIds, ...resumedTokenIds]
     this.arrivedMs = request.arrivedMs ?? Infinity

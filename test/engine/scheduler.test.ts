@@ -198,7 +198,6 @@ describe('Scheduler preemption', () => {
     scheduler.end(oldest, 'stop')
     const [readmitted] = scheduler.schedule(0)
     expect(readmitted?.running.computedCount).toBeGreaterThanOrEqual(4)
-    expect(readmitted?.startsWithCached).toBeNull()
   })
 
   it('takes a batch sequence before a newer interactive one of the same age', () => {
