@@ -11,7 +11,7 @@ const controlCount = 100
 
 describe('Engine over thousands of seeded lives', () => {
   it(
-    'I13, I14: every sequence ends once, in time, with the tokens and contexts it has alone',
+    'I13, I14, I15: every sequence ends once, in its turn, with the tokens and contexts it has alone',
     { timeout: 60_000 },
     async () => {
       const counts = emptyCounts()

@@ -18,9 +18,9 @@ export async function simulation(options: { readonly full: boolean }): Promise<v
       throw new Error(`Life of seed ${seed} broke a promise of the engine`, { cause })
     })
     if ((seed + 1) % (lifeCount / reportCount) === 0) {
-      const { steps, tokens, preemptions, ends } = counts
+      const { steps, tokens, preemptions, promptHits, answerHits } = counts
       console.log(
-        `${seed + 1} lives: ${steps} steps, ${tokens} tokens, ${preemptions} preemptions, ${ends.cancelled} cancels`,
+        `${seed + 1} lives: ${steps} steps, ${tokens} tokens, ${preemptions} preemptions, ${promptHits + answerHits} prefix hits`,
       )
     }
   }
