@@ -16,7 +16,8 @@ import { type Sequence, type ServiceClass, serviceClasses } from './sequence.ts'
 
 export type AgeCapsMs = Readonly<Record<ServiceClass, number>>
 
-export const defaultAgeCapsMs: AgeCapsMs = { interactive: 15_000, think: 60_000, batch: 300_000 }
+/** Low caps are first come, first served under overload: at 15 s bursts already halved what the ratio gains. */
+export const defaultAgeCapsMs: AgeCapsMs = { interactive: 30_000, think: 90_000, batch: 300_000 }
 
 /** What a step costs before its first row, in rows: else a prompt of one token would pass one of two. */
 const rowsPerStart = 64
