@@ -55,11 +55,16 @@ export interface SequenceRows {
   readonly start: number
   /**
    * The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1, and may hold more.
-   * Lent for the step: the engine changes it afterwards.
+   * Lent until `run` returns its promise: the engine changes it afterwards.
    */
   readonly blocks: readonly BlockId[]
   /** Set when the last row's logits choose the next token; null in mid-prefill. */
   readonly sampler: SamplerRow | null
+  /**
+   * Position in the batch given before this one, whose results may not be known yet: what is sampled there is this
+   * group's one token, and `tokenIds` holds a 0 in its place. Only for Runners that overlap steps.
+   */
+  readonly fedFrom?: number
 }
 
 export interface Batch {

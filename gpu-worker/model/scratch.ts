@@ -92,10 +92,17 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
   }
 }
 
-/** The most that one readback of a step brings: sampled tokens, logits, experts, or the residual stream. */
-export function readbackBytes({ output, x, chosen }: Scratch): number {
-  const own = output === null ? x.slice.bytes : Math.max(output.sampled.bytes, output.logits.slice.bytes)
-  return Math.max(own, chosen[0]?.bytes ?? 0)
+/** Steps of a whole model that may be in flight: each has its own way back for what it sampled. */
+export const STEPS_IN_FLIGHT_MAX = 2
+
+/** Everything that comes back comes through this much. */
+export function readbackBytes(scratch: Scratch): number {
+  return captureBytes(scratch) + (scratch.output === null ? 0 : STEPS_IN_FLIGHT_MAX * scratch.output.sampled.bytes)
+}
+
+/** The most that one readback brings behind a step that runs alone: logits, experts, or the residual stream. */
+export function captureBytes({ output, x, chosen }: Scratch): number {
+  return Math.max((output?.logits ?? x).slice.bytes, chosen[0]?.bytes ?? 0)
 }
 
 /** The first layer of the range that has experts; `range.end` when none has. */
