@@ -12,6 +12,10 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'tokens/s for 1, 8 and 32 streams and time to first token, through the engine alone and through the API',
     load: async () => (await import('./serve.ts')).serve,
   },
+  ordering: {
+    summary: 'time to first token of the engine against first come, first served, on a simulated clock: same arrivals',
+    load: async () => (await import('./ordering.ts')).ordering,
+  },
   'k1-layer': {
     summary:
       'one A.X K1 expert layer at full width against an f64 reference, and its time beside the plan; 5 GiB, minutes',

@@ -138,7 +138,7 @@ async function stream(engine: Engine, plan: JobPlan): Promise<Ending> {
         writer.push(channel, text)
         lastTokenMs = performance.now() - startedMs
         if (event.index === 0) firstTokenMs = lastTokenMs
-      } else if (event.reason === 'not-finite') {
+      } else if (event.kind === 'end' && event.reason === 'not-finite') {
         writer.end()
         throw new Error('The model produced values that are not numbers')
       }

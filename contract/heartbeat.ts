@@ -26,6 +26,7 @@ const heartbeat = z.object({
   lanes: z.array(z.int()),
   running: z.int(),
   waiting: z.int(),
+  /** KV blocks that can be had: free ones, and those kept for their prefix alone. */
   freeBlocks: z.int(),
   blockCount: z.int(),
   /** True once the model has generated a real token in this process. */

@@ -161,6 +161,7 @@ export class Consumer {
   async #letGo(fetched: FetchedJob, outcome: JobOutcome): Promise<void> {
     const { queues } = this.#context
     if (outcome.kind === 'abandoned') queues.forget(fetched)
+    else if (outcome.kind === 'handed-back') await queues.handBack(fetched)
     else if (outcome.kind === 'ended' && outcome.status === 'failed') await queues.fail(fetched, 'failed: see record')
     else await queues.complete(fetched)
   }

@@ -9,6 +9,8 @@ import type { EndReason, SequenceRequest } from './engine/sequence.ts'
 import { Signal } from './signal.ts'
 
 export interface SequenceOwner {
+  /** Once, when it first runs. */
+  readonly onStart: (cachedTokenCount: number) => void
   readonly onToken: (index: number, tokenId: number) => void
   /** Once, behind the last token. */
   readonly onEnd: (reason: EndReason) => void
@@ -20,13 +22,18 @@ export interface SequenceOwner {
 
 export class EngineLoop {
   readonly #engine: Engine
+  readonly #nowMs: () => number
   readonly #onStep: () => void
   readonly #owners = new Map<string, SequenceOwner>()
   readonly #work = new Signal()
 
-  /** @param onStep after every step: places may have become free. */
-  constructor(engine: Engine, onStep: () => void) {
+  /**
+   * @param nowMs the clock of the requests' `arrivedMs`.
+   * @param onStep after every step: places may have become free.
+   */
+  constructor(engine: Engine, nowMs: () => number, onStep: () => void) {
     this.#engine = engine
+    this.#nowMs = nowMs
     this.#onStep = onStep
   }
 
@@ -65,12 +72,13 @@ export class EngineLoop {
       }
       await this.#relief()
       if (signal.aborted) return
-      for (const event of await this.#engine.step()) {
+      for (const event of await this.#engine.step(this.#nowMs())) {
         const owner = this.#owners.get(event.id)
         assert(owner !== undefined, `Sequence ${event.id} has no owner`)
         if (event.kind === 'end') this.#owners.delete(event.id)
         this.#tell(event.id, owner, () => {
-          if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
+          if (event.kind === 'start') owner.onStart(event.cachedTokenCount)
+          else if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
           else owner.onEnd(event.reason)
         })
       }

@@ -21,6 +21,8 @@ export type JobOutcome =
   | { readonly kind: 'fenced' }
   /** Its log would not take what we have: a bug, and its next worker's turn. */
   | { readonly kind: 'abandoned' }
+  /** The engine was drained before the job's turn came: it goes back to its lane. */
+  | { readonly kind: 'handed-back' }
 
 export interface JobRunContext {
   readonly loop: EngineLoop
@@ -45,6 +47,7 @@ export class JobRun implements SequenceOwner {
   /** Set once: the job ends in this way whatever the engine still says. */
   #verdict: 'fenced' | 'abandoned' | 'faulty' | null = null
   #hasLeftEngine = false
+  #cachedTokens = 0
 
   constructor(context: JobRunContext, record: JobRecord, plan: JobPlan) {
     this.#context = context
@@ -85,6 +88,9 @@ export class JobRun implements SequenceOwner {
         answerTokensMax,
         stopTokenIds: this.#plan.stopTokenIds,
         isolated: isIsolated,
+        tenantId: this.#record.tenantId,
+        serviceClass: this.#record.request.thinking.think ? 'think' : 'interactive',
+        arrivedMs: this.#record.admittedAtMs,
       },
       this,
     )
@@ -108,6 +114,10 @@ export class JobRun implements SequenceOwner {
     await this.#sink.writing
   }
 
+  onStart(cachedTokenCount: number): void {
+    this.#cachedTokens = cachedTokenCount
+  }
+
   onToken(index: number, tokenId: number): void {
     const { answer } = this.#plan
     // A stop string ends the answer here; the engine may be a token ahead.
@@ -124,6 +134,7 @@ export class JobRun implements SequenceOwner {
     if (this.#verdict === 'fenced' || this.#verdict === 'abandoned') return this.#resolve({ kind: this.#verdict })
     if (this.#verdict === 'faulty') return void this.#fail(internalError)
     if (reason === 'not-finite') return void this.#fail(modelError)
+    if (reason === 'handed-back') return this.#resolve({ kind: 'handed-back' })
     // A cancel that meets a complete answer comes too late.
     if (end !== null) return void this.#complete(end)
     assert.equal(reason, 'cancelled', 'The engine ends an answer where its text ends')
@@ -159,7 +170,7 @@ export class JobRun implements SequenceOwner {
   async #finish(ending: Omit<Ending, 'promptTokens' | 'cachedTokens'>): Promise<void> {
     const promptTokens = this.#plan.promptTokenIds.length
     try {
-      const reply = await this.#sink.finish({ ...ending, promptTokens, cachedTokens: 0 })
+      const reply = await this.#sink.finish({ ...ending, promptTokens, cachedTokens: this.#cachedTokens })
       if (reply === 'ok') this.#resolve({ kind: 'ended', status: ending.status })
       else this.#resolve({ kind: this.#verdict === 'abandoned' ? 'abandoned' : 'fenced' })
     } catch (error) {

@@ -98,7 +98,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ttlMs: timings.heartbeatTtlMs,
     log,
     measure: () => {
-      const { runningCount, waitingCount, freeBlockCount, blockCount } = engine.stats()
+      const { runningCount, waitingCount, freeBlockCount, cachedBlockCount, blockCount } = engine.stats()
       return {
         workerId,
         pid: process.pid,
@@ -110,7 +110,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         lanes: [...owned()],
         running: runningCount,
         waiting: waitingCount,
-        freeBlocks: freeBlockCount,
+        freeBlocks: freeBlockCount + cachedBlockCount,
         blockCount,
         isReady,
         sentAtMs: nowMs(),
@@ -132,7 +132,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     onError: (error) => log.warn({ reason: error.message }, 'BullMQ'),
   })
   const locks = new Locks(queues, timings.lockRenewMs, log)
-  const loop = new EngineLoop(engine, () => consumer.notice())
+  const loop = new EngineLoop(engine, nowMs, () => consumer.notice())
   const consumer = new Consumer({
     loop,
     scripts: new JobScripts(redis, options.scriptSources ?? readScriptSources()),

@@ -7,7 +7,7 @@ import { runnerConformance } from './runner-conformance.ts'
 runnerConformance('fake', async () => new FakeRunner({ limits: { blockTokens: 8, blockCount: 20, vocabSize: 64 } }))
 runnerConformance('fake, as small as the suite allows', async () => {
   return new FakeRunner({
-    limits: { blockTokens: 4, blockCount: 16, contextTokensMax: 16, rowsMax: 5, sequencesMax: 3 },
+    limits: { blockTokens: 4, blockCount: 16, contextTokensMax: 16, rowsMax: 5, sequencesMax: 3, stepsInFlightMax: 1 },
   })
 })
 
@@ -48,6 +48,35 @@ describe('FakeRunner', () => {
     await expect(runner.run({ sequences: steps.slice(-1) })).rejects.toThrow(message)
   })
 
+  it('feeds a row with what the step before samples, refuses to where it samples nothing, and resolves in order', async () => {
+    const told: FakeStep[] = []
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let stepCount = 0
+    const wait = async () => gates[stepCount++]?.promise
+    const runner = new FakeRunner({ limits, wait, onStep: (step) => told.push(step) })
+    const first = runner.run({ sequences: [prompt] })
+    const fed = { ...rows([0], 4, blocks(5, 3, 1)), fedFrom: 0, sampler: { ...sampler, index: 1 } }
+    const second = runner.run({ sequences: [fed] })
+    gates[1]?.resolve()
+    expect(told).toEqual([])
+    gates[0]?.resolve()
+    expect((await second).sampled).toEqual([{ kind: 'token', tokenId: runner.tokenAt([1, 2], 1) }])
+    expect((await first).sampled).toEqual([{ kind: 'token', tokenId: runner.tokenAt([1, 2], 0) }])
+    const known = [1, 2, 3, 4, runner.tokenAt([1, 2], 0)]
+    expect(told.map(({ contexts }) => contexts)).toEqual([[contextHash([1, 2, 3, 4])], [contextHash(known)]])
+    const astray = { ...fed, start: 5, fedFrom: 1 }
+    await expect(runner.run({ sequences: [astray] })).rejects.toThrow('1 was not sampled in the step before')
+  })
+
+  it('rejects the step given behind one that fails', async () => {
+    const runner = new FakeRunner({ limits, rejectAtStep: 0 })
+    const [first, second] = await Promise.allSettled([
+      runner.run({ sequences: [prompt] }),
+      runner.run({ sequences: [{ ...rows([0], 4, blocks(5, 3, 1)), fedFrom: 0 }] }),
+    ])
+    expect([first.status, second.status]).toEqual(['rejected', 'rejected'])
+  })
+
   it('rejects two sequences that write one slot in one step', async () => {
     const runner = new FakeRunner({ limits })
     const sequences = [rows([1], 0, blocks(4)), rows([1], 0, blocks(4))]
@@ -84,7 +113,8 @@ describe('FakeRunner', () => {
       waited.push(ms)
       return gate.promise
     }
-    const runner = new FakeRunner({ limits, stepMs: () => 7, wait, onStep: (step) => told.push(step) })
+    const oneByOne = { ...limits, stepsInFlightMax: 1 } as const
+    const runner = new FakeRunner({ limits: oneByOne, stepMs: () => 7, wait, onStep: (step) => told.push(step) })
     const first = runner.run({ sequences: [prompt] })
     await expect(runner.run({ sequences: [prompt] })).rejects.toThrow('another one is running')
     expect(told).toEqual([])

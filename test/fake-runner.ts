@@ -30,7 +30,10 @@ export interface FakeRunnerOptions {
   readonly onStep?: (step: FakeStep) => void
 }
 
-/** A step as it was asked for (a copy), and the `contextHash` that each sampled sequence read; null where unsampled. */
+/**
+ * A step as it was asked for (a copy, with the tokens it was fed), and the `contextHash` that each sampled sequence read;
+ * null where unsampled.
+ */
 export interface FakeStep {
   readonly batch: Batch
   readonly contexts: readonly (number | null)[]
@@ -43,6 +46,7 @@ const defaultLimits: RunnerLimits = {
   blockCount: 256,
   contextTokensMax: 2048,
   vocabSize: 1024,
+  stepsInFlightMax: 2,
 }
 
 const emptyContext = 0x9e3779b9
@@ -65,8 +69,11 @@ export class FakeRunner implements Runner {
   /** Hash of all tokens up to and with this slot's, by slot. */
   readonly #hashes: Uint32Array
   #stepCount = 0
-  #isRunning = false
+  #inFlightCount = 0
   #isUnusable = false
+  /** What the step given last samples, and the end of it. */
+  #lastSampled: readonly (Sampled | null)[] = []
+  #lastEnd: Promise<unknown> = Promise.resolve()
 
   constructor(options: FakeRunnerOptions = {}) {
     this.#options = options
@@ -88,30 +95,55 @@ export class FakeRunner implements Runner {
     return this.#vocabulary[choice] ?? this.#stopTokenId
   }
 
-  async run(batch: Batch): Promise<StepResult> {
+  async run(lent: Batch): Promise<StepResult> {
     assert(!this.#isUnusable, 'Cannot run a step: the Runner is closed or a step failed before')
-    assert(!this.#isRunning, 'Cannot run a step: another one is running')
-    this.#isRunning = true
+    const { stepsInFlightMax = 1 } = this.limits
+    assert(this.#inFlightCount < stepsInFlightMax, 'Cannot run a step: another one is running')
+    this.#inFlightCount += 1
     try {
-      this.#check(batch)
-      const hashes = batch.sequences.map((rows) => this.#write(rows))
-      const asked = structuredClone(batch)
-      await this.#options.wait?.(this.#options.stepMs?.(batch) ?? 0)
-      assert(this.#stepCount !== this.#options.rejectAtStep, `Injected failure of step ${this.#stepCount}`)
-      this.#stepCount += 1
+      // As on a GPU's queue, what is written and sampled is settled in the order of the calls, and known only later.
+      const asked = this.#fed(structuredClone(lent))
+      this.#check(asked)
+      const hashes = asked.sequences.map((rows) => this.#write(rows))
+      const sampled = asked.sequences.map((rows) => this.#sample(rows))
+      this.#lastSampled = sampled
+      const end = this.#end(this.#lastEnd, asked)
+      this.#lastEnd = end
+      await end
       const contexts = asked.sequences.map(({ sampler }, group) => (sampler && hashes[group]?.at(-1)) ?? null)
       this.#options.onStep?.({ batch: asked, contexts })
-      return { sampled: asked.sequences.map((rows) => this.#sample(rows)), ...this.#capture(asked, hashes.flat()) }
+      return { sampled, ...this.#capture(asked, hashes.flat()) }
     } catch (error) {
       this.#isUnusable = true
       throw error
     } finally {
-      this.#isRunning = false
+      this.#inFlightCount -= 1
     }
   }
 
   async close(): Promise<void> {
     this.#isUnusable = true
+  }
+
+  /** Resolves when the step has taken its time, behind the one before it. */
+  async #end(before: Promise<unknown>, asked: Batch): Promise<void> {
+    await before
+    await this.#options.wait?.(this.#options.stepMs?.(asked) ?? 0)
+    assert(this.#stepCount !== this.#options.rejectAtStep, `Injected failure of step ${this.#stepCount}`)
+    this.#stepCount += 1
+  }
+
+  /** The batch with the tokens that the step before samples, known or not, in place of those it was to be fed. */
+  #fed(batch: Batch): Batch {
+    const sequences = batch.sequences.map(({ fedFrom, ...rows }) => {
+      if (fedFrom === undefined) return rows
+      assert.deepEqual(rows.tokenIds, [0], 'A sequence that is fed has one row, of token 0')
+      const sample = this.#lastSampled[fedFrom]
+      assert(sample, `Cannot feed a sequence: ${fedFrom} was not sampled in the step before`)
+      // What a row computes behind logits that are not finite is nobody's.
+      return { ...rows, tokenIds: [sample.kind === 'token' ? sample.tokenId : 0] }
+    })
+    return { ...batch, sequences }
   }
 
   #check(batch: Batch): void {

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Batch, BlockId, SamplerRow, SequenceRows } from '../gpu-worker/engine/batch.ts'
 import type { Runner } from '../gpu-worker/engine/runner.ts'
+import { overlappedTokens, refusesOverlap } from './overlapped-steps.ts'
 
 /** A sequence to answer: where its KV goes and how it is cut into steps. */
 interface Trial {
@@ -136,6 +137,22 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
         const known = [...promptTokenIds, ...decoded.tokenIds.slice(0, -1)]
         const { logitBits } = await logitsOf(runner, known, trial(0).blocks)
         expect(logitBits, `prompt of ${promptCount}`).toEqual(decoded.logitBits)
+      }
+    })
+
+    it('a step given while one is in flight and fed by it gives the bits it gives after it, if steps may overlap', async () => {
+      const count = Math.min(trialsMax, runner.limits.sequencesMax, runner.limits.rowsMax)
+      const trials = Array.from({ length: count }, (_, number) => trial(number, { promptTokenIds: [number + 1, 3] }))
+      if ((runner.limits.stepsInFlightMax ?? 1) === 1) return refusesOverlap(await open(), rowsAt(0, 1, 1))
+      const alone = await answer(runner, trials)
+      const overlapped = await overlappedTokens(runner, trials, answerCount)
+      expect(overlapped).toEqual(alone.map(({ tokenIds }) => tokenIds))
+      for (const [number, one] of trials.entries()) {
+        const known = [...one.promptTokenIds, ...(overlapped[number] ?? []).slice(0, -1)]
+        const last = { tokenIds: known.slice(-1), start: known.length - 1, blocks: one.blocks, sampler: null }
+        const { logits } = await runner.run({ sequences: [last], capture: { logits: true, experts: false } })
+        const expected = alone[number]?.logitBits.slice(-runner.limits.vocabSize)
+        expect(bitsOf(logits ?? new Float32Array()), `KV of sequence ${number}`).toEqual(expected)
       }
     })
 

@@ -35,8 +35,8 @@ export class ProbeBench {
     return this.#buffers.storage(name, bytes)
   }
 
-  write(slice: Slice, values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
-    this.#gpu.device.queue.writeBuffer(slice.buffer, slice.offset, values)
+  write(slice: Slice, values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, at = 0): void {
+    if (values.length > 0) this.#gpu.device.queue.writeBuffer(slice.buffer, slice.offset + at, values)
   }
 
   async run(dispatch: Dispatch, rows = 1): Promise<void> {

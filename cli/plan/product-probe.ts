@@ -4,11 +4,14 @@
  * Weights, activations and cache entries are all 1, so that every result is known. Knows no device.
  */
 import type { Slice } from '../../gpu-worker/gpu/buffers.ts'
+import { ofStep } from '../../gpu-worker/gpu/recipe.ts'
 import type { AttentionShape } from '../../gpu-worker/kernels/attention-shape.ts'
+import { layOutAttentionWork, planAttention, slotCountFor } from '../../gpu-worker/kernels/attention-plan.ts'
 import { latentAttention } from '../../gpu-worker/kernels/latent-attention.ts'
+import { partBytes } from '../../gpu-worker/kernels/latent-merge.ts'
 import { blockBytes, entryLayout, type PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
-import { matmulRows, ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
-import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
+import { ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
+import { matmul } from '../../gpu-worker/kernels/matmul.ts'
 import {
   isPlain,
   paddedColumns,
@@ -42,9 +45,7 @@ export async function timeProduct(bench: ProbeBench, format: WeightFormat, size:
   const y = activation(bench, matrix.rowCount)
   bench.write(x.slice, new Float32Array(ROWS_TOGETHER * x.stride).fill(1))
   const time = async (rows: number): Promise<number> => {
-    const operands = { x, matrix, y }
-    const dispatches = rows === 1 ? matmulSingle(operands, ROWS_TOGETHER, 2) : matmulRows(operands, ROWS_TOGETHER, 2)
-    const seconds = await bench.seconds(dispatches, rows)
+    const seconds = await bench.seconds(matmul({ x, matrix, y }, ROWS_TOGETHER), rows)
     const got = new Float32Array(await bench.read(y.slice, rows * y.stride * 4))
     bench.check(
       'product',
@@ -107,12 +108,16 @@ export async function timeAttention(
   const slice = bench.storage('pages', bytes)
   const one = PLAIN_ONES[format]
   await bench.run(fillProbe(slice, bytes, { RECORD: 1, HEAD: 1, FIRST: one, SECOND: one }))
+  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax)
+  const work = layOutAttentionWork(bench, { slotCount, rowsMax: most })
   const operands = {
     rows: bench.storage('rows', most * 16),
     tables: bench.storage('tables', blockCount * 4),
     pages: { slice, shape, blockCount, format },
     queries: bench.storage('queries', most * shape.headCount * entry * 4),
     mixed: bench.storage('mixed', most * shape.headCount * ropeStart * 4),
+    work,
+    parts: bench.storage('parts', work.slotCount * partBytes(shape)),
   }
   bench.write(
     operands.rows,
@@ -124,10 +129,12 @@ export async function timeAttention(
   )
   const queries = new Float32Array(most * shape.headCount * entry).fill(1 / entry)
   bench.write(operands.queries, queries)
-  const dispatch = latentAttention(operands, shape, 1, most)
+  const dispatches = latentAttention(operands, shape, 1)
   const flops = keys * shape.headCount * (2 * (shape.latent + shape.rope) + 2 * shape.latent)
   const rate = async (rows: number): Promise<number> => {
-    const seconds = await bench.seconds([dispatch], rows)
+    const { writes, counts } = planAttention(new Uint32Array(rows).fill(keys), work)
+    for (const { slice: target, at, values } of writes) bench.write(target, values, at)
+    const seconds = await bench.seconds(ofStep(dispatches, counts))
     const got = new Float32Array(await bench.read(operands.mixed, rows * shape.headCount * ropeStart * 4))
     bench.check(
       'attention',

@@ -16,6 +16,9 @@ export interface Rehearsal {
   readonly parameterBytes: number
 }
 
+/** What of a step of one row over one split of keys has a part in it. */
+const SHORT_STEP = new Set(['all', 'picked', 'plain', 'items-0'])
+
 /** A uniform binding begins at a multiple of this on every adapter seen. */
 const UNIFORM_ALIGNMENT_BYTES = 256
 const ONE_ROW = { rowsMax: 4, sequencesMax: 1, blockCount: 1, contextTokensMax: 32 }
@@ -28,8 +31,12 @@ export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesM
   const step = layOutStep({ config, range, profile: 'exact' }, ONE_ROW, memory, memory)
   const { layers, output } = modelDispatches({ config, range, weights, ...step })
   const lists: readonly (readonly RowDispatch<string>[])[] = [layers, output?.logits ?? [], output?.sampler ?? []]
+  // The plan is for GPUs.
+  const runs = lists.flat().filter(({ dispatch, rows }) => {
+    return SHORT_STEP.has(rows) && dispatch.processor !== 'cpu' && dispatch.grid(1) !== null
+  })
   return {
-    dispatches: lists.flat().filter(({ dispatch }) => dispatch.grid(1) !== null).length,
+    dispatches: runs.length,
     parameterBytes: lists.reduce((sum, list) => sum + parameterBytes(list, UNIFORM_ALIGNMENT_BYTES), 0),
   }
 }

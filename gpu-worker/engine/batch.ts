@@ -22,6 +22,31 @@ export interface SamplerRow {
   readonly seed: readonly [number, number]
   /** Index of the token to choose, counted from the first token of the answer. */
   readonly index: number
+  /** Take this token whatever the logits say, if they are finite. */
+  readonly forcedToken?: number
+  readonly penalties?: Penalties
+  /** Added to the logits of these tokens, behind penalties. */
+  readonly logitBias?: ReadonlyMap<number, number>
+  /** A bit a token, the lowest first: only tokens whose bit is 1 may be chosen. u32 [⌈vocab / 32⌉], lent for the step. */
+  readonly allowed?: Uint32Array
+  /** Below this index none of `stopTokenIds` may be chosen. */
+  readonly minTokens?: number
+  readonly stopTokenIds?: readonly number[]
+  /** Tell the log probability of the token chosen and of so many of the likeliest, at most 20; absent: none. */
+  readonly logprobCount?: number
+}
+
+/** Against repeating oneself: logits of tokens that stand in prompt or answer. The collections are lent for the step. */
+export interface Penalties {
+  /** Subtracted once from what stands in the answer. */
+  readonly presence: number
+  /** Subtracted for each time it stands there. */
+  readonly frequency: number
+  /** Divides a positive logit of what stands in prompt or answer, multiplies another; 1 changes nothing. */
+  readonly repetition: number
+  readonly promptTokens: ReadonlySet<number>
+  /** How often each token stands in the answer: at least once. */
+  readonly answerCounts: ReadonlyMap<number, number>
 }
 
 /** Consecutive rows of one sequence: `tokenIds[i]` stands at position `start + i`. */
@@ -30,11 +55,16 @@ export interface SequenceRows {
   readonly start: number
   /**
    * The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1, and may hold more.
-   * Lent for the step: the engine changes it afterwards.
+   * Lent until `run` returns its promise: the engine changes it afterwards.
    */
   readonly blocks: readonly BlockId[]
   /** Set when the last row's logits choose the next token; null in mid-prefill. */
   readonly sampler: SamplerRow | null
+  /**
+   * Position in the batch given before this one, whose results may not be known yet: what is sampled there is this
+   * group's one token, and `tokenIds` holds a 0 in its place. Only for Runners that overlap steps.
+   */
+  readonly fedFrom?: number
 }
 
 export interface Batch {

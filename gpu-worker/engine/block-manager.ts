@@ -1,18 +1,22 @@
 /**
- * Who holds which KV block: a free list and a reference count for every block of the pool.
+ * Who holds which KV block: a free list, a reference count for every block of the pool, and the full blocks worth keeping.
  *
- * It does not know sequences, tokens, or what a block contains.
+ * It does not know sequences or tokens; what a full block contains is the prefix cache's to know.
  *
- *   references[b] = 0   free: in the free list, contents worthless
- *   references[b] = 1   one table holds it; only such a block may be written
- *   references[b] > 1   shared by that many tables: full, read-only
+ *   references[b] = 0   free: in the free list, contents worthless; or cached: kept for its content until reused
+ *   references[b] = 1   used: one table holds it; only such a block may be written, and only until it is published
+ *   references[b] > 1   used: shared by that many tables: full, read-only
  */
 import assert from 'node:assert/strict'
 import type { BlockId } from './batch.ts'
+import { PrefixCache, type PrefixKey } from './prefix-cache.ts'
 
 export class BlockManager {
   readonly #free: BlockId[]
   readonly #references: Uint32Array
+  readonly #cache = new PrefixCache()
+  /** Published blocks that no table holds, the longest unused first. */
+  readonly #cached = new Set<BlockId>()
 
   constructor(blockCount: number) {
     assert(Number.isInteger(blockCount) && blockCount > 0, `Cannot build a KV pool of ${blockCount} blocks`)
@@ -29,30 +33,55 @@ export class BlockManager {
     return this.#free.length
   }
 
+  get cachedCount(): number {
+    return this.#cached.size
+  }
+
+  /** What `allocate` can give: free blocks, then cached ones, whose contents are lost. */
+  get availableCount(): number {
+    return this.freeCount + this.cachedCount
+  }
+
   /** Takes blocks out of the pool for one table, which owns them until `release`. All or none. */
   allocate(count: number): BlockId[] {
-    assert(count <= this.#free.length, `Cannot allocate KV blocks: need ${count}, free ${this.#free.length}`)
-    const blocks = this.#free.splice(this.#free.length - count, count).toReversed()
+    assert(count <= this.availableCount, `Cannot allocate KV blocks: need ${count}, free ${this.availableCount}`)
+    const blocks = Array.from({ length: count }, () => this.#free.pop() ?? this.#evict())
     for (const block of blocks) this.#references[block] = 1
     return blocks
+  }
+
+  /** The blocks of the longest known prefix, used or cached: valid until the next `allocate`; `share` holds them. */
+  find(keys: readonly PrefixKey[]): readonly BlockId[] {
+    return this.#cache.find(keys)
   }
 
   /** Lets one more table hold these blocks, which are full and from now on read-only. */
   share(blocks: readonly BlockId[]): void {
     for (const block of blocks) {
       const references = this.referencesOf(block)
-      assert(references > 0, `Cannot share KV block ${block}: it is free`)
+      assert(references > 0 || this.#cached.delete(block), `Cannot share KV block ${block}: it is free`)
       this.#references[block] = references + 1
     }
   }
 
-  /** Gives up one table's hold; a block that no table holds is free again. */
+  /** The block is full, and computed by the steps given to the Runner so far: later ones may read it. */
+  publish(key: PrefixKey, block: BlockId): void {
+    assert(this.referencesOf(block) > 0, `Cannot publish KV block ${block}: it is free`)
+    this.#cache.publish(key, block)
+  }
+
+  /**
+   * Gives up one table's hold; a block that no table holds is cached if it was published, else free again. The last of
+   * the table goes first, and so is evicted first: a prefix is worthless without its beginning.
+   */
   release(blocks: readonly BlockId[]): void {
-    for (const block of blocks) {
+    for (const block of blocks.toReversed()) {
       const references = this.referencesOf(block)
       assert(references > 0, `Cannot release KV block ${block}: it is free`)
       this.#references[block] = references - 1
-      if (references === 1) this.#free.push(block)
+      if (references > 1) continue
+      if (this.#cache.has(block)) this.#cached.add(block)
+      else this.#free.push(block)
     }
   }
 
@@ -62,14 +91,26 @@ export class BlockManager {
     return references
   }
 
-  /** I13: free + used = total, and every count equals the number of tables that hold the block. Throws if not. */
+  /** I13: free + used + cached = total, and every count equals the number of tables that hold the block. */
   checkIntegrity(tables: Iterable<readonly BlockId[]>): void {
     const held = new Uint32Array(this.blockCount)
     for (const table of tables) for (const block of table) held[block] = (held[block] ?? 0) + 1
     assert.deepEqual(this.#references, held, 'I13: reference counts differ from the tables')
     const free = new Set(this.#free)
     assert.equal(free.size, this.freeCount, 'I13: a KV block is free twice')
-    for (const [block, count] of held.entries())
-      assert.equal(free.has(block as BlockId), count === 0, `I13: KV block ${block} is both free and used, or neither`)
+    for (const [index, count] of held.entries()) {
+      const block = index as BlockId
+      const places = [free.has(block), count > 0, this.#cached.has(block)].filter(Boolean).length
+      assert.equal(places, 1, `I13: KV block ${block} is not exactly one of free, used and cached`)
+      assert(count > 0 || this.#cache.has(block) !== free.has(block), `I13: KV block ${block} is kept for nothing`)
+    }
+  }
+
+  #evict(): BlockId {
+    const [block] = this.#cached
+    assert(block !== undefined, 'Cannot evict a KV block: none is cached')
+    this.#cached.delete(block)
+    this.#cache.forget(block)
+    return block
   }
 }

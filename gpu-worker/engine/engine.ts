@@ -1,19 +1,23 @@
 /**
  * Continuous batching: sequences join and leave between steps; `step()` is schedule → run → postprocess.
  *
- * It never reacts: calls queue up and the next `step()` picks them up. It does not know text, jobs, queues, time or
+ * It never reacts: calls queue up and the next `step()` picks them up. It does not know text, jobs, queues, clocks or
  * the GPU, which it sees only as a Runner. Whoever owns it calls `step()` while `hasWork`, and closes the Runner.
+ *
+ * Over a Runner that overlaps steps, step t + 1 is planned and given before the results of step t are looked at. A decode
+ * of t + 1 is fed what t samples, on the GPU. A sequence that ends in t has a row too many in t + 1, which is discarded.
+ * Its blocks may be given away at once: whoever gets them writes in t + 2 at the earliest, behind that row, and reads
+ * nothing that it did not write or find published.
  */
 import assert from 'node:assert/strict'
+import { defaultAgeCapsMs } from './admission.ts'
 import type { Batch } from './batch.ts'
+import { rootKey } from './prefix-cache.ts'
 import type { Runner, StepResult } from './runner.ts'
-import { positionsMax, type Scheduled, Scheduler } from './scheduler.ts'
+import { positionsMax, type Scheduled, Scheduler, type SchedulerOptions } from './scheduler.ts'
 import { type EndReason, Sequence, type SequenceRequest } from './sequence.ts'
 
-export interface EngineOptions {
-  /** Rows of one prefill chunk: what keeps the time between two tokens short. The step's limit if absent. */
-  readonly prefillRowsMax?: number
-}
+export type EngineOptions = Partial<SchedulerOptions>
 
 export type Submission =
   | { readonly kind: 'accepted' }
@@ -24,21 +28,18 @@ export type Submission =
       readonly needTokens: number
       readonly tokensMax: number
     }
+  /** The engine takes nothing any more. */
+  | { readonly kind: 'draining' }
 
 export type EngineEvent =
+  /** Once, when it first runs: its prompt tokens that were found in the prefix cache, and not computed. */
+  | { readonly kind: 'start'; readonly id: string; readonly cachedTokenCount: number }
   /** `index` counts from the first token of the answer; resumed tokens have theirs and are not repeated. */
   | { readonly kind: 'token'; readonly id: string; readonly index: number; readonly tokenId: number }
   /** Exactly once for every accepted sequence, behind its last token; the id is free again. */
   | { readonly kind: 'end'; readonly id: string; readonly reason: EndReason }
 
-export interface EngineStats {
-  readonly runningCount: number
-  readonly waitingCount: number
-  readonly freeBlockCount: number
-  readonly blockCount: number
-  /** Since the engine was built. */
-  readonly preemptionCount: number
-}
+export type EngineStats = ReturnType<Engine['stats']>
 
 /** The Runner rejected a step: nothing of it counts, no event of it is told, and the engine steps no more. */
 export class StepFailed extends Error {
@@ -49,25 +50,26 @@ export class StepFailed extends Error {
   }
 }
 
-/** What was asked since the last step: to add the sequence (`end` is null), or to end it. */
-interface Command {
-  readonly sequence: Sequence
-  readonly end: EndReason | null
-}
+type StepInFlight = { readonly plan: readonly Scheduled[]; readonly result: Promise<StepResult> }
 
 export class Engine {
   readonly #runner: Runner
   readonly #scheduler: Scheduler
   /** Every sequence accepted and not ended, by id. */
   readonly #sequences = new Map<string, Sequence>()
-  readonly #commands: Command[] = []
+  /** What was asked since the last step. */
+  readonly #commands: ((nowMs: number, events: EngineEvent[]) => void)[] = []
   #arrivalCount = 0
   #isStepping = false
+  #isDraining = false
+  /** The step given to the Runner whose results were not looked at. */
+  #inFlight: StepInFlight | null = null
   #failure: StepFailed | null = null
 
   constructor(runner: Runner, options: EngineOptions = {}) {
+    const { prefillRowsMax = runner.limits.rowsMax, ageCapsMs = defaultAgeCapsMs } = options
     this.#runner = runner
-    this.#scheduler = new Scheduler(runner.limits, options.prefillRowsMax ?? runner.limits.rowsMax)
+    this.#scheduler = new Scheduler(runner.limits, { prefillRowsMax, ageCapsMs })
   }
 
   /** Longest prompt and answer together: what a sequence may grow to before it ends with 'length'. */
@@ -76,13 +78,13 @@ export class Engine {
   }
 
   get hasWork(): boolean {
-    return this.#sequences.size > 0
+    return this.#sequences.size > 0 || this.#inFlight !== null
   }
 
   /** Throws on what the caller should have checked: a used id, an empty prompt, a token outside the vocabulary. */
   submit(request: SequenceRequest): Submission {
     const { contextTokensMax, vocabSize } = this.#runner.limits
-    const { id, promptTokenIds, resumedTokenIds = [] } = request
+    const { id, promptTokenIds, resumedTokenIds = [], tenantId } = request
     assert(!this.#sequences.has(id), `Cannot submit sequence ${id}: it is here already`)
     const areTokens = [promptTokenIds, resumedTokenIds].every((ids) =>
       ids.every((token) => isTokenId(token, vocabSize)),
@@ -93,10 +95,17 @@ export class Engine {
       const reason = needTokens > contextTokensMax ? 'longer-than-context' : 'longer-than-pool'
       return { kind: 'refused', reason, needTokens, tokensMax: this.tokensMax }
     }
-    const sequence = new Sequence(request, this.#arrivalCount, this.tokensMax)
+    if (this.#isDraining) return { kind: 'draining' }
+    const root = tenantId === undefined ? null : rootKey(this.#runner.fingerprint, tenantId)
+    const sequence = new Sequence(request, this.#arrivalCount, this.tokensMax, root)
     this.#arrivalCount += 1
     this.#sequences.set(id, sequence)
-    this.#commands.push({ sequence, end: null })
+    this.#commands.push((nowMs, events) => {
+      if (sequence.state.kind === 'ended') return
+      // A resumed answer may be complete: its worker died between the last append and the finish.
+      if (sequence.answerEnd === null) this.#scheduler.add(sequence, nowMs)
+      else this.#end(sequence, sequence.answerEnd, events)
+    })
     return { kind: 'accepted' }
   }
 
@@ -110,76 +119,103 @@ export class Engine {
     this.#requestEnd(id, 'stop')
   }
 
+  /** Takes nothing any more: what waits ends with 'handed-back' in the next step, what runs is finished. */
+  drain(): void {
+    this.#isDraining = true
+    this.#commands.push((_, events) => {
+      for (const sequence of this.#scheduler.waiting) this.#end(sequence, 'handed-back', events)
+    })
+  }
+
   /**
-   * One step; returns what happened in it, in order. Rejects with StepFailed when the Runner does; any other rejection
-   * is a broken invariant. After either, hand the jobs back and build anew.
+   * One step; returns what became known in it, in order. `nowMs` is on any clock that does not run backwards; without
+   * one, sequences of a class start in order of submission. Rejects with StepFailed when the Runner does; any other
+   * rejection is a broken invariant. After either, hand the jobs back and build anew.
    */
-  async step(): Promise<readonly EngineEvent[]> {
+  async step(nowMs = 0): Promise<readonly EngineEvent[]> {
     assert(!this.#isStepping, 'Cannot step: a step is running')
     if (this.#failure !== null) throw this.#failure
     this.#isStepping = true
     try {
       const events: EngineEvent[] = []
-      this.#applyCommands(events)
-      const plan = this.#scheduler.schedule()
-      if (plan.length > 0) this.#postprocess(plan, await this.#run(plan), events)
+      for (const apply of this.#commands.splice(0)) apply(nowMs, events)
+      const before = this.#inFlight
+      this.#inFlight = this.#give(this.#scheduler.schedule(nowMs), events)
+      if (before !== null) this.#postprocess(before.plan, await before.result, events)
+      if (this.#inFlight !== null && (this.#runner.limits.stepsInFlightMax ?? 1) === 1) {
+        this.#postprocess(this.#inFlight.plan, await this.#inFlight.result, events)
+        this.#inFlight = null
+      }
       return events
     } finally {
       this.#isStepping = false
     }
   }
 
-  stats(): EngineStats {
+  /** free + cached + used = blockCount: cached blocks are nobody's and can be had like free ones. */
+  stats() {
     const { runningCount, preemptionCount, blocks } = this.#scheduler
     return {
       runningCount,
       waitingCount: this.#sequences.size - runningCount,
       freeBlockCount: blocks.freeCount,
+      cachedBlockCount: blocks.cachedCount,
       blockCount: blocks.blockCount,
       preemptionCount,
     }
   }
 
-  /** Throws when an invariant is broken (I13 and the scheduler's own). For tests, and between steps when idle. */
+  /** Throws when an invariant is broken (I13, I14's and the scheduler's own). For tests, and between steps when idle. */
   checkIntegrity(): void {
     this.#scheduler.checkIntegrity()
     for (const { id, state } of this.#sequences.values()) assert(state.kind !== 'ended', `Sequence ${id} ended untold`)
-    if (!this.hasWork) assert.equal(this.stats().freeBlockCount, this.stats().blockCount, 'I13: idle with used blocks')
+    const { blocks } = this.#scheduler
+    if (!this.hasWork) assert.equal(blocks.availableCount, blocks.blockCount, 'I13: idle with used blocks')
   }
 
   /** Holds the sequence, not its id: the id may be another's by the time the step picks this up. */
   #requestEnd(id: string, end: EndReason): void {
     const sequence = this.#sequences.get(id)
-    if (sequence !== undefined) this.#commands.push({ sequence, end })
+    if (sequence === undefined) return
+    this.#commands.push((_, events) => {
+      if (sequence.state.kind !== 'ended') this.#end(sequence, end, events)
+    })
   }
 
-  #applyCommands(events: EngineEvent[]): void {
-    for (const { sequence, end } of this.#commands.splice(0)) {
-      if (sequence.state.kind === 'ended') continue
-      // A resumed answer may be complete: its worker died between the last append and the finish.
-      const reason = end ?? sequence.answerEnd
-      if (reason === null) this.#scheduler.add(sequence)
-      else this.#end(sequence, reason, events)
-    }
-  }
-
-  async #run(plan: readonly Scheduled[]): Promise<StepResult> {
+  /** Gives a plan to the Runner; its sequences are as far as it will bring them. */
+  #give(plan: readonly Scheduled[], events: EngineEvent[]): StepInFlight | null {
+    if (plan.length === 0) return null
     const batch = { sequences: plan.map(toRows) }
+    const result = this.#run(batch)
+    // Looked at in a later step, or never when the one before it failed.
+    result.catch(() => undefined)
+    for (const [position, { sequence, running, rowCount }] of plan.entries()) {
+      running.computedCount += rowCount
+      sequence.inFlight = batch.sequences[position]?.sampler ? { plan, position } : null
+      if (sequence.hasStarted) continue
+      sequence.hasStarted = true
+      events.push({ kind: 'start', id: sequence.id, cachedTokenCount: sequence.cachedTokenCount })
+    }
+    return { plan, result }
+  }
+
+  async #run(batch: Batch): Promise<StepResult> {
     try {
       const result = await this.#runner.run(batch)
       checkResult(batch, result, this.#runner.limits.vocabSize)
       return result
     } catch (error) {
-      this.#failure = new StepFailed(batch, error)
+      this.#failure ??= new StepFailed(batch, error)
       throw this.#failure
     }
   }
 
   #postprocess(plan: readonly Scheduled[], { sampled }: StepResult, events: EngineEvent[]): void {
-    for (const [position, { sequence, running, rowCount }] of plan.entries()) {
-      running.computedCount += rowCount
+    for (const [position, { sequence }] of plan.entries()) {
       const sample = sampled[position] ?? null
-      if (sample === null) continue
+      if (sequence.inFlight?.plan === plan) sequence.inFlight = null
+      // Unasked, or a row too many of a sequence that has ended since.
+      if (sample === null || sequence.state.kind === 'ended') continue
       if (sample.kind === 'not-finite') {
         this.#end(sequence, 'not-finite', events)
         continue
@@ -199,7 +235,9 @@ export class Engine {
 
 function toRows({ sequence, running, rowCount }: Scheduled): Batch['sequences'][number] {
   const { blocks, computedCount: start } = running
+  const { inFlight } = sequence
   const sampler = rowCount === sequence.pendingCount ? sequence.nextSampler() : null
+  if (inFlight !== null) return { tokenIds: [0], start, blocks, sampler, fedFrom: inFlight.position }
   return { tokenIds: sequence.tokenIds.slice(start, start + rowCount), start, blocks, sampler }
 }
 

@@ -19,11 +19,18 @@ export interface RunnerLimits {
   /** Longest sequence, prompt and answer together. */
   readonly contextTokensMax: number
   readonly vocabSize: number
+  /** Steps that may be in flight at once; 1 if absent. */
+  readonly stepsInFlightMax?: 1 | 2
 }
 
 /** What was sampled for one sequence whose `sampler` was set. */
 export type Sampled =
-  | { readonly kind: 'token'; readonly tokenId: number }
+  | {
+      readonly kind: 'token'
+      readonly tokenId: number
+      /** The token's own, then the likeliest in order, under the logits as they are; only when asked for. */
+      readonly logProbs?: readonly { readonly tokenId: number; readonly logProb: number }[]
+    }
   /** A NaN or infinite logit: this sequence fails, the others go on. */
   | { readonly kind: 'not-finite' }
 
@@ -42,8 +49,10 @@ export interface Runner {
   readonly fingerprint: string
   /**
    * Executes one step: writes the rows' KV entries, computes logits where wanted, samples.
-   * One step at a time. Rejects when the step failed as a whole (device lost, deadline, validation error):
-   * then nothing of it counts and the Runner must not be used again.
+   * Up to `stepsInFlightMax` may be under way: they run and resolve in the order given, each upon the KV that the one
+   * before left, and read the batch before they return. One that captures runs alone.
+   * Rejects when the step failed as a whole (device lost, deadline, validation error): then nothing of it counts, nor of
+   * those behind it, and the Runner must not be used again.
    */
   run(batch: Batch): Promise<StepResult>
   close(): Promise<void>

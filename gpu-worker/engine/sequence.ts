@@ -5,6 +5,11 @@
  */
 import assert from 'node:assert/strict'
 import type { BlockId, SamplerRow } from './batch.ts'
+import { blockKey, type PrefixKey } from './prefix-cache.ts'
+
+/** In order of urgency: who waits for the first token, who for an answer behind long thinking, who for the end. */
+export const serviceClasses = ['interactive', 'think', 'batch'] as const
+export type ServiceClass = (typeof serviceClasses)[number]
 
 /** What the caller asks the engine for. Token ids are below the vocabulary's size. */
 export interface SequenceRequest {
@@ -20,6 +25,14 @@ export interface SequenceRequest {
   readonly answerTokensMax: number
   /** Runs alone: nothing runs beside it. For jobs suspected of killing their worker. */
   readonly isolated?: boolean
+  /** Whose KV it may share: a tenant's sequences share among themselves. Absent: shares with nobody. */
+  readonly tenantId?: string
+  /** 'interactive' if absent. */
+  readonly serviceClass?: ServiceClass
+  /** When its wait began, on the clock of `Engine.step`. Absent, or later: when a step picks it up. */
+  readonly arrivedMs?: number
+  /** The host needs each token before it can say how to sample the next (a grammar's mask): it runs in every second step. */
+  readonly isSteered?: boolean
 }
 
 export type EndReason =
@@ -30,13 +43,17 @@ export type EndReason =
   | 'cancelled'
   /** A NaN or infinite logit. */
   | 'not-finite'
+  /** It waited when the engine was drained: another may run it. */
+  | 'handed-back'
 
 export interface Running {
   readonly kind: 'running'
   /** In order of position; owned here until the sequence leaves this state. */
   readonly blocks: BlockId[]
-  /** Positions 0 … computedCount − 1 have their KV entries. */
+  /** Positions 0 … computedCount − 1 have their KV entries once the steps given to the Runner have run. */
   computedCount: number
+  /** Blocks from the first on that the prefix cache knows: nobody writes them any more. */
+  publishedCount: number
 }
 
 export type SequenceState =
@@ -49,16 +66,29 @@ export class Sequence {
   /** Counts submissions: the lower, the older. */
   readonly arrival: number
   readonly isIsolated: boolean
+  readonly isSteered: boolean
+  readonly serviceClass: ServiceClass
+  readonly promptCount: number
   /** Every known token by position: the prompt, then the answer. */
   readonly tokenIds: number[]
   state: SequenceState = { kind: 'waiting' }
-  readonly #promptCount: number
+  /** Known when the scheduler takes it in. */
+  arrivedMs: number
+  dueMs = Infinity
+  /** It has run: while it waits, it was preempted. */
+  hasStarted = false
+  /** Prompt tokens found in the prefix cache when it first ran. */
+  cachedTokenCount = 0
+  /** The plan in flight that samples it, and its position there: that token comes behind `tokenIds`. */
+  inFlight: { readonly plan: unknown; readonly position: number } | null = null
   readonly #answerCountMax: number
   readonly #sampling: Omit<SamplerRow, 'index'>
   readonly #stopTokenIds: ReadonlySet<number>
+  /** Root, then one a full block, as far as asked for; null: shares nothing. */
+  readonly #keys: PrefixKey[] | null
 
-  /** `positionsMax` bounds prompt and answer together; the prompt is below it. */
-  constructor(request: SequenceRequest, arrival: number, positionsMax: number) {
+  /** `positionsMax` bounds prompt and answer together; the prompt is below it. `root` of its prefix keys, if it shares. */
+  constructor(request: SequenceRequest, arrival: number, positionsMax: number, root: PrefixKey | null = null) {
     const { promptTokenIds, resumedTokenIds = [], answerTokensMax } = request
     assert(promptTokenIds.length > 0, 'Cannot start a sequence: its prompt is empty')
     assert(answerTokensMax > 0, `Cannot start a sequence: answerTokensMax is ${answerTokensMax}`)
@@ -66,21 +96,31 @@ export class Sequence {
     this.id = request.id
     this.arrival = arrival
     this.isIsolated = request.isolated ?? false
+    this.isSteered = request.isSteered ?? false
+    this.serviceClass = request.serviceClass ?? 'interactive'
+    this.promptCount = promptTokenIds.length
     this.tokenIds = [...promptTokenIds, ...resumedTokenIds]
-    this.#promptCount = promptTokenIds.length
+    this.arrivedMs = request.arrivedMs ?? Infinity
     this.#answerCountMax = Math.min(answerTokensMax, positionsMax - promptTokenIds.length)
     this.#sampling = request.sampling
     this.#stopTokenIds = new Set(request.stopTokenIds)
+    this.#keys = root === null ? null : [root]
   }
 
   /** Answer tokens so far, resumed ones included: also the index of the token that comes next. */
   get answerCount(): number {
-    return this.tokenIds.length - this.#promptCount
+    return this.tokenIds.length - this.promptCount
   }
 
-  /** Known tokens whose KV entries do not exist yet: 1 is a decode, more is a prefill. */
+  /** Tokens whose KV entries do not exist yet, the one in flight included: 1 is a decode, more is a prefill. */
   get pendingCount(): number {
-    return this.tokenIds.length - (this.state.kind === 'running' ? this.state.computedCount : 0)
+    const tokenCount = this.tokenIds.length + (this.inFlight === null ? 0 : 1)
+    return tokenCount - (this.state.kind === 'running' ? this.state.computedCount : 0)
+  }
+
+  /** Whether another row is to be run before the token in flight is known: it is not if that token is the last anyway. */
+  get isRunnable(): boolean {
+    return this.inFlight === null || (!this.isSteered && this.answerCount + 1 < this.#answerCountMax)
   }
 
   /** Why the answer ends with its last token; null while it goes on. True of resumed tokens too. */
@@ -91,6 +131,17 @@ export class Sequence {
   }
 
   nextSampler(): SamplerRow {
-    return { ...this.#sampling, index: this.answerCount }
+    return { ...this.#sampling, index: this.answerCount + (this.inFlight === null ? 0 : 1) }
+  }
+
+  /** Keys of its first `count` blocks, whose tokens are known; none if it shares nothing. */
+  blockKeys(count: number, blockTokens: number): readonly PrefixKey[] {
+    if (this.#keys === null) return []
+    for (let before = this.#keys.at(-1); before !== undefined && this.#keys.length <= count;) {
+      const start = (this.#keys.length - 1) * blockTokens
+      before = blockKey(before, this.tokenIds.slice(start, start + blockTokens))
+      this.#keys.push(before)
+    }
+    return this.#keys.slice(1, count + 1)
   }
 }

@@ -6,6 +6,7 @@
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
+import type { Processor } from './program.ts'
 import { unknownToggles } from './toggles.ts'
 
 Object.assign(globalThis, globals)
@@ -23,6 +24,8 @@ export interface DeviceOptions {
   readonly backend?: string
   /** Part of the adapter's name; the first that fits. */
   readonly adapterName?: string
+  /** Run the programs meant for this kind of adapter; by default the adapter's own. The bits are the same. */
+  readonly processor?: Processor
   /** Longest wait for one answer of the GPU. */
   readonly deadlineMs?: number
 }
@@ -44,6 +47,7 @@ const DEFAULT_DEADLINE_MS = 60_000
 export class Gpu {
   readonly device: GPUDevice
   readonly adapter: AdapterFacts
+  readonly processor: Processor
   readonly deadlineMs: number
   #failure: GpuError | null = null
   /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
@@ -56,9 +60,10 @@ export class Gpu {
     this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
-  constructor(device: GPUDevice, adapter: AdapterFacts, deadlineMs: number) {
+  constructor(device: GPUDevice, adapter: AdapterFacts, processor: Processor, deadlineMs: number) {
     this.device = device
     this.adapter = adapter
+    this.processor = processor
     this.deadlineMs = deadlineMs
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void this.#watch()
@@ -130,7 +135,8 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const { vendor, architecture, device: name, description } = adapter.info
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
-  return new Gpu(device, facts, deadlineMs)
+  const processor = options.processor ?? (adapter.info.isFallbackAdapter ? 'cpu' : 'gpu')
+  return new Gpu(device, facts, processor, deadlineMs)
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */

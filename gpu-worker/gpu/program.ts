@@ -21,14 +21,24 @@ export interface Program {
   readonly constants: Readonly<Record<string, number>>
 }
 
+/** What an adapter computes on. Some programs exist twice, with the same bits: each kind has its own shape of work. */
+export type Processor = 'cpu' | 'gpu'
+
 /** Workgroups in x, y, z. */
 export type Grid = readonly [number, number, number]
 
 export interface Dispatch {
   readonly program: Program
   readonly bindings: readonly Slice[]
+  /** The kind of adapter that this is for; absent: any. */
+  readonly processor?: Processor
   /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */
   grid(rows: number): Grid | null
+}
+
+/** The dispatches, for one kind of adapter alone. */
+export function onlyOn(processor: Processor, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({ ...dispatch, processor }))
 }
 
 /** A binding that must hold at least `bytes`; a smaller one would be clamped in silence by the shader. */

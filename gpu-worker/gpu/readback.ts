@@ -1,7 +1,7 @@
 /**
  * Brings a few bytes back from the GPU: a staging buffer, a copy, a map with a deadline.
  *
- * One read at a time. Knows nothing of what the bytes mean.
+ * One read at a time: two steps in flight need two. Knows nothing of what the bytes mean.
  */
 import type { Buffers, Slice } from './buffers.ts'
 import type { Gpu } from './device.ts'

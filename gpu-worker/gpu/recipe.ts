@@ -1,7 +1,7 @@
 /**
  * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
- * Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
+ * Dispatches for another kind of adapter take no part. Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
  * dispatches are one segment: one pass, one submit.
  */
 import type { Buffers, Slice } from './buffers.ts'
@@ -20,6 +20,18 @@ export interface RowDispatch<RowSet extends string> {
 interface Built<RowSet extends string> extends RowDispatch<RowSet> {
   readonly pipeline: GPUComputePipeline
   readonly bindGroup: GPUBindGroup
+}
+
+/** The dispatches of one step alone: their grids are those of these row counts. */
+export function ofStep<RowSet extends string>(
+  dispatches: readonly RowDispatch<RowSet>[],
+  rowCounts: Readonly<Record<RowSet, number>>,
+): Dispatch[] {
+  const inStep = dispatches.filter(({ rows }) => rowCounts[rows] > 0)
+  return inStep.map(({ dispatch, rows }) => {
+    const { program, bindings } = dispatch
+    return { program, bindings, grid: () => dispatch.grid(rowCounts[rows]) }
+  })
 }
 
 export class Recipe<RowSet extends string> {
@@ -71,15 +83,20 @@ export async function buildRecipe<RowSet extends string>(
     buffers,
     sorted.map((constants) => constants.params),
   )
+  const mine = dispatches.flatMap((entry, i) => {
+    const { processor = gpu.processor } = entry.dispatch
+    return processor === gpu.processor ? [{ entry, i }] : []
+  })
   const built = await Promise.all(
-    dispatches.map(async (entry, i) => {
+    mine.map(async ({ entry, i }) => {
       const { name, source, access } = entry.dispatch.program
       const own = params[i] ?? null
       const overrides = sorted[i]?.overrides ?? {}
       const { pipeline, layout } = await pipelines.get(name, { source, access, hasParams: own !== null, overrides })
       const slices = own === null ? entry.dispatch.bindings : [...entry.dispatch.bindings, own]
       const entries = slices.map((slice, binding) => ({ binding, resource: checked(gpu, slice) }))
-      return { ...entry, pipeline, bindGroup: gpu.device.createBindGroup({ label: name, layout, entries }) }
+      const bindGroup = gpu.device.createBindGroup({ label: name, layout, entries })
+      return { dispatch: entry.dispatch, rows: entry.rows, pipeline, bindGroup }
     }),
   )
   gpu.check()

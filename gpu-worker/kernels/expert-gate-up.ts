@@ -1,58 +1,45 @@
 /**
  * The routed experts' first product and SwiGLU for every (row, rank) pair: one dispatch per bank.
+ *
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
  */
-import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch } from '../gpu/program.ts'
-import type { LayerExperts } from './bank.ts'
-import { bytesOfRows, rowBytes, type Activation } from './matrix.ts'
-import { weightConstants, weightIncludes } from './weight-shader.ts'
+import { onlyOn, type Dispatch } from '../gpu/program.ts'
+import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
+import { expertGateUpGrouped } from './expert-gate-up-grouped.ts'
+import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
+import { expertGateUpTile } from './expert-gate-up-tile.ts'
+import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Matrix rows of a workgroup: 64 invocations of four. */
 const WORKGROUP_ROWS = 256
 
-export interface ExpertGateUpOperands {
-  /** u32 [rows, top] */
-  readonly chosen: Slice
-  /** f32 [rows, hidden] */
-  readonly x: Activation
-  readonly experts: LayerExperts
-  /** f32 [rows · top, width] */
-  readonly h: Activation
+/** `groups`: where the GPU's are, if any. */
+export function expertGateUp(
+  operands: ExpertGateUpOperands,
+  top: number,
+  rowsMax: number,
+  groups: ExpertGroups | null = null,
+): Dispatch[] {
+  const grouped = groups === null ? [] : expertGateUpGrouped(operands, groups)
+  const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
+  return [
+    ...onlyOn('cpu', expertGateUpSingle(operands, top, rowsMax)),
+    ...onlyOn('gpu', [...expertGateUpTile(operands, top, rowsMax, rowsBelow), ...grouped]),
+  ]
 }
 
-export function expertGateUp(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
-  const { chosen, x, experts, h } = operands
-  if (x.width !== experts.hiddenSize || h.width !== experts.width) {
-    throw new RangeError(`Shapes do not fit: x ${x.width}, h ${h.width}, expert ${experts.width}×${experts.hiddenSize}`)
-  }
-  return experts.banks.map((bank) => {
-    const format = bank.gateUpFormat
-    const bankBytes = bank.slotCount * experts.width * rowBytes(experts.hiddenSize, format)
-    return {
-      program: {
-        name: 'expert-gate-up',
-        source: wgsl('expert-gate-up', ...weightIncludes(experts.hiddenSize, format), 'exp'),
-        access: ['read', 'read', 'read', 'read', 'read', 'write'],
-        constants: {
-          K: experts.hiddenSize,
-          WIDTH: experts.width,
-          TOP: top,
-          BANK: bank.index,
-          X_VECTORS: x.stride / 4,
-          ...weightConstants(experts.hiddenSize, format),
-          H_STRIDE: h.stride,
-        },
-      },
-      bindings: [
-        holding(chosen, rowsMax * top * 4, 'chosen'),
-        holding(experts.places, experts.expertCount * 8, 'places'),
-        holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
-        holding(bank.gate, bankBytes, 'gate'),
-        holding(bank.up, bankBytes, 'up'),
-        holding(h.slice, bytesOfRows(h, rowsMax * top), 'h'),
-      ],
-      grid: (rows) => [Math.ceil(experts.width / WORKGROUP_ROWS), top, rows],
-    }
-  })
+/** Four values of one pair a lane. */
+export function expertGateUpSingle(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
+  const { hiddenSize, width, banks } = operands.experts
+  return banks.map((bank) => ({
+    program: {
+      name: 'expert-gate-up',
+      source: wgsl('expert-gate-up', ...weightIncludes(hiddenSize, bank.gateUpFormat), 'exp'),
+      access: GATE_UP_ACCESS,
+      constants: gateUpConstants(operands, bank, top),
+    },
+    bindings: gateUpBindings(operands, bank, top, rowsMax),
+    grid: (rows) => [Math.ceil(width / WORKGROUP_ROWS), top, rows],
+  }))
 }

@@ -3,7 +3,10 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
+import type { RowDispatch } from '../gpu/recipe.ts'
+import { itemsPerRound, ROUNDS, type AttentionRowSet, type AttentionWork, type Round } from './attention-plan.ts'
 import type { AttentionShape } from './attention-shape.ts'
+import { latentMerge, partBytes } from './latent-merge.ts'
 import { blockBytes, entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
 import { ROW_RECORD_BYTES } from './step-input.ts'
 import { wgsl } from './wgsl.ts'
@@ -16,46 +19,64 @@ const HEADS_TOGETHER = 4
 export interface LatentAttentionOperands {
   readonly rows: Slice
   readonly tables: Slice
+  readonly work: AttentionWork
   readonly pages: LatentPages
   /** f32 [rows, heads, entry] */
   readonly queries: Slice
+  /** Parts of splits: `partBytes` each. */
+  readonly parts: Slice
   /** f32 [rows, heads, latent padded to 4] */
   readonly mixed: Slice
 }
 
-/** `scale` multiplies every score. */
+/** Round by round, what `planAttention` says; `scale` multiplies every score. */
 export function latentAttention(
-  { rows, tables, pages, queries, mixed }: LatentAttentionOperands,
+  operands: LatentAttentionOperands,
   shape: AttentionShape,
   scale: number,
-  rowsMax: number,
+): RowDispatch<AttentionRowSet>[] {
+  return ROUNDS.flatMap((round) => [
+    { dispatch: attend(operands, shape, scale, round), rows: `items-${round}` as const },
+    { dispatch: latentMerge(operands, shape, round), rows: `merges-${round}` as const },
+  ])
+}
+
+function attend(
+  { rows, tables, work, pages, queries, parts, mixed }: LatentAttentionOperands,
+  shape: AttentionShape,
+  scale: number,
+  round: Round,
 ): Dispatch {
   const { ropeStart, entry } = entryLayout(shape)
   if (pages.shape.latent !== shape.latent || pages.shape.rope !== shape.rope) {
     throw new RangeError(`Shapes do not fit: pages of ${pages.shape.latent}+${pages.shape.rope}`)
   }
+  const { rowsMax } = work
   return {
     program: {
       name: 'latent-attention',
       source: wgsl('latent-attention', `pages-${pages.format}`, 'exp', 'quads'),
-      access: ['read', 'read', 'read', 'read', 'write'],
+      access: ['read', 'read', 'read', 'read', 'read', 'write', 'write'],
       constants: {
         HEADS: shape.headCount,
         SCALE: scale,
         ENTRY_VECTORS: entry / 4,
         LATENT_VECTORS: ropeStart / 4,
         QUERY_CELLS: HEADS_TOGETHER * (entry / 4),
-        OUT_CELLS: HEADS_TOGETHER * (ropeStart / 4),
+        OUT_CELLS: HEADS_TOGETHER * (ropeStart / 4 + 1),
         FAN,
+        FIRST_ITEM: round * itemsPerRound(work),
       },
     },
     bindings: [
       holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
       tables,
+      work.items,
       holding(pages.slice, pages.blockCount * blockBytes(shape, pages.format), 'pages'),
       holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
       holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
+      holding(parts, work.slotCount * partBytes(shape), 'parts'),
     ],
-    grid: (count) => [Math.ceil(shape.headCount / HEADS_TOGETHER), count, 1],
+    grid: (items) => [Math.ceil(shape.headCount / HEADS_TOGETHER), items, 1],
   }
 }

@@ -1,19 +1,22 @@
-// Attention of one row over its sequence's latent cache, for up to four heads that share the reading of it:
+// Attention of rows over their sequences' latent caches, for up to four heads that share the reading of them:
 //
 //   s_j = SCALE · (query · entry_j),  j = 0 … position;   out[r, h, c] = Σ_j softmax(s)_j · entry_j[c],  c < latent
 //
 //   rows     vec4<u32> [rows] (token, position, first table entry, 0), read
 //   tables   u32 [entries], read: KV block of each 32 tokens of a sequence
+//   items    vec2<u32> (row, split), or (row, WHOLE) for all splits in turn, read: from FIRST_ITEM on
 //   pages    f32 or f16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), read: only positions 0 … position
 //   queries  f32 [rows, HEADS, ENTRY] as vec4, read
-//   out      f32 [rows, HEADS, LATENT padded to 4] as vec4, write
+//   out      f32 [rows, HEADS, LATENT padded to 4] as vec4, write: of whole rows
+//   parts    vec4<f32> [items, HEADS, LATENT padded to 4, then (sum, max, 0, 0)], write: of single splits, not divided
 //
 // The order contract, equal for every row, prefill or decode:
 //   tile   64 keys from a multiple of 64: scores (fma chains in chunks of 256), their maximum, weights exp(s − max so
 //          far), Σ weights and Σ weights · entry by ascending keys from 0; then (sum, out) of the split are rescaled
-//   split  512 keys from a multiple of 512, started afresh; merged into the total in ascending order
-// One workgroup: one row, four heads (past the last head: the last again, unkept). Lane t scores key t of a tile;
-// cells (head, vec4 of the output) belong to lanes t, t + 64, … Grid: x = heads / 4, y = rows.
+//   split  512 keys from a multiple of 512, started afresh; merged into the total in ascending order, here or by
+//          latent-merge.wgsl
+// One workgroup: one item, four heads (past the last head: the last again, unkept). Lane t scores key t of a tile and
+// mixes columns t, t + 64, … of all four heads, which are vec4: an entry is read once for them. Grid: x = heads / 4, y = items.
 // Sizes of workgroup memory; loops take the same sizes from Params, which compilers cannot unroll.
 override QUERY_CELLS: u32;
 override OUT_CELLS: u32;
@@ -21,6 +24,7 @@ override OUT_CELLS: u32;
 const HEADS_TOGETHER = 4u;
 const TILE = 64u;
 const TILES_PER_SPLIT = 8u;
+const WHOLE = 0xffffffffu;
 const LOWEST = -3.4028234e38;
 
 struct Params {
@@ -29,49 +33,55 @@ struct Params {
   ENTRY_VECTORS: u32,
   LATENT_VECTORS: u32,
   FAN: u32,
+  FIRST_ITEM: u32,
 }
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
-@group(0) @binding(2) var<storage, read> pages: array<PageQuad>;
-@group(0) @binding(3) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> items: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> pages: array<PageQuad>;
+@group(0) @binding(4) var<storage, read> queries: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 // A component a head.
 var<workgroup> scores: array<vec4<f32>, TILE>;
 var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> highest: array<vec4<f32>, TILE>;
 var<workgroup> own_queries: array<vec4<f32>, QUERY_CELLS>;
-// Each lane touches only its own cells of these; a head's sums belong to its cell 0.
+// [heads, LATENT_VECTORS, then (sum, 0, 0, 0)], as in a part without its maximum.
 var<workgroup> split_out: array<vec4<f32>, OUT_CELLS>;
 var<workgroup> total_out: array<vec4<f32>, OUT_CELLS>;
-var<workgroup> split_sums: array<f32, HEADS_TOGETHER>;
-var<workgroup> total_sums: array<f32, HEADS_TOGETHER>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let row = group.y;
+  let item = items[params.FIRST_ITEM + group.y];
+  let row = item.x;
+  let is_whole = item.y == WHOLE;
   let first_head = group.x * HEADS_TOGETHER;
   let keys = rows[row].y + 1u;
   let table = rows[row].z;
   let tiles = (keys + TILE - 1u) / TILE;
-  let cells = HEADS_TOGETHER * params.LATENT_VECTORS;
   for (var i = lane; i < HEADS_TOGETHER * params.ENTRY_VECTORS; i += 64u) {
     let head = min(first_head + i / params.ENTRY_VECTORS, params.HEADS - 1u);
     own_queries[i] = queries[(row * params.HEADS + head) * params.ENTRY_VECTORS + i % params.ENTRY_VECTORS];
   }
+  let stride = params.LATENT_VECTORS + 1u;
+  let cells = HEADS_TOGETHER * stride;
   for (var cell = lane; cell < cells; cell += 64u) {
     total_out[cell] = vec4<f32>(0.0);
-    if (cell % params.LATENT_VECTORS == 0u) {
-      total_sums[cell / params.LATENT_VECTORS] = 0.0;
-    }
   }
   workgroupBarrier();
   var total_max = vec4<f32>(LOWEST);
-  for (var split = 0u; split < tiles; split += TILES_PER_SPLIT) {
+  let first_tile = select(item.y * TILES_PER_SPLIT, 0u, is_whole);
+  let end_tile = select(min(first_tile + TILES_PER_SPLIT, tiles), tiles, is_whole);
+  for (var split = first_tile; split < end_tile; split += TILES_PER_SPLIT) {
+    for (var cell = lane; cell < cells; cell += 64u) {
+      split_out[cell] = vec4<f32>(0.0);
+    }
     var split_max = vec4<f32>(LOWEST);
-    for (var tile = split; tile < min(split + TILES_PER_SPLIT, tiles); tile += 1u) {
+    for (var tile = split; tile < min(split + TILES_PER_SPLIT, end_tile); tile += 1u) {
       let first = tile * TILE;
       let count = min(TILE, keys - first);
       scores[lane] = vec4<f32>(LOWEST);
@@ -83,27 +93,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       // From memory: no compiler may fuse the score's product with this difference.
       weights[lane] = exp_each(scores[lane] - tile_max);
       workgroupBarrier();
-      for (var cell = lane; cell < cells; cell += 64u) {
-        let head = cell / params.LATENT_VECTORS;
-        mix_tile(cell, table, first, count, tile == split, exp_exact(split_max[head] - tile_max[head]));
+      if (lane < params.LATENT_VECTORS) {
+        let shrink = exp_each(split_max - tile_max);
+        for (var column = lane; column < params.LATENT_VECTORS; column += 64u) {
+          mix_tile(column, table, first, count, shrink);
+        }
       }
       split_max = tile_max;
       // The next tile overwrites scores at once and weights after its first barrier.
     }
+    // From here on lanes own cells of all heads alike, not columns.
+    workgroupBarrier();
     let merged_max = max(total_max, split_max);
     for (var cell = lane; cell < cells; cell += 64u) {
-      let head = cell / params.LATENT_VECTORS;
-      let keep = exp_exact(total_max[head] - merged_max[head]);
-      merge_split(cell, keep, exp_exact(split_max[head] - merged_max[head]));
+      let head = cell / stride;
+      if (is_whole) {
+        let keep = exp_exact(total_max[head] - merged_max[head]);
+        let take = exp_exact(split_max[head] - merged_max[head]);
+        total_out[cell] = fma(total_out[cell], vec4<f32>(keep), split_out[cell] * take);
+      } else if (first_head + head < params.HEADS) {
+        let is_sum = cell % stride == params.LATENT_VECTORS;
+        let part = select(split_out[cell], vec4<f32>(split_out[cell].x, split_max[head], 0.0, 0.0), is_sum);
+        parts[(group.y * params.HEADS + first_head) * stride + cell] = part;
+      }
     }
     total_max = merged_max;
   }
   workgroupBarrier();
   for (var cell = lane; cell < cells; cell += 64u) {
-    let head = cell / params.LATENT_VECTORS;
-    if (first_head + head < params.HEADS) {
-      let at = (row * params.HEADS + first_head) * params.LATENT_VECTORS + cell;
-      out[at] = total_out[cell] / total_sums[head];
+    let head = cell / stride;
+    let column = cell % stride;
+    if (is_whole && column < params.LATENT_VECTORS && first_head + head < params.HEADS) {
+      let at = (row * params.HEADS + first_head + head) * params.LATENT_VECTORS + column;
+      out[at] = total_out[cell] / total_out[head * stride + params.LATENT_VECTORS].x;
     }
   }
 }
@@ -146,31 +168,33 @@ fn highest_scores(lane: u32) -> vec4<f32> {
   return all;
 }
 
-// Adds a tile's Σ weight · entry and Σ weight, keys ascending, to the split's, which shrinks.
-fn mix_tile(cell: u32, table: u32, first: u32, count: u32, is_first: bool, shrink: f32) {
-  let head = cell / params.LATENT_VECTORS;
-  let c = cell % params.LATENT_VECTORS;
-  var sum = 0.0;
-  var mixed = vec4<f32>(0.0);
+// Adds a tile's Σ weight · entry and Σ weight, keys ascending, to the split's, which shrink.
+fn mix_tile(column: u32, table: u32, first: u32, count: u32, shrink: vec4<f32>) {
+  var sum = vec4<f32>(0.0);
+  var a = vec4<f32>(0.0);
+  var b = vec4<f32>(0.0);
+  var c = vec4<f32>(0.0);
+  var d = vec4<f32>(0.0);
   for (var start = 0u; start < count; start += 32u) {
-    let block = entry_of(table, first + start) + c;
+    let block = entry_of(table, first + start) + column;
     for (var j = 0u; j < min(32u, count - start); j += 1u) {
-      let weight = weights[start + j][head];
-      mixed = fma(vec4<f32>(weight), page_values(pages[block + j * params.ENTRY_VECTORS]), mixed);
+      let weight = weights[start + j];
+      let value = page_values(pages[block + j * params.ENTRY_VECTORS]);
+      a = fma(vec4<f32>(weight.x), value, a);
+      b = fma(vec4<f32>(weight.y), value, b);
+      c = fma(vec4<f32>(weight.z), value, c);
+      d = fma(vec4<f32>(weight.w), value, d);
       sum += weight;
     }
   }
-  split_out[cell] = fma(select(split_out[cell], vec4<f32>(0.0), is_first), vec4<f32>(shrink), mixed);
-  if (c == 0u) {
-    split_sums[head] = fma(select(split_sums[head], 0.0, is_first), shrink, sum);
-  }
-}
-
-fn merge_split(cell: u32, keep: f32, take: f32) {
-  let head = cell / params.LATENT_VECTORS;
-  total_out[cell] = fma(total_out[cell], vec4<f32>(keep), split_out[cell] * take);
-  if (cell % params.LATENT_VECTORS == 0u) {
-    total_sums[head] = fma(total_sums[head], keep, split_sums[head] * take);
+  let mixed = mat4x4<f32>(a, b, c, d);
+  for (var head = 0u; head < min(params.HEADS, HEADS_TOGETHER); head += 1u) {
+    let base = head * (params.LATENT_VECTORS + 1u);
+    split_out[base + column] = fma(split_out[base + column], vec4<f32>(shrink[head]), mixed[head]);
+    if (column == 0u) {
+      let at = base + params.LATENT_VECTORS;
+      split_out[at].x = fma(split_out[at].x, shrink[head], sum[head]);
+    }
   }
 }
 

@@ -1,11 +1,13 @@
 /**
  * y = x · Wᵀ for rows of activations and a matrix in row windows: one dispatch per window.
  *
- * Two shaders, one arithmetic: one row at a time here, four at a time in matmul-rows from three rows on.
+ * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile. A CPU runs one lane after the other and
+ * likes long loops: one row at a time here, four at a time in matmul-rows from three rows on.
  */
-import type { Dispatch } from '../gpu/program.ts'
+import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
 import { matmulRows } from './matmul-rows.ts'
+import { matmulTile } from './matmul-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
@@ -16,7 +18,15 @@ const ROWS_TOGETHER_FROM = 3
 
 /** Dispatches for 1 … rowsMax rows; `rowsMax` is a multiple of 4 and what both activations hold. */
 export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
-  return [...matmulSingle(operands, rowsMax, ROWS_TOGETHER_FROM), ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]
+  const single = matmulSingle(operands, rowsMax, ROWS_TOGETHER_FROM)
+  return [
+    ...onlyOn('cpu', [...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
+    ...onlyOn('gpu', [
+      ...matmulTile(operands, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
+      ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
+      ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
+    ]),
+  ]
 }
 
 /** One dispatch per window, for steps of fewer than `rowsBelow` rows. */

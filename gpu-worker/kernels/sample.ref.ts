@@ -12,14 +12,17 @@ export interface SamplerFields {
   readonly minP: number
   readonly seed: readonly [number, number]
   readonly index: number
+  readonly forcedToken?: number
 }
 
-/** `margin`: by how much the winner's perturbed logit beats the next; a kernel in f32 may differ below 1e-4 or so. */
+/** A logit of −Infinity stands for a token that may not be chosen. `margin`: by how much the winner's perturbed logit beats the next; a kernel in f32 may differ below 1e-4 or so. */
 export function sampleReference(
   logits: ArrayLike<number>,
   sampler: SamplerFields,
 ): { readonly tokenId: number; readonly margin: number; readonly kept: readonly number[] } {
-  const all = Array.from({ length: logits.length }, (_, id) => ({ id, logit: logits[id] ?? NaN }))
+  const { forcedToken } = sampler
+  if (forcedToken !== undefined) return { tokenId: forcedToken, margin: Infinity, kept: [forcedToken] }
+  const all = Array.from(logits, (logit, id) => ({ id, logit })).filter(({ logit }) => logit > -Infinity)
   const ranked = all.toSorted((a, b) => b.logit - a.logit || a.id - b.id)
   const best = ranked[0] ?? { id: 0, logit: 0 }
   if (sampler.temperature === 0) return { tokenId: best.id, margin: Infinity, kept: [best.id] }

@@ -31,7 +31,7 @@ export function sample({ logits, samplers, sampled }: SampleOperands, sequencesM
   return {
     program: {
       name: 'sample',
-      source: wgsl('sample', 'exp', 'log'),
+      source: wgsl('sample', 'exp', 'log', 'sampler', 'row-choice'),
       access: ['read', 'read', 'write'],
       constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
     },

@@ -10,28 +10,21 @@
 //   min p); vLLM takes min p before top p. Unlike both, equals at the border of top k never exceed k.
 //
 //   logits    f32 [sequences, STRIDE], read: VOCAB values a row
-//   samplers  8 × u32 [sequences], read: see step-input.ts
-//   sampled   u32 [sequences], write: a token id, or NOT_FINITE when any logit is NaN or infinite
+//   samplers  16 × u32 [sequences], read: see step-input.ts
+//   sampled   u32 [sequences], write: a token id, or NOT_FINITE when any logit is NaN or infinite, or all are LOWEST
+//
+// A logit that is LOWEST stands for a token that may not be chosen. A forced token is taken in any case of finite logits.
 //
 // One workgroup: one sequence; lane t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
 // round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
 // Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
 
-const LANES = 256u;
 const NOT_FINITE = 0xffffffffu;
-const NO_ID = 0xffffffffu;
+// key_of(LOWEST), the lowest finite f32.
+const LOWEST_KEY = 0x00800000u;
 // 2^-32
 const PER_HASH = 2.3283064e-10;
 
-struct Sampler {
-  inverse_temperature: f32,
-  top_k: u32,
-  top_p: f32,
-  min_p: f32,
-  seed: vec2<u32>,
-  index: u32,
-  unused: u32,
-}
 struct Params {
   VOCAB: u32,
   STRIDE: u32,
@@ -55,12 +48,6 @@ struct Row {
   last_id: u32,
 }
 
-var<workgroup> lane_sums: array<vec4<f32>, LANES>;
-var<workgroup> group_sums: array<vec4<f32>, 16>;
-var<workgroup> lane_best: array<vec2<u32>, LANES>;
-var<workgroup> group_best: array<vec2<u32>, 16>;
-var<workgroup> whole_sum: vec4<f32>;
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var row: Row;
@@ -75,16 +62,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
     best = better(best, vec2<u32>(key_of(logit), id));
   }
+  // Lanes that met a number that is none, and lanes that met a token to choose.
+  let met = sum_of_all(vec4<f32>(select(1.0, 0.0, finite), select(0.0, 1.0, best.x > LOWEST_KEY), 0.0, 0.0), lane);
   best = best_of_all(best, lane);
-  let is_broken = sum_of_all(vec4<f32>(select(1.0, 0.0, finite)), lane).x > 0.0;
-  if (is_broken || sampler.inverse_temperature == 0.0) {
+  let is_forced = sampler.forced != NO_ID;
+  let is_broken = met.x > 0.0 || (met.y == 0.0 && !is_forced);
+  if (is_broken || is_forced || sampler.inverse_temperature == 0.0) {
     if (lane == 0u) {
-      sampled[group.x] = select(best.y, NOT_FINITE, is_broken);
+      sampled[group.x] = select(select(best.y, sampler.forced, is_forced), NOT_FINITE, is_broken);
     }
     return;
   }
   row.highest = logits[row.base + best.y];
-  row.border = 0u;
+  row.border = LOWEST_KEY + 1u;
   row.last_id = NO_ID;
   // First by count, then by mass: one body for both, since its text is long and compilers are slow.
   for (var by_mass = 0u; by_mass < params.BORDERS; by_mass += 1u) {
@@ -145,8 +135,11 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
     }
   }
   var result = row;
-  result.border = border;
-  result.last_id = last_id;
+  // Below it when all kept tokens together do not reach the goal: then all of them stay.
+  if (border >= row.border) {
+    result.border = border;
+    result.last_id = last_id;
+  }
   return result;
 }
 
@@ -162,12 +155,6 @@ fn mass_of(row: Row, logit: f32) -> f32 {
 
 fn is_kept(row: Row, key: u32, id: u32) -> bool {
   return key > row.border || (key == row.border && id <= row.last_id);
-}
-
-// Order-preserving: a < b exactly when key_of(a) < key_of(b); −0 counts as 0.
-fn key_of(value: f32) -> u32 {
-  let bits = select(bitcast<u32>(value), 0u, value == 0.0);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
 // −ln(−ln(1 − v)) for v uniform in (0, 1); small v, the likely winners, keep all 32 bits of the hash.
@@ -194,49 +181,4 @@ fn hash(input: vec4<u32>) -> u32 {
   v.z += v.x * v.y;
   v.w += v.y * v.z;
   return v.x;
-}
-
-// The higher key; of equal keys the lower id.
-fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-  return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
-}
-
-fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
-  lane_best[lane] = mine;
-  workgroupBarrier();
-  if (lane < params.FAN) {
-    var best = lane_best[lane * params.FAN];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      best = better(best, lane_best[lane * params.FAN + i]);
-    }
-    group_best[lane] = best;
-  }
-  workgroupBarrier();
-  var best = group_best[0];
-  for (var i = 1u; i < params.FAN; i += 1u) {
-    best = better(best, group_best[i]);
-  }
-  return best;
-}
-
-// Lane 0 alone adds the last 16: on a CPU, 256 lanes doing so cost more than all the rest of a round.
-fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
-  lane_sums[lane] = mine;
-  workgroupBarrier();
-  if (lane < params.FAN) {
-    var sum = lane_sums[lane * params.FAN];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      sum += lane_sums[lane * params.FAN + i];
-    }
-    group_sums[lane] = sum;
-  }
-  workgroupBarrier();
-  if (lane == 0u) {
-    var sum = group_sums[0];
-    for (var i = 1u; i < params.FAN; i += 1u) {
-      sum += group_sums[i];
-    }
-    whole_sum = sum;
-  }
-  return workgroupUniformLoad(&whole_sum);
 }

@@ -5,7 +5,7 @@
  * shares a scale. Each kernel's `Params` holds the constants, whatever its formats, so that they cost no pipelines.
  */
 import { isPlain, rowLayout, VALUES_PER_UNIT, VECTOR_BYTES, type WeightFormat } from './matrix.ts'
-import type { Include } from './wgsl.ts'
+import type { ColumnCount, Include } from './wgsl.ts'
 
 /** Includes that define `weight_unit` and `weight_at` for rows of this many columns, and the products over them. */
 export function weightIncludes(columnCount: number, format: WeightFormat): Include[] {
@@ -17,6 +17,21 @@ export function weightIncludes(columnCount: number, format: WeightFormat): Inclu
     groupColumns(columnCount, format.groupColumns) % VALUES_PER_UNIT === 0 ? 'groups-units' : 'groups-values',
     'quads',
     'dot',
+  ]
+}
+
+/** Includes that define `dot_tile`. One activation row goes by whole vectors where each lies within one group. */
+export function tileIncludes(columnCount: number, format: WeightFormat, columns: ColumnCount): Include[] {
+  const weights = weightIncludes(columnCount, format)
+  const tile: Include[] = ['tile', `columns-${columns}`]
+  if (columns !== 1) return [...weights, ...tile, 'chunk-units']
+  if (isPlain(format)) return [...weights, ...tile, 'vectors-plain', 'chunk-vectors']
+  const vectorValues = format.kind === 'int4' ? 32 : 16
+  const isWhole = groupColumns(columnCount, format.groupColumns) % vectorValues === 0
+  return [
+    ...weights,
+    ...tile,
+    ...(isWhole ? (['vectors-groups', 'chunk-vectors'] as const) : (['chunk-units'] as const)),
   ]
 }
 
@@ -38,3 +53,17 @@ function groupColumns(columnCount: number, group: number): number {
 }
 
 const ALL_COLUMNS = 2 ** 31
+
+/** How many chunks of 256 columns a workgroup of a tile sums side by side. Few choices are few pipelines. */
+export function chunkLanes(columnCount: number): number {
+  const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
+  return CHUNK_LANES.find((lanes) => lanes >= chunks) ?? CHUNK_LANES_MAX
+}
+
+const CHUNK_COLUMNS = 256
+/** Weight rows of a tile. */
+export const TILE_ROWS = 32
+/** At least as many as a tile has activation rows. */
+const CHUNK_LANES = [8, 16]
+/** 8 lanes a chunk: the 256 invocations that every adapter has. */
+const CHUNK_LANES_MAX = 32

@@ -7,8 +7,13 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
 import type { PlainFormat, QuantizedFormat } from './matrix.ts'
 
+/** Activation rows that a tile multiplies at a time. */
+export type ColumnCount = 1 | 4 | 8
+
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
+  | `columns-${ColumnCount}`
+  | `chunk-${'units' | 'vectors'}`
   | 'dot'
   | 'exp'
   | 'log'
@@ -16,7 +21,11 @@ export type Include =
   | 'pages-f16'
   | 'quads'
   | 'rope'
+  | 'row-choice'
+  | 'sampler'
   | 'row-sum'
+  | 'tile'
+  | `vectors-${'plain' | 'groups'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

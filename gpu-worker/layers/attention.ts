@@ -5,6 +5,8 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import type { Dispatch } from '../gpu/program.ts'
+import type { RowDispatch } from '../gpu/recipe.ts'
+import type { AttentionRowSet } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { latentAttention } from '../kernels/latent-attention.ts'
 import type { LatentPages } from '../kernels/latent-pages.ts'
@@ -35,6 +37,8 @@ export interface AttentionScratch {
   readonly lowRankQuery: { readonly normed: Activation; readonly q: Activation } | null
   /** f32 [rows, heads, cache entry] */
   readonly queries: Slice
+  /** What splits of rows leave for their merge. */
+  readonly parts: Slice
   /** f32 [rows, heads, latent padded to 4] */
   readonly mixed: Slice
   /** f32 [rows, heads · value] */
@@ -59,7 +63,7 @@ export interface AttentionOperands {
   readonly delta: Activation
 }
 
-export function attention(operands: AttentionOperands, rule: AttentionRule): Dispatch[] {
+export function attention(operands: AttentionOperands, rule: AttentionRule): RowDispatch<'all' | AttentionRowSet>[] {
   const { step, weights, scratch, pages, normed, delta } = operands
   const { shape, scale, eps, isInterleaved, rowsMax } = rule
   const kvWidth = shape.latent + shape.rope
@@ -67,17 +71,27 @@ export function attention(operands: AttentionOperands, rule: AttentionRule): Dis
   const first: ActivationPart = { activation: scratch.projected, offset: 0, width: queryWidth }
   const kv: ActivationPart = { activation: scratch.projected, offset: queryWidth, width: kvWidth }
   const { rows, tables, rope } = step
-  const { queries, mixed, values } = scratch
+  const { queries, parts, mixed, values } = scratch
   const { q, dispatches } = queriesOf(first, weights, scratch, eps, rowsMax)
-  return [
+  const before = [
     ...matmul({ x: normed, matrix: weights.project, y: scratch.projected }, rowsMax),
     latentWrite({ rows, tables, rope, kv, weight: weights.latentNorm, pages }, eps, isInterleaved, rowsMax),
     ...dispatches,
     ...queryAbsorb({ rope, q, kvB: weights.kvB, queries }, shape, isInterleaved, rowsMax),
-    latentAttention({ rows, tables, pages, queries, mixed }, shape, scale, rowsMax),
+  ]
+  const after = [
     ...valueUp({ mixed, kvB: weights.kvB, y: values }, shape, rowsMax),
     ...matmul({ x: values, matrix: weights.out, y: delta }, rowsMax),
   ]
+  return [
+    ...overAllRows(before),
+    ...latentAttention({ rows, tables, work: step.attention, pages, queries, parts, mixed }, shape, scale),
+    ...overAllRows(after),
+  ]
+}
+
+export function overAllRows(dispatches: readonly Dispatch[]): RowDispatch<'all'>[] {
+  return dispatches.map((dispatch) => ({ dispatch, rows: 'all' }))
 }
 
 /** The heads' queries: as projected, or through the query rank. */

@@ -4,11 +4,12 @@
  * Router and the shared expert's first product read the same rows, so their matrices are stacked: one product.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import type { Dispatch } from '../gpu/program.ts'
+import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import type { LayerExperts } from '../kernels/bank.ts'
 import { expertCombine } from '../kernels/expert-combine.ts'
 import { expertDown } from '../kernels/expert-down.ts'
 import { expertGateUp } from '../kernels/expert-gate-up.ts'
+import { expertGroups, type GroupSizes } from '../kernels/expert-groups.ts'
 import { matmul } from '../kernels/matmul.ts'
 import type { Activation, Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
@@ -36,6 +37,8 @@ export interface ExpertMlpScratch {
   readonly pairHidden: Activation
   /** f32 [rows · top, hidden] */
   readonly pairOut: Activation
+  /** The step's pairs by expert. */
+  readonly groups: Slice
 }
 
 export interface ExpertMlpRule {
@@ -61,15 +64,22 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
   const { experts, norm } = weights
   const shared = sharedExpert(weights, scratch, expertCount, rowsMax)
   const { chosen } = routes
+  const groups = { ...groupSizes(expertCount, top, rowsMax), slice: scratch.groups }
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
     route(scores, weights.bias, routes, routing, rowsMax),
+    ...onlyOn('gpu', [expertGroups(chosen, groups)]),
     ...shared.toHidden,
-    ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, top, rowsMax),
+    ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, top, rowsMax, groups),
     ...shared.toOut,
-    ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, top, rowsMax),
+    ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, top, rowsMax, groups),
     expertCombine({ weights: routes.weights, y: pairOut, shared: shared.out, norm, delta }, top, eps, rowsMax),
   ]
+}
+
+/** Groups of eight: what the registers of a lane hold beside four rows of a matrix. */
+export function groupSizes(expertCount: number, top: number, rowsMax: number): GroupSizes {
+  return { expertCount, top, rowsMax, together: 8 }
 }
 
 interface SharedExpert {

@@ -3,6 +3,9 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import type { Dispatch } from '../gpu/program.ts'
+import type { RowDispatch } from '../gpu/recipe.ts'
+import { adjustLogits } from '../kernels/adjust-logits.ts'
+import { logProbs } from '../kernels/log-probs.ts'
 import { matmul } from '../kernels/matmul.ts'
 import type { Activation, Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
@@ -44,7 +47,27 @@ export function outputLogits(operands: OutputOperands, { eps, rowsMax, pickedMax
   ]
 }
 
+/** How the picked rows are sampled: from their logits as they are, or all of them adjusted first when any asks
+ * for it; then, when any asks, told with their log probabilities. */
+export type SampledRowSet = 'plain' | 'adjusted' | 'told'
+
+export interface TokenOperands {
+  readonly logits: Activation
+  /** As `logits`. */
+  readonly adjusted: Activation
+  readonly sampled: Slice
+}
+
 /** The picked rows' next tokens: u32 [picked rows]. */
-export function outputTokens(step: StepInput, logits: Activation, sampled: Slice, pickedMax: number): Dispatch {
-  return sample({ logits, samplers: step.samplers, sampled }, pickedMax)
+export function outputTokens(
+  { samplers, changes, masks }: StepInput,
+  { logits, adjusted, sampled }: TokenOperands,
+  pickedMax: number,
+): RowDispatch<SampledRowSet>[] {
+  return [
+    { dispatch: sample({ logits, samplers, sampled }, pickedMax), rows: 'plain' },
+    { dispatch: adjustLogits({ logits, samplers, changes, masks, adjusted }, pickedMax), rows: 'adjusted' },
+    { dispatch: sample({ logits: adjusted, samplers, sampled }, pickedMax), rows: 'adjusted' },
+    { dispatch: logProbs({ logits, samplers, sampled }, pickedMax), rows: 'told' },
+  ]
 }

@@ -139,6 +139,7 @@ function scratchSize({ rowsMax, sequencesMax, blockCount, contextTokensMax }: St
     rowsMax,
     pickedMax: Math.ceil(sequencesMax / ROWS_TOGETHER) * ROWS_TOGETHER,
     tableEntriesMax: sequencesMax * Math.min(blockCount, Math.ceil(contextTokensMax / BLOCK_TOKENS)),
+    contextTokensMax: Math.min(contextTokensMax, blockCount * BLOCK_TOKENS),
   }
 }
 

@@ -11,18 +11,19 @@ import type { NormWeight } from '../kernels/norm-weight.ts'
 import { residualNorm } from '../kernels/residual-norm.ts'
 import { residualSum } from '../kernels/residual-sum.ts'
 import { rmsNorm } from '../kernels/rms-norm.ts'
-import { attention, type AttentionRule } from '../layers/attention.ts'
+import type { AttentionRowSet } from '../kernels/attention-plan.ts'
+import { attention, overAllRows, type AttentionRule } from '../layers/attention.ts'
 import { denseMlp } from '../layers/dense-mlp.ts'
 import { expertMlp, type ExpertMlpRule } from '../layers/expert-mlp.ts'
-import { outputLogits, outputTokens } from '../layers/output.ts'
+import { outputLogits, outputTokens, type SampledRowSet } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
 import { softmaxScale } from './rope.ts'
 import { attentionShape, firstExpertLayer, type Scratch } from './scratch.ts'
 import type { LayerWeights, ModelWeights } from './weights.ts'
 
-/** All rows of a step, or the rows whose logits are wanted. */
-export type RowSet = 'all' | 'picked'
+/** All rows of a step, the rows whose logits are wanted, those again as they are sampled, or what attention works on. */
+export type RowSet = 'all' | 'picked' | SampledRowSet | AttentionRowSet
 
 export interface ModelParts {
   readonly config: ModelConfig
@@ -57,22 +58,22 @@ export function modelDispatches(parts: ModelParts): ModelDispatches {
   const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
   const output = outputDispatches(parts)
   const end = output === null ? [residualSum(x, delta, rowsMax)] : []
-  return { layers: [...embedding, ...layers, ...end].map((dispatch) => ({ dispatch, rows: 'all' })), output }
+  return { layers: [...overAllRows(embedding), ...layers, ...overAllRows(end)], output }
 }
 
 function outputDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): OutputDispatches | null {
   const { step, x, delta, output } = scratch
   if (weights.output === null || output === null) return null
-  const { picked, logits, sampled } = output
+  const { picked, logits, adjusted, sampled } = output
   const rule = { eps: config.rmsNormEps, rowsMax, pickedMax }
   const dispatches = outputLogits({ step, weights: weights.output, x, delta, picked, logits }, rule)
   return {
     logits: dispatches.map((dispatch) => ({ dispatch, rows: 'picked' })),
-    sampler: [{ dispatch: outputTokens(step, logits, sampled, pickedMax), rows: 'picked' }],
+    sampler: outputTokens(step, { logits, adjusted, sampled }, pickedMax),
   }
 }
 
-function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
+function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): RowDispatch<RowSet>[] {
   const { config, scratch, rowsMax } = parts
   const { step, normed, delta } = scratch
   const pages = parts.pages[index]
@@ -85,10 +86,9 @@ function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Di
     rowsMax,
   }
   return [
-    norm(parts, layer.attentionNorm, index === 0),
+    ...overAllRows([norm(parts, layer.attentionNorm, index === 0)]),
     ...attention({ step, weights: layer.attention, scratch: scratch.attention, pages, normed, delta }, rule),
-    norm(parts, layer.mlpNorm, false),
-    ...mlpDispatches(parts, layer, index),
+    ...overAllRows([norm(parts, layer.mlpNorm, false), ...mlpDispatches(parts, layer, index)]),
   ]
 }
 

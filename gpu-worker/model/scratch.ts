@@ -4,15 +4,20 @@
  * Their contents mean nothing between steps, and rows past the step's last hold leftovers that nobody reads.
  */
 import type { Slice, Storage } from '../gpu/buffers.ts'
+import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
+import { groupsBytes } from '../kernels/expert-groups.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
+import { partBytes } from '../kernels/latent-merge.ts'
+import { sampledBytes } from '../kernels/log-probs.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
-import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
-import type { ExpertMlpScratch } from '../layers/expert-mlp.ts'
+import { groupSizes, type ExpertMlpScratch } from '../layers/expert-mlp.ts'
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
+import { maskWords } from './sampler-records.ts'
 
 export interface Scratch {
   readonly step: StepInput
@@ -35,6 +40,8 @@ export interface Scratch {
 export interface OutputScratch {
   readonly picked: Activation
   readonly logits: Activation
+  /** Room for the logits as sampled, where a sampler changes them. */
+  readonly adjusted: Activation
   readonly sampled: Slice
 }
 
@@ -44,6 +51,8 @@ export interface ScratchSize {
   readonly pickedMax: number
   /** Block-table entries of all sequences of a step. */
   readonly tableEntriesMax: number
+  /** Positions of one sequence. */
+  readonly contextTokensMax: number
 }
 
 export function layOutScratch(config: ModelConfig, range: LayerRange, memory: Storage, size: ScratchSize): Scratch {
@@ -54,6 +63,7 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
   }
   const { hiddenSize } = config
   const isLast = range.end === config.layerCount
+  const attention = attentionWork(config, memory, size)
   return {
     step: {
       rows: memory.storage('rows', rowsMax * ROW_RECORD_BYTES),
@@ -61,27 +71,38 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
       tables: memory.storage('tables', tableEntriesMax * 4),
       picked: memory.storage('picked', pickedMax * 4),
       samplers: memory.storage('samplers', pickedMax * SAMPLER_RECORD_BYTES),
+      changes: memory.storage('logit-changes', isLast ? changesMax(config, memory, size) * CHANGE_BYTES : 0),
+      masks: memory.storage('token-masks', isLast ? pickedMax * maskWords(config.vocabSize) * 4 : 0),
+      attention,
     },
     x: activation('x', hiddenSize),
     normed: activation('normed', hiddenSize),
     delta: activation('delta', hiddenSize),
-    attention: attentionScratch(config, memory, activation, rowsMax),
+    attention: attentionScratch(config, memory, activation, attention),
     dense: range.start < config.denseLayerCount ? denseScratch(config, activation) : null,
     ...expertScratch(config, range, memory, activation, rowsMax),
     output: isLast
       ? {
           picked: activation('picked-rows', hiddenSize, pickedMax),
           logits: activation('logits', config.vocabSize, pickedMax),
-          sampled: memory.storage('sampled', pickedMax * 4),
+          adjusted: activation('adjusted-logits', config.vocabSize, pickedMax),
+          sampled: memory.storage('sampled', sampledBytes(pickedMax)),
         }
       : null,
   }
 }
 
-/** The most that one readback of a step brings: sampled tokens, logits, experts, or the residual stream. */
-export function readbackBytes({ output, x, chosen }: Scratch): number {
-  const own = output === null ? x.slice.bytes : Math.max(output.sampled.bytes, output.logits.slice.bytes)
-  return Math.max(own, chosen[0]?.bytes ?? 0)
+/** Steps of a whole model that may be in flight: each has its own way back for what it sampled. */
+export const STEPS_IN_FLIGHT_MAX = 2
+
+/** Everything that comes back comes through this much. */
+export function readbackBytes(scratch: Scratch): number {
+  return captureBytes(scratch) + (scratch.output === null ? 0 : STEPS_IN_FLIGHT_MAX * scratch.output.sampled.bytes)
+}
+
+/** The most that one readback brings behind a step that runs alone: logits, experts, or the residual stream. */
+export function captureBytes({ output, x, chosen }: Scratch): number {
+  return Math.max((output?.logits ?? x).slice.bytes, chosen[0]?.bytes ?? 0)
 }
 
 /** The first layer of the range that has experts; `range.end` when none has. */
@@ -101,7 +122,34 @@ export function attentionShape(config: ModelConfig): AttentionShape {
 
 type LayOut = (name: string, width: number, rows?: number) => Activation
 
-function attentionScratch(config: ModelConfig, memory: Storage, activation: LayOut, rowsMax: number): AttentionScratch {
+/** Tokens a request may name for a bias or as stops, beside those of its context. */
+const NAMED_TOKENS_MAX = 1024
+
+/** Each sequence may change the logits of all tokens it can hold and name. */
+function changesMax({ vocabSize }: ModelConfig, memory: Storage, { pickedMax, contextTokensMax }: ScratchSize): number {
+  const wanted = pickedMax * Math.min(vocabSize, contextTokensMax + NAMED_TOKENS_MAX)
+  return Math.min(wanted, Math.floor(memory.bindingBytesMax / CHANGE_BYTES))
+}
+
+/** Parts of splits may take this much: a thousand for A.X K1, several times what keeps an H100 busy. */
+const PARTS_BYTES_MAX = 128 << 20
+
+function attentionWork(
+  config: ModelConfig,
+  memory: Storage,
+  { rowsMax, contextTokensMax }: ScratchSize,
+): AttentionWork {
+  const bytesMax = Math.min(PARTS_BYTES_MAX, memory.bindingBytesMax)
+  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(attentionShape(config)), bytesMax)
+  return layOutAttentionWork(memory, { slotCount, rowsMax })
+}
+
+function attentionScratch(
+  config: ModelConfig,
+  memory: Storage,
+  activation: LayOut,
+  { rowsMax, slotCount }: AttentionWork,
+): AttentionScratch {
   const shape = attentionShape(config)
   const queryWidth = shape.headCount * (shape.nope + shape.rope)
   const { qLoraRank } = config
@@ -110,6 +158,7 @@ function attentionScratch(config: ModelConfig, memory: Storage, activation: LayO
     lowRankQuery:
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
     queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
+    parts: memory.storage('attention-parts', slotCount * partBytes(shape)),
     mixed: memory.storage('mixed', rowsMax * shape.headCount * entryLayout(shape).ropeStart * 4),
     values: activation('values', shape.headCount * shape.value),
   }
@@ -143,6 +192,7 @@ function expertScratch(
           : { hidden: activation('shared-hidden', sharedWidth), out: activation('shared-out', hiddenSize) },
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
+      groups: memory.storage('expert-groups', groupsBytes(groupSizes(routedExpertCount, expertsPerToken, rowsMax))),
       routeWeights: memory.storage('route-weights', pairs * 4),
     },
     chosen: Array.from({ length: layerCount }, (_, i) => memory.storage(`chosen-${i}`, pairs * 4)),

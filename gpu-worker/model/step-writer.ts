@@ -6,14 +6,17 @@
 import { strict as assert } from 'node:assert'
 import type { Slice } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
-import { rowCount, type Batch, type SamplerRow, type SequenceRows } from '../engine/batch.ts'
+import { rowCount, type Batch, type SequenceRows } from '../engine/batch.ts'
 import type { RunnerLimits } from '../engine/runner.ts'
+import { planAttention, type AttentionCounts } from '../kernels/attention-plan.ts'
 import type { Activation } from '../kernels/matrix.ts'
-import { ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import { CHANGE_BYTES, ROW_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import type { RowSet } from './model-recipe.ts'
 import type { RopeTable } from './rope.ts'
+import { SamplerRecords } from './sampler-records.ts'
 
 export interface WrittenStep {
-  readonly rows: number
+  readonly counts: Readonly<Record<RowSet, number>>
   /** Sequences whose next token is sampled; sampled[i] belongs to sequence `sampledSequences[i]`. */
   readonly sampledSequences: readonly number[]
 }
@@ -27,7 +30,7 @@ export class StepWriter {
   readonly #angles: Float32Array<ArrayBuffer>
   readonly #tables: Uint32Array<ArrayBuffer>
   readonly #picked: Uint32Array<ArrayBuffer>
-  readonly #samplers: DataView<ArrayBuffer>
+  readonly #samplers: SamplerRecords
 
   constructor(gpu: Gpu, input: StepInput, limits: RunnerLimits, rope: RopeTable) {
     this.#gpu = gpu
@@ -38,12 +41,15 @@ export class StepWriter {
     this.#angles = new Float32Array(limits.rowsMax * rope.width)
     this.#tables = new Uint32Array(input.tables.bytes / 4)
     this.#picked = new Uint32Array(limits.sequencesMax)
-    this.#samplers = new DataView(new ArrayBuffer(limits.sequencesMax * SAMPLER_RECORD_BYTES))
+    const { vocabSize, sequencesMax } = limits
+    const changesMax = Math.floor(input.changes.bytes / CHANGE_BYTES)
+    this.#samplers = new SamplerRecords({ vocabSize, sequencesMax, changesMax })
   }
 
   write(batch: Batch): WrittenStep {
     this.#check(batch)
     const sampledSequences: number[] = []
+    this.#samplers.clear()
     let row = 0
     let entry = 0
     batch.sequences.forEach((sequence, index) => {
@@ -57,7 +63,7 @@ export class StepWriter {
       entry += sequence.blocks.length
       if (sequence.sampler !== null) {
         this.#picked[sampledSequences.length] = row - 1
-        this.#packSampler(sampledSequences.length, sequence.sampler)
+        this.#samplers.add(sequence.sampler)
         sampledSequences.push(index)
       }
     })
@@ -65,9 +71,17 @@ export class StepWriter {
     this.#send(this.#input.rope, this.#angles.subarray(0, row * this.#rope.width))
     this.#send(this.#input.tables, this.#tables.subarray(0, entry))
     this.pick(this.#picked.subarray(0, sampledSequences.length))
-    const samplers = new Uint8Array(this.#samplers.buffer, 0, sampledSequences.length * SAMPLER_RECORD_BYTES)
-    this.#send(this.#input.samplers, samplers)
-    return { rows: row, sampledSequences }
+    this.#send(this.#input.samplers, this.#samplers.records)
+    this.#send(this.#input.changes, this.#samplers.changes)
+    this.#send(this.#input.masks, this.#samplers.masks)
+    const picked = sampledSequences.length
+    const isAdjusting = this.#samplers.isAdjusting
+    const chosen = {
+      plain: isAdjusting ? 0 : picked,
+      adjusted: isAdjusting ? picked : 0,
+      told: this.#samplers.isTelling ? picked : 0,
+    }
+    return { counts: { all: row, picked, ...chosen, ...this.#planAttention(row) }, sampledSequences }
   }
 
   /** Rows whose logits the next output pass computes. */
@@ -83,20 +97,15 @@ export class StepWriter {
     this.#send(slice, padded)
   }
 
-  #packSampler(index: number, sampler: SamplerRow): void {
-    const at = index * SAMPLER_RECORD_BYTES
-    this.#samplers.setFloat32(at, inverseTemperature(sampler.temperature), true)
-    this.#samplers.setUint32(at + 4, Math.min(sampler.topK, this.#limits.vocabSize), true)
-    this.#samplers.setFloat32(at + 8, sampler.topP, true)
-    this.#samplers.setFloat32(at + 12, sampler.minP, true)
-    this.#samplers.setUint32(at + 16, sampler.seed[0], true)
-    this.#samplers.setUint32(at + 20, sampler.seed[1], true)
-    this.#samplers.setUint32(at + 24, sampler.index, true)
-    this.#samplers.setUint32(at + 28, 0, true)
+  #planAttention(rows: number): AttentionCounts {
+    const keys = Array.from({ length: rows }, (_, row) => (this.#rows[row * 4 + 1] ?? 0) + 1)
+    const { writes, counts } = planAttention(keys, this.#input.attention)
+    for (const { slice, at, values } of writes) this.#send(slice, values, at)
+    return counts
   }
 
-  #send(target: Slice, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>): void {
-    if (values.byteLength > 0) this.#gpu.device.queue.writeBuffer(target.buffer, target.offset, values)
+  #send(target: Slice, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>, at = 0) {
+    if (values.byteLength > 0) this.#gpu.device.queue.writeBuffer(target.buffer, target.offset + at, values)
   }
 
   #check(batch: Batch): void {
@@ -112,7 +121,7 @@ export class StepWriter {
     assert(entries <= this.#tables.length, `A step holds ${this.#tables.length} block-table entries, got ${entries}`)
   }
 
-  #checkSequence({ tokenIds, start, blocks, sampler }: SequenceRows): void {
+  #checkSequence({ tokenIds, start, blocks }: SequenceRows): void {
     const { blockTokens, blockCount, contextTokensMax, vocabSize } = this.#limits
     const end = start + tokenIds.length
     assert(tokenIds.length > 0 && start >= 0, 'A sequence of a step has at least one row')
@@ -126,28 +135,5 @@ export class StepWriter {
       blocks.every((block) => Number.isInteger(block) && block >= 0 && block < blockCount),
       'A block is outside the pool',
     )
-    if (sampler === null) return
-    const { temperature, topK, topP, minP, seed, index } = sampler
-    // Above 1, min p would keep no token at all.
-    const areFractions = topP >= 0 && minP >= 0 && minP <= 1
-    assert(
-      temperature >= 0 && temperature < Infinity && areFractions && [topK, ...seed, index].every(isU32),
-      'A sampler field is out of range',
-    )
   }
-}
-
-function isU32(value: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value < 2 ** 32
-}
-
-/** Beyond this any difference of logits is infinite anyway, and 0 times it is still 0. */
-const INVERSE_TEMPERATURE_MAX = 1e30
-/** The smallest normal f32: a shader may take anything below for 0, which says greedy. */
-const INVERSE_TEMPERATURE_MIN = 2 ** -126
-
-/** What a sampler record holds; 0 says greedy and comes of temperature 0 alone. */
-export function inverseTemperature(temperature: number): number {
-  if (temperature === 0) return 0
-  return Math.max(INVERSE_TEMPERATURE_MIN, Math.min(1 / temperature, INVERSE_TEMPERATURE_MAX))
 }

@@ -1,46 +1,9 @@
 /** What a caller of the engine may rely on, over the fake Runner. */
 import { describe, expect, it } from 'vitest'
-import { Engine, type EngineEvent, type EngineOptions, StepFailed } from '../../gpu-worker/engine/engine.ts'
+import { Engine, StepFailed } from '../../gpu-worker/engine/engine.ts'
 import type { SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
-import { FakeRunner, type FakeRunnerOptions, type FakeStep, type Seed } from '../fake-runner.ts'
-
-const stopTokenId = 0
-const seed: Seed = [1, 1]
-const fullSize = { rowsMax: 16, sequencesMax: 4, blockTokens: 4, blockCount: 16, contextTokensMax: 32, vocabSize: 64 }
-
-function request(id: string, changes: Partial<SequenceRequest> = {}): SequenceRequest {
-  const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed }
-  return { id, promptTokenIds: [1, 2, 3], sampling, stopTokenIds: [stopTokenId], answerTokensMax: 4, ...changes }
-}
-
-function setup(options: FakeRunnerOptions = {}, engineOptions: EngineOptions = {}) {
-  const steps: FakeStep[] = []
-  const limits = { ...fullSize, ...options.limits }
-  const runner = new FakeRunner({ stopTokenId, onStep: (step) => steps.push(step), ...options, limits })
-  return { runner, steps, engine: new Engine(runner, engineOptions) }
-}
-
-/** Steps until nothing is left; the integrity is checked after each step. */
-async function drain(engine: Engine): Promise<EngineEvent[]> {
-  const events: EngineEvent[] = []
-  while (engine.hasWork) {
-    events.push(...(await engine.step()))
-    engine.checkIntegrity()
-  }
-  return events
-}
-
-function tokensOf(events: readonly EngineEvent[], id: string): number[] {
-  return events.flatMap((event) => (event.kind === 'token' && event.id === id ? [event.tokenId] : []))
-}
-
-function endsOf(events: readonly EngineEvent[], id: string): string[] {
-  return events.flatMap((event) => (event.kind === 'end' && event.id === id ? [event.reason] : []))
-}
-
-function prompt(count: number): number[] {
-  return Array.from({ length: count }, () => 1)
-}
+import type { Seed } from '../fake-runner.ts'
+import { drain, endsOf, prompt, request, seed, setup, stopTokenId, tokensOf } from './engine-setup.ts'
 
 describe('Engine', () => {
   it('tells each token with its index, then one end, and is idle with every block free', async () => {
@@ -52,8 +15,8 @@ describe('Engine', () => {
       ...[0, 1, 2, 3].map((index) => ({ kind: 'token', id: 'a', index, tokenId: runner.tokenAt(seed, index) })),
       { kind: 'end', id: 'a', reason: 'length' },
     ])
-    const idle = { runningCount: 0, waitingCount: 0, freeBlockCount: 16, blockCount: 16, preemptionCount: 0 }
-    expect(engine.stats()).toEqual(idle)
+    const idle = { runningCount: 0, waitingCount: 0, freeBlockCount: 16, cachedBlockCount: 0, preemptionCount: 0 }
+    expect(engine.stats()).toEqual({ ...idle, blockCount: 16 })
   })
 
   it('tells the stop token as a token and ends with it', async () => {
@@ -131,7 +94,7 @@ describe('Engine.cancel() and finish()', () => {
   it('cancel() drops a sequence in mid-prefill within one step, and its blocks are free', async () => {
     const { engine, steps } = setup({}, { prefillRowsMax: 4 })
     engine.submit(request('a', { promptTokenIds: prompt(20) }))
-    expect(await engine.step()).toEqual([])
+    expect(await engine.step()).toEqual([{ kind: 'start', id: 'a', cachedTokenCount: 0 }])
     engine.cancel('a')
     expect(await engine.step()).toEqual([{ kind: 'end', id: 'a', reason: 'cancelled' }])
     expect(steps).toHaveLength(1)
@@ -214,6 +177,26 @@ describe('Engine, resumed answers', () => {
       expect(steps).toEqual([])
     },
   )
+})
+
+describe('Engine.drain()', () => {
+  it('finishes what runs, hands back what waits, takes nothing any more', async () => {
+    const { engine } = setup({ limits: { sequencesMax: 1 } })
+    engine.submit(request('runs'))
+    await engine.step()
+    engine.submit(request('waits'))
+    engine.drain()
+    expect(engine.submit(request('late'))).toEqual({ kind: 'draining' })
+    const events = await drain(engine)
+    expect([endsOf(events, 'runs'), endsOf(events, 'waits')]).toEqual([['length'], ['handed-back']])
+    expect(events[0]).toEqual({ kind: 'end', id: 'waits', reason: 'handed-back' })
+  })
+
+  it('a request that can never fit is still told so', () => {
+    const { engine } = setup()
+    engine.drain()
+    expect(engine.submit(request('a', { promptTokenIds: prompt(32) })).kind).toBe('refused')
+  })
 })
 
 describe('Engine, when things break', () => {

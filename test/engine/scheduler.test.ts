@@ -1,5 +1,7 @@
 /** The policy alone, step by step: budgets, block edges, order, preemption, isolation. No Runner, no engine. */
 import { describe, expect, it } from 'vitest'
+import { defaultAgeCapsMs } from '../../gpu-worker/engine/admission.ts'
+import { rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
 import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
 import { positionsMax, type Scheduled, Scheduler } from '../../gpu-worker/engine/scheduler.ts'
 import { Sequence, type SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
@@ -16,7 +18,7 @@ const roomy: RunnerLimits = {
 /** A scheduler and what an engine around it would do: every step's rows are computed, every sampled token is 1. */
 function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
   const limits = { ...roomy, ...changes }
-  const scheduler = new Scheduler(limits, prefillRowsMax)
+  const scheduler = new Scheduler(limits, { prefillRowsMax, ageCapsMs: defaultAgeCapsMs })
   let arrivalCount = 0
 
   function add(promptCount: number, request: Partial<SequenceRequest> = {}): Sequence {
@@ -24,21 +26,25 @@ function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
     const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] } as const
     const promptTokenIds = Array.from({ length: promptCount }, () => 1)
     const whole = { id, promptTokenIds, sampling, stopTokenIds: [], answerTokensMax: 100, ...request }
-    const sequence = new Sequence(whole, arrivalCount, positionsMax(limits))
+    const sequence = new Sequence(whole, arrivalCount, positionsMax(limits), rootOf(request.tenantId))
     arrivalCount += 1
-    scheduler.add(sequence)
+    scheduler.add(sequence, 0)
     return sequence
   }
 
   /** Plans and executes a step; returns its rows as `id:rowCount`. */
   function step(): string[] {
-    const plan = scheduler.schedule()
+    const plan = scheduler.schedule(0)
     for (const scheduled of plan) execute(scheduled)
     scheduler.checkIntegrity()
     return plan.map(({ sequence, rowCount }) => `${sequence.id}:${rowCount}`)
   }
 
   return { scheduler, add, step }
+}
+
+function rootOf(tenantId: string | undefined) {
+  return tenantId === undefined ? null : rootKey('model', tenantId)
 }
 
 function execute({ sequence, running, rowCount }: Scheduled): void {
@@ -178,6 +184,29 @@ describe('Scheduler preemption', () => {
     scheduler.end(middle, 'stop')
     expect(step()).toEqual(['c:3'])
     expect(newest.answerCount).toBe(2)
+  })
+
+  it('recomputes only what nobody keeps any more: its own full blocks are found while they live', () => {
+    const { scheduler, add, step } = policy({ blockCount: 6, blockTokens: 2 })
+    const oldest = add(2)
+    const newest = add(5, { tenantId: 'acme' })
+    for (let count = 0; count < 4; count += 1) step()
+    expect(scheduler.blocks.freeCount).toBe(0)
+    while (scheduler.preemptionCount === 0) step()
+    expect(newest.state.kind).toBe('waiting')
+    expect(scheduler.blocks.cachedCount).toBeGreaterThan(0)
+    scheduler.end(oldest, 'stop')
+    const [readmitted] = scheduler.schedule(0)
+    expect(readmitted?.running.computedCount).toBeGreaterThanOrEqual(4)
+  })
+
+  it('takes a batch sequence before a newer interactive one of the same age', () => {
+    const { add, step } = policy({ blockCount: 6, blockTokens: 2 })
+    add(2)
+    const batch = add(2, { serviceClass: 'batch' })
+    const interactive = add(2)
+    for (let count = 0; count < 4; count += 1) step()
+    expect([batch.state.kind, interactive.state.kind]).toEqual(['waiting', 'running'])
   })
 
   it('takes a sequence in mid-prefill like any other', () => {

@@ -37,7 +37,7 @@ describe('Sequence', () => {
   it('has everything pending until it runs', () => {
     const one = sequence({ resumedTokenIds: [4, 5] })
     expect(one.pendingCount).toBe(5)
-    one.state = { kind: 'running', blocks: [], computedCount: 4 }
+    one.state = { kind: 'running', blocks: [], computedCount: 4, publishedCount: 0 }
     expect(one.pendingCount).toBe(1)
   })
 

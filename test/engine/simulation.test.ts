@@ -2,14 +2,16 @@
 import { describe, expect, it } from 'vitest'
 import type { Batch, SamplerRow, SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import type { Runner } from '../../gpu-worker/engine/runner.ts'
-import { emptyCounts, simulate, type SimulationOptions } from './simulation.ts'
+import { breakages, brokenEngine } from './broken-engine.ts'
+import { emptyCounts } from './simulated-world.ts'
+import { simulate, type SimulationOptions } from './simulation.ts'
 
 const lifeCount = 4_000
 const controlCount = 100
 
 describe('Engine over thousands of seeded lives', () => {
   it(
-    'I13, I14: every sequence ends once, in time, with the tokens and contexts it has alone',
+    'I13, I14, I15: every sequence ends once, in its turn, with the tokens and contexts it has alone',
     { timeout: 60_000 },
     async () => {
       const counts = emptyCounts()
@@ -27,7 +29,14 @@ describe('Engine over thousands of seeded lives', () => {
     expect(again).toEqual(once)
   })
 
-  const breakages: readonly (readonly [string, (batch: Batch) => Batch])[] = [
+  it.each(Object.entries(breakages))('negative control: notices an engine that %s', async (_, breakage) => {
+    const engine = await brokenEngine(breakage)
+    let failure: string | null = null
+    for (let seed = 0; seed < lifeCount && failure === null; seed += 1) failure = await failureOf(seed, { engine })
+    expect(failure).not.toBeNull()
+  })
+
+  const distortions: readonly (readonly [string, (batch: Batch) => Batch])[] = [
     [
       'two block tables swapped',
       (batch) => withBlocks(batch, (at) => batch.sequences[batch.sequences.length - 1 - at]),
@@ -39,7 +48,7 @@ describe('Engine over thousands of seeded lives', () => {
     ],
     ['the first row of a chunk lost', (batch) => ({ sequences: batch.sequences.map(withoutFirstRow) })],
   ]
-  it.each(breakages)('negative control: notices %s', async (_, broken) => {
+  it.each(distortions)('negative control: notices %s', async (_, broken) => {
     const wrap = (runner: Runner): Runner => ({
       limits: runner.limits,
       fingerprint: runner.fingerprint,

@@ -60,6 +60,19 @@ describe('a job', () => {
     expect(end.usage).toMatchObject({ completionTokens: 9, reasoningTokens: 9 })
   })
 
+  it('I8: counts what its tenant asked before as cached tokens, and nothing of what another asked', async () => {
+    await bench.start()
+    const messages = [{ role: 'user' as const, content: 'Tell me of a long and winding road. '.repeat(4) }]
+    const cached: number[] = []
+    for (const tenantId of ['t1', 't1', 't2']) {
+      const jobId = await bench.desk.ask({ request: { maxTokens: 3, messages }, tenantId })
+      cached.push((await bench.outcomeOf(jobId)).end.usage.cachedTokens)
+    }
+    const prompt = bench.text.promptTokens({ messages, think: false })
+    expect(cached).toEqual([0, Math.floor((prompt.length - 1) / 32) * 32, 0])
+    expect(cached[1]).toBeGreaterThan(0)
+  })
+
   it('leaves nothing in BullMQ when it ended', async () => {
     await bench.start()
     await bench.outcomeOf(await bench.desk.ask({ request: { maxTokens: 3 } }))
@@ -181,7 +194,7 @@ async function askWhileStopped(options: AskOptions, change: (jobId: JobId) => Pr
 
 /** Stops the worker after `count` tokens: the job waits again, its log half written. */
 async function halfWritten(count: number, options: AskOptions): Promise<JobId> {
-  await bench.start({ stepMs: () => 5 })
+  await bench.start({ stepMs: () => 20 })
   const jobId = await bench.desk.ask(options)
   await bench.desk.tokens(jobId, count)
   await bench.stop()

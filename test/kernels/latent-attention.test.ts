@@ -1,7 +1,14 @@
-/** latent-attention: against f64 at the edges of blocks, tiles and splits; blind to whatever else the pool holds. */
+/**
+ * latent-attention: against f64 at the edges of blocks, tiles and splits; blind to whatever else the pool holds; and the
+ * same bits however a step's attention is cut into work.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { ofStep } from '../../gpu-worker/gpu/recipe.ts'
+import { layOutAttentionWork, planAttention, slotCountFor } from '../../gpu-worker/kernels/attention-plan.ts'
+import type { AttentionShape } from '../../gpu-worker/kernels/attention-shape.ts'
 import { latentAttentionReference } from '../../gpu-worker/kernels/latent-attention.ref.ts'
 import { latentAttention } from '../../gpu-worker/kernels/latent-attention.ts'
+import { partBytes } from '../../gpu-worker/kernels/latent-merge.ts'
 import {
   entryLayout,
   type LatentPages,
@@ -38,6 +45,42 @@ function pool(keys: number, blocks: readonly number[], shape: LatentShape, forma
   return { pages: { slice, shape, blockCount: values.length / BLOCK / entry, format }, entries }
 }
 
+interface Step {
+  /** Of each row: keys of the one sequence it attends to. */
+  readonly lengths: readonly number[]
+  readonly blocks: readonly number[]
+  readonly pages: LatentPages
+  /** f32 [rows, heads, entry] */
+  readonly queries: Float32Array<ArrayBuffer>
+}
+
+/** f32 [rows, heads, latent padded to 4]; without slots every row is computed in turn. */
+async function attend(
+  { lengths, blocks, pages, queries }: Step,
+  shape: AttentionShape,
+  slotCount = slotCountFor(Math.max(...lengths), lengths.length, partBytes(shape), Infinity),
+): Promise<Float32Array> {
+  const memory = {
+    bindingBytesMax: Infinity,
+    storage: (_: string, bytes: number) => bench.slice(new Float32Array(Math.max(4, bytes / 4)).fill(NaN)),
+  }
+  const work = layOutAttentionWork(memory, { slotCount, rowsMax: lengths.length })
+  const { writes, counts } = planAttention(lengths, work)
+  for (const { slice, at, values } of writes) if (values.length > 0) bench.write(slice, values, at)
+  const width = shape.headCount * entryLayout(shape).ropeStart
+  const operands = {
+    rows: bench.slice(Uint32Array.from(lengths.flatMap((length) => [0, length - 1, 2, 0]))),
+    tables: bench.slice(Uint32Array.from([0, 0, ...blocks])),
+    work,
+    pages,
+    queries: bench.slice(queries),
+    parts: memory.storage('parts', slotCount * partBytes(shape)),
+    mixed: memory.storage('mixed', lengths.length * width * 4),
+  }
+  await bench.run(ofStep(latentAttention(operands, shape, SCALE), counts), 1)
+  return bench.readF32(operands.mixed, lengths.length * width)
+}
+
 const shapes = [
   { headCount: 2, nope: 0, rope: 16, latent: 32, value: 0, format: 'f32' },
   { headCount: 2, nope: 0, rope: 16, latent: 32, value: 0, format: 'f16' },
@@ -55,15 +98,7 @@ describe.each(shapes)('latent $latent, rope $rope, pages in $format', ({ format,
     const { pages, entries } = pool(most, blocks, shape, format)
     const lengths = [1, 2, 31, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513, 1024, 1025, 1100]
     const queries = seeded(lengths.length * headCount * entry, 5, 0.5)
-    const operands = {
-      rows: bench.slice(Uint32Array.from(lengths.flatMap((length) => [0, length - 1, 2, 0]))),
-      tables: bench.slice(Uint32Array.from([0, 0, ...blocks])),
-      pages,
-      queries: bench.slice(queries),
-      mixed: bench.slice(new Float32Array(lengths.length * headCount * ropeStart)),
-    }
-    await bench.run([latentAttention(operands, shape, SCALE, lengths.length)], lengths.length)
-    const got = await bench.readF32(operands.mixed, lengths.length * headCount * ropeStart)
+    const got = await attend({ lengths, blocks, pages, queries }, shape)
     lengths.forEach((length, row) => {
       for (let head = 0; head < headCount; head++) {
         const at = row * headCount + head
@@ -79,12 +114,13 @@ describe.each(shapes)('latent $latent, rope $rope, pages in $format', ({ format,
   })
 })
 
-it.each(['f32', 'f16'] as const)(
-  'a row gives the same bits alone and beside others, whatever its blocks (%s)',
-  async (format) => {
-    const shape = { headCount: 2, nope: 0, rope: 8, latent: 40, value: 0 }
-    const { entry, ropeStart } = entryLayout(shape)
-    const results = []
+describe.each(['f32', 'f16'] as const)('in %s', (format) => {
+  const shape = { headCount: 2, nope: 0, rope: 8, latent: 40, value: 0 }
+  const queriesOf = (lengths: readonly number[]): Float32Array<ArrayBuffer> =>
+    Float32Array.from(lengths.flatMap((length) => [...seeded(2 * entryLayout(shape).entry, length)]))
+
+  it('a row gives the same bits alone and beside others, whatever its blocks', async () => {
+    const own: Uint32Array[] = []
     for (const [blocks, lengths] of [
       [[4, 0, 3], [70]],
       [
@@ -93,22 +129,22 @@ it.each(['f32', 'f16'] as const)(
       ],
     ] as const) {
       const { pages } = pool(70, blocks, shape, format)
-      const own = seeded(2 * entry, 9)
-      const operands = {
-        rows: bench.slice(Uint32Array.from(lengths.flatMap((length) => [0, length - 1, 0, 0]))),
-        tables: bench.slice(Uint32Array.from(blocks)),
-        pages,
-        queries: bench.slice(
-          Float32Array.from(lengths.flatMap((length) => [...(length === 70 ? own : seeded(2 * entry, 1))])),
-        ),
-        mixed: bench.slice(new Float32Array(lengths.length * 2 * ropeStart)),
-      }
-      await bench.run([latentAttention(operands, shape, SCALE, lengths.length)], lengths.length)
-      const at = lengths.findIndex((length) => length === 70) * 2 * ropeStart
-      results.push(
-        bits((await bench.readF32(operands.mixed, lengths.length * 2 * ropeStart)).slice(at, at + 2 * ropeStart)),
-      )
+      const got = await attend({ lengths, blocks, pages, queries: queriesOf(lengths) }, shape)
+      const width = got.length / lengths.length
+      const at = lengths.findIndex((length) => length === 70) * width
+      own.push(bits(got.slice(at, at + width)))
     }
-    expect(results[1]).toEqual(results[0])
-  },
-)
+    expect(own[1]).toEqual(own[0])
+  })
+
+  it('splits computed apart and merged give the bits of a row computed in turn, in one round or several', async () => {
+    const most = 5000
+    const blocks = Array.from({ length: Math.ceil(most / BLOCK) }, (_, i) => (i * 11 + 3) % 160)
+    const { pages } = pool(most, blocks, shape, format)
+    const lengths = [1, 63, 64, 65, 511, 512, 513, 1023, 1024, 1025, 3000, 4999, 5000, 2, 513]
+    const step = { lengths, blocks, pages, queries: queriesOf(lengths) }
+    const inTurn = bits(await attend(step, shape, 0))
+    // 10 splits of the longest; all of them are 41.
+    for (const slotCount of [10, 14, 60]) expect(bits(await attend(step, shape, slotCount))).toEqual(inTurn)
+  })
+})

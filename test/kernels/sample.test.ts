@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { sampleReference, type SamplerFields } from '../../gpu-worker/kernels/sample.ref.ts'
 import { NOT_FINITE, sample } from '../../gpu-worker/kernels/sample.ts'
+import { SamplerRecords } from '../../gpu-worker/model/sampler-records.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { seeded } from '../fixtures/numbers.ts'
 
@@ -21,21 +22,14 @@ interface Drawn {
   readonly sampler: SamplerFields
 }
 
+/** What samplers make of the logits; −Infinity is written as what bars a token. */
 async function draw(cases: readonly Drawn[]): Promise<number[]> {
   const vocab = cases[0]?.logits.length ?? 0
-  const records = new DataView(new ArrayBuffer(cases.length * 32))
-  cases.forEach(({ sampler }, i) => {
-    const { temperature, topK, topP, minP, seed, index } = sampler
-    records.setFloat32(i * 32, temperature === 0 ? 0 : 1 / temperature, true)
-    records.setUint32(i * 32 + 4, topK, true)
-    records.setFloat32(i * 32 + 8, topP, true)
-    records.setFloat32(i * 32 + 12, minP, true)
-    for (const [word, value] of [...seed, index].entries()) records.setUint32(i * 32 + 16 + word * 4, value, true)
-  })
+  const records = new SamplerRecords({ vocabSize: vocab, sequencesMax: cases.length, changesMax: 0 })
+  for (const { sampler } of cases) records.add(sampler)
   const sampled = bench.slice(new Uint32Array(cases.length))
   const logits = bench.activation(Float32Array.from(cases.flatMap(({ logits: row }) => Array.from(row))), vocab)
-  const samplers = bench.slice(new Uint8Array(records.buffer))
-  await bench.run([sample({ logits, samplers, sampled }, cases.length)], cases.length)
+  await bench.run([sample({ logits, samplers: bench.slice(records.records), sampled }, cases.length)], cases.length)
   return [...(await bench.readU32(sampled, cases.length))]
 }
 
@@ -203,4 +197,40 @@ it('neighbours, their number and their samplers change nothing; seed and index d
     { logits, sampler: { ...plain, seed: [12, 0xdeadbeee] } },
   ])
   expect(new Set([alone, ...varied]).size).toBe(4)
+})
+
+const LOWEST = -3.4028234663852886e38
+
+it('a token with the lowest finite logit is never drawn, however hot, whatever top k would keep', async () => {
+  const logits = Float32Array.from(seeded(300, 4), (logit, id) => (id % 3 === 0 ? logit : LOWEST))
+  const allowed = Array.from(logits, (logit) => (logit === Math.fround(LOWEST) ? -Infinity : logit))
+  const changes: Partial<SamplerFields>[] = [
+    { temperature: 2 ** 126 },
+    { topK: 250 },
+    { topP: 0.999_999 },
+    { topK: 150, topP: 0.9 },
+    { temperature: 0 },
+    { temperature: 100, topK: 5 },
+  ]
+  const cases = changes.flatMap((change) =>
+    Array.from({ length: 40 }, (_, index) => ({ logits, sampler: { ...plain, ...change, index } })),
+  )
+  const got = await draw(cases)
+  cases.forEach(({ sampler }, i) => {
+    const { tokenId, margin, kept } = sampleReference(allowed, sampler)
+    expect(kept).toContain(got[i])
+    expect(margin < MARGIN_MIN || got[i] === tokenId).toBe(true)
+  })
+  const none = { logits: new Float32Array(300).fill(LOWEST), sampler: plain }
+  expect(await draw([none, { ...none, sampler: { ...plain, temperature: 0 } }])).toEqual([NOT_FINITE, NOT_FINITE])
+})
+
+it('a forced token is taken whatever the logits say, unless they are not finite', async () => {
+  const good = seeded(300, 1)
+  const broken = good.map((logit, id) => (id === 7 ? NaN : logit))
+  const barred = good.map((logit, id) => (id === 9 ? LOWEST : logit))
+  const cases = [good, barred, broken].flatMap((logits) =>
+    [0, 1].map((temperature) => ({ logits, sampler: { ...plain, temperature, forcedToken: 9 } })),
+  )
+  expect(await draw(cases)).toEqual([9, 9, 9, 9, NOT_FINITE, NOT_FINITE])
 })

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { expertCombineReference } from '../../gpu-worker/kernels/expert-combine.ref.ts'
 import { expertDownReference } from '../../gpu-worker/kernels/expert-down.ref.ts'
 import { expertGateUpReference } from '../../gpu-worker/kernels/expert-gate-up.ref.ts'
+import { groupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
 import { matmulReference } from '../../gpu-worker/kernels/matmul.ref.ts'
 import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
-import { expertMlp } from '../../gpu-worker/layers/expert-mlp.ts'
+import { expertMlp, groupSizes } from '../../gpu-worker/layers/expert-mlp.ts'
 import { expertBank } from '../fixtures/expert-bank.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { seeded, worstError } from '../fixtures/numbers.ts'
@@ -68,6 +69,7 @@ it.each([
       shared: hasShared ? { hidden: bench.result(rows, sharedWidth), out: bench.result(rows, hidden) } : null,
       pairHidden: bench.result(pairs, width),
       pairOut: bench.result(pairs, hidden),
+      groups: bench.slice(new Uint32Array(groupsBytes(groupSizes(12, routing.top, rowsMax)) / 4)),
     },
     routes: { chosen: bench.slice(new Uint32Array(pairs)), weights: bench.slice(new Float32Array(pairs)) },
     normed: bench.activation(x, hidden),

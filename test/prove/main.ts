@@ -11,7 +11,8 @@ interface Proof {
 
 const proofs: Readonly<Record<string, Proof>> = {
   simulation: {
-    summary: 'seeded simulations of the scheduler on the fake Runner: invariants I13 and I14, every sequence ends once',
+    summary:
+      'seeded lives of the engine on the fake Runner: invariants I13 to I15, every sequence ends once, as it does alone',
     load: async () => (await import('./simulation.ts')).simulation,
   },
   fuzz: {

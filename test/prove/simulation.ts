@@ -3,7 +3,8 @@
  *
  * It knows only how many lives to run and how to say what they went through. Rejects with the seed of a broken one.
  */
-import { emptyCounts, simulate } from '../engine/simulation.ts'
+import { emptyCounts } from '../engine/simulated-world.ts'
+import { simulate } from '../engine/simulation.ts'
 
 const lifeCountFull = 100_000
 const lifeCountReduced = 10_000
@@ -17,9 +18,9 @@ export async function simulation(options: { readonly full: boolean }): Promise<v
       throw new Error(`Life of seed ${seed} broke a promise of the engine`, { cause })
     })
     if ((seed + 1) % (lifeCount / reportCount) === 0) {
-      const { steps, tokens, preemptions, ends } = counts
+      const { steps, tokens, preemptions, promptHits, answerHits } = counts
       console.log(
-        `${seed + 1} lives: ${steps} steps, ${tokens} tokens, ${preemptions} preemptions, ${ends.cancelled} cancels`,
+        `${seed + 1} lives: ${steps} steps, ${tokens} tokens, ${preemptions} preemptions, ${promptHits + answerHits} prefix hits`,
       )
     }
   }

@@ -27,3 +27,10 @@ fn four_e4m3(word: u32) -> vec4<f32> {
   let magnitude = select(number, vec4<u32>(0x7fc00000u), size == vec4<u32>(0x7fu));
   return bitcast<vec4<f32>>(magnitude | ((bytes & vec4<u32>(0x80u)) << vec4<u32>(24u)));
 }
+
+// A packed vec4<u32> holds four quads; there are no zero points.
+const VECTOR_QUADS = 4u;
+
+fn packed_quad(packed: vec4<u32>, quad: u32, zero: f32) -> vec4<f32> {
+  return four_e4m3(packed[quad]);
+}

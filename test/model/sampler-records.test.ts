@@ -1,6 +1,6 @@
 /** What a step tells the sampler: temperature 0 alone is greedy, and no record holds what f32 cannot. */
 import { expect, it } from 'vitest'
-import { inverseTemperature } from '../../gpu-worker/model/step-writer.ts'
+import { inverseTemperature } from '../../gpu-worker/model/sampler-records.ts'
 
 const SMALLEST_NORMAL = 2 ** -126
 

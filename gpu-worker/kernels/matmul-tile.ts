@@ -1,0 +1,36 @@
+/**
+ * y = x · Wᵀ by whole workgroups: matmul's bits, every chunk of 256 columns a lane of its own.
+ */
+import type { Dispatch } from '../gpu/program.ts'
+import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
+import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
+import { wgsl, type ColumnCount } from './wgsl.ts'
+
+/** The steps that a dispatch is for, and how many rows of activations a workgroup takes at a time. */
+export interface TileColumns {
+  readonly columns: ColumnCount
+  readonly rowsFrom: number
+  readonly rowsTo: number
+}
+
+/** One dispatch per window, for steps of `rowsFrom` … `rowsTo` rows. */
+export function matmulTile(operands: MatmulOperands, rowsMax: number, tile: TileColumns): Dispatch[] {
+  checkShapes(operands)
+  const { columns, rowsFrom, rowsTo } = tile
+  const { columnCount, windows } = operands.matrix
+  return windows.map((window) => ({
+    program: {
+      name: 'matmul-tile',
+      source: wgsl('matmul-tile', ...tileIncludes(columnCount, window.format, columns)),
+      access: ['read', 'read', 'write'],
+      constants: {
+        ...matmulConstants(operands, window),
+        ROWS_MAX: rowsMax,
+        CHUNK_LANES: chunkLanes(columnCount),
+      },
+    },
+    bindings: matmulBindings(operands, window, rowsMax),
+    grid: (rows) =>
+      rows < rowsFrom || rows > rowsTo ? null : [Math.ceil(window.rowCount / TILE_ROWS), Math.ceil(rows / columns), 1],
+  }))
+}
