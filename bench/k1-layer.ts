@@ -45,7 +45,7 @@ export async function k1Layer({ isControl }: { readonly isControl: boolean }): P
   const size = modelWeightsSize(config, layout, device.bindingBytesMax)
   const range = { start: LAYER, end: LAYER + 1 }
   const planned = (rows: StepRows): { readonly seconds: number; readonly bytes: number } => {
-    const work = stepWork(config, stageWeights(size, range), entryBytes(attentionShape(config)), rows, 'as-built')
+    const work = stepWork(config, stageWeights(size, range), entryBytes(attentionShape(config)), rows, device.kernels)
     return { seconds: stepTime(work, device.asBuilt).seconds, bytes: totalBytes(work) }
   }
   const near = planned(prefillRows(PREFILL_TOKENS - 1, 1, false))

@@ -42,6 +42,8 @@ export interface Device {
   /** f32 arithmetic: what both profiles compute in. The same for every part. */
   readonly roof: Rates
   readonly asBuilt: Rates
+  /** Which of Axle's kernels run there. */
+  readonly kernels: 'cpu' | 'gpu'
   /** f16 products, f32 sums on matrix units: no profile uses them yet. Null: none, or unknown. */
   readonly matrixFlopsPerSecond: number | null
   /** Where the numbers come from, for the printed footer. */
@@ -54,40 +56,39 @@ const ROOF_DISPATCH_SECONDS = 4.4e-6
 type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
 
 /**
- * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-23: medians of
- * `axle plan --preset axk1 --device this`, whose runs agree within 2 %. An H200, which reads 1.4 times as fast, gave the
- * same within 5 %: memory is not what limits them, so other cards are taken to be faster as their arithmetic is.
+ * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-23: of
+ * `axle plan --preset axk1 --device this`. Other cards are taken to be faster as their arithmetic is.
  *
  * Products of A.X K1's shapes, [16384, 7168] for experts and [7168, 7168] for the rest: bytes of weights a second for one
- * row, operations a second for four. So few rows keep few units of the card busy. A real layer (`bench k1-layer`) took
- * 6.0 ms for a token, 227 ms for 81, 81 ms for two at position 100,017, where these give 4.2, 208 and 94.
- * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion.
+ * row, operations a second for four. A real layer (`bench k1-layer`) took 1.95 ms for a token and 14.5 ms for two at
+ * position 100,017, where these give 0.6 and 15: the small kernels between the products are in neither rate.
+ * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion to int8; attention over f32 pages at
+ * 16 rows, in proportion to one.
  */
 const MEASURED_CARD = 'h100-80g'
-const SAME_CARD = 'h200'
 const MEASURED_EXPERTS: Readonly<Record<FormatKind, Measured>> = {
-  f32: [415e9, 1.75e12],
-  f16: [415e9, 1.75e12],
-  bf16: [415e9, 1.75e12],
-  int8: [188e9, 1.3e12],
-  fp8: [143e9, 0.76e12],
-  int4: [97e9, 1.26e12],
+  f32: [579e9, 3.12e12],
+  f16: [579e9, 3.12e12],
+  bf16: [579e9, 3.12e12],
+  int8: [508e9, 1.67e12],
+  fp8: [547e9, 2.34e12],
+  int4: [621e9, 3.3e12],
 }
 const MEASURED_REST: Readonly<Record<FormatKind, Measured>> = {
-  f32: [175e9, 0.755e12],
-  f16: [175e9, 0.755e12],
-  bf16: [175e9, 0.755e12],
-  int8: [81e9, 0.566e12],
-  fp8: [60e9, 0.33e12],
-  int4: [41e9, 0.54e12],
+  f32: [1.37e12, 5.24e12],
+  f16: [1.37e12, 5.24e12],
+  bf16: [1.37e12, 5.24e12],
+  int8: [1.13e12, 3.58e12],
+  fp8: [1.22e12, 5.0e12],
+  int4: [1.38e12, 7.1e12],
 }
-/** Attention of 16 rows, and of one: it has 16 workgroups a row. */
+/** Attention of 16 rows, and of one. */
 const MEASURED_ATTENTION: Readonly<Record<PageFormat, readonly [flopsPerSecond: number, ofRow: number]>> = {
-  f32: [1.27e12, 0.159e12],
-  f16: [1.39e12, 0.174e12],
+  f32: [1.73e12, 1.57e12],
+  f16: [2.28e12, 2.07e12],
 }
 /** A dispatch as the Runner encodes it. */
-const MEASURED_DISPATCH_SECONDS = 8.2e-6
+const MEASURED_DISPATCH_SECONDS = 7.3e-6
 
 /** Storage bindings through Vulkan on NVIDIA's driver. */
 const NVIDIA_BINDING_BYTES = 2 ** 31 - 4
@@ -173,6 +174,7 @@ export function knownDevice(name: string, formats: PartFormats): Device | null {
     bindingBytesMax: NVIDIA_BINDING_BYTES,
     roof: roofRates(sheet.gigabytesPerSecond * 1e9, sheet.f32Teraflops * 1e12, ROOF_DISPATCH_SECONDS),
     asBuilt: scaledRates(formats, sheet.f32Teraflops / measured.f32Teraflops),
+    kernels: 'gpu',
     matrixFlopsPerSecond: sheet.matrixTeraflops * 1e12,
     sources: [`roof: ${sheet.source}`, `as built: ${whereMeasured(name)}`],
   }
@@ -180,7 +182,6 @@ export function knownDevice(name: string, formats: PartFormats): Device | null {
 
 function whereMeasured(name: string): string {
   if (name === MEASURED_CARD) return 'measured on this card'
-  if (name === SAME_CARD) return `an ${MEASURED_CARD}’s; this card gave the same within 5 %`
   return `an ${MEASURED_CARD}’s, by the f32 rates of both`
 }
 

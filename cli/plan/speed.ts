@@ -100,7 +100,7 @@ export function decodePlan(pipeline: Pipeline, { sequences, contextTokens }: Dem
     bytes: work.reduce((sum, stage) => sum + totalBytes(stage), 0),
     fits,
     roof: pace('once', device.roof),
-    asBuilt: pace('as-built', device.asBuilt),
+    asBuilt: pace(device.kernels, device.asBuilt),
   }
 }
 
@@ -156,7 +156,7 @@ export function prefillPlans(
       chunkTokens,
       fits,
       roofSeconds: seconds('once', device.roof),
-      asBuiltSeconds: seconds('as-built', device.asBuilt),
+      asBuiltSeconds: seconds(device.kernels, device.asBuilt),
       matrixSeconds: matrix === null ? null : seconds('once', withArithmetic(device.roof, matrix)),
     }
   })

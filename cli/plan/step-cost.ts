@@ -61,13 +61,17 @@ export interface StepWork {
 }
 
 /**
- * How often weights are read. `once`: each weight that a step needs, once. `as-built`: as Axle's kernels do, which read a
- * routed expert once for each row that chose it, and other weights once for every four rows.
+ * How often weights are read. `once`: each weight that a step needs, once. Otherwise as Axle's kernels do. On a `cpu`: a routed
+ * expert once for each row that chose it, other weights once for four rows. On a `gpu`: other weights once for eight rows, and
+ * an expert once for eight that chose it, once there are two of them for every expert.
  */
-export type Reading = 'once' | 'as-built'
+export type Reading = 'once' | 'cpu' | 'gpu'
 
-/** Rows that share one reading of a weight in `matmul-rows.wgsl`. */
-const ROWS_TOGETHER = 4
+/** Rows that share one reading of a weight: `matmul-rows`, and `matmul-tile` at its widest. */
+const ROWS_TOGETHER = { cpu: 4, gpu: 8 }
+/** Rows that share one reading of an expert, and choices an expert from which they do: `expert-groups.ts`. */
+const GROUP_ROWS = 8
+const GROUPS_FROM = 2
 
 /**
  * Expected distinct experts among `rows` independent rows that choose `perToken` of `expertCount` each:
@@ -86,12 +90,11 @@ export function stepWork(
 ): StepWork {
   const { routedExpertCount, expertsPerToken } = config
   const distinct = distinctExperts(routedExpertCount, expertsPerToken, rows)
-  const expertReads = reading === 'once' ? distinct : rows * expertsPerToken
   const readings = (count: number): number =>
-    reading === 'once' ? Math.min(count, 1) : Math.ceil(count / ROWS_TOGETHER)
+    reading === 'once' ? Math.min(count, 1) : Math.ceil(count / ROWS_TOGETHER[reading])
   return {
     experts: {
-      bytes: expertReads * weights.expertBytes,
+      bytes: expertReadings(distinct, rows * expertsPerToken, routedExpertCount, reading) * weights.expertBytes,
       flops: 2 * rows * expertsPerToken * weights.expertParameters,
     },
     rest: {
@@ -106,6 +109,12 @@ export function stepWork(
     rows,
     dispatches: weights.dispatches,
   }
+}
+
+function expertReadings(distinct: number, choices: number, expertCount: number, reading: Reading): number {
+  if (reading === 'once' || distinct === 0) return distinct
+  if (reading === 'cpu' || choices < GROUPS_FROM * expertCount) return choices
+  return distinct * Math.ceil(choices / distinct / GROUP_ROWS)
 }
 
 /** Operations of one (row, key) pair in one layer, absorbed MLA: scores over latent + rope, values over latent. */

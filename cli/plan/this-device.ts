@@ -50,6 +50,7 @@ export async function measureThis(parts: MeasuredParts, memoryBytes: number | nu
       memoryBytes: memoryBytes ?? (isCpu ? totalmem() : null),
       bindingBytesMax: bench.bindingBytesMax,
       roof: roofRates(bytesPerSecond, flopsPerSecond, dispatchSeconds),
+      kernels: gpu.processor,
       asBuilt: { experts, rest, attention: { ...attention, bytesPerSecond }, dispatchSeconds },
       matrixFlopsPerSecond: null,
       sources: ['all measured now, the best of a few tries'],

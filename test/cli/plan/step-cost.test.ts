@@ -92,11 +92,17 @@ describe('stepWork() of A.X K1 at 4.5 bits a weight, no cache', () => {
     expect(attention.flops).toBe(32 * 4096 * 61 * 139_264)
   })
 
-  it('as built reads an expert for each token that chose it and other weights for every four tokens', () => {
+  it("reads as Axle's kernels do: on a CPU four rows together, on a GPU eight, experts too once they are many", () => {
     const once = stepWork(subject.config, weights, ENTRY_BYTES, decodeRows(1, 0), 'once')
-    const built = stepWork(subject.config, weights, ENTRY_BYTES, decodeRows(9, 0), 'as-built')
-    expect(built.experts.bytes).toBeCloseTo(9 * once.experts.bytes, -1)
-    expect(built.rest.bytes).toBe(3 * once.rest.bytes)
+    const work = (reading: 'cpu' | 'gpu', rows: number) =>
+      stepWork(subject.config, weights, ENTRY_BYTES, decodeRows(rows, 0), reading)
+    expect(work('cpu', 9).experts.bytes).toBeCloseTo(9 * once.experts.bytes, -1)
+    expect(work('cpu', 9).rest.bytes).toBe(3 * once.rest.bytes)
+    expect(work('gpu', 9).rest.bytes).toBe(2 * once.rest.bytes)
+    expect(work('gpu', 47).experts.bytes).toBeCloseTo(47 * once.experts.bytes, -1)
+    // 48 rows choose 384 of 192: under eight for each of the 167 that are chosen.
+    const distinct = distinctExperts(192, 8, 48)
+    expect(work('gpu', 48).experts.bytes).toBeCloseTo((distinct / 8) * once.experts.bytes, -1)
   })
 
   it('reads each key once for a whole chunk, and scores every row against all before it', () => {
