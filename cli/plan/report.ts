@@ -149,8 +149,8 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
     '  time = Σ over experts, other weights, attention of max(bytes / bandwidth, operations / f32 rate)',
     '      + dispatches · time of one',
     '  roof: at the rates below, each weight that a step needs read once',
-    "  as built: as Axle's kernels work today: weights are read once for eight tokens, an expert's once for",
-    '      each token that chose it, or for eight where two or more choose each',
+    "  as built: as Axle's kernels work today: weights are read once for eight tokens, an expert's",
+    '      once for each token that chose it, or for eight where two or more choose each',
   ]
   if (devices.some(({ device }) => device.matrixFlopsPerSecond !== null)) {
     lines.push('  matrix units: f16 products, f32 sums; no profile uses them yet')
