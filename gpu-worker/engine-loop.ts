@@ -79,7 +79,7 @@ export class EngineLoop {
         this.#tell(event.id, owner, () => {
           if (event.kind === 'start') owner.onStart(event.cachedTokenCount)
           else if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
-          else owner.onEnd(event.reason)
+          else if (event.kind === 'end') owner.onEnd(event.reason)
         })
       }
       this.#onStep()

@@ -6,7 +6,7 @@
  * It stands in tests of policy, queue and gateway, never behind `npm start`.
  */
 import assert from 'node:assert/strict'
-import { type Batch, rowCount, type SequenceRows } from '../gpu-worker/engine/batch.ts'
+import { type Batch, type BlockId, rowCount, type SequenceRows } from '../gpu-worker/engine/batch.ts'
 import type { Runner, RunnerLimits, Sampled, StepResult } from '../gpu-worker/engine/runner.ts'
 
 export type Seed = readonly [number, number]
@@ -123,6 +123,12 @@ export class FakeRunner implements Runner {
 
   async close(): Promise<void> {
     this.#isUnusable = true
+  }
+
+  /** Poison, in the order of the steps: whoever reads one of these blocks before writing it fails its step. */
+  poisonBlocks(blocks: readonly BlockId[]): void {
+    const { blockTokens } = this.limits
+    for (const block of blocks) this.#positions.fill(-1, block * blockTokens, (block + 1) * blockTokens)
   }
 
   /** Resolves when the step has taken its time, behind the one before it. */

@@ -17,12 +17,15 @@ export class BlockManager {
   readonly #cache = new PrefixCache()
   /** Published blocks that no table holds, the longest unused first. */
   readonly #cached = new Set<BlockId>()
+  readonly #onFreed: (blocks: readonly BlockId[]) => void
 
-  constructor(blockCount: number) {
+  /** @param onFreed told of blocks whose content nobody may read any more, before anyone can get them. */
+  constructor(blockCount: number, onFreed: (blocks: readonly BlockId[]) => void = () => undefined) {
     assert(Number.isInteger(blockCount) && blockCount > 0, `Cannot build a KV pool of ${blockCount} blocks`)
     // The last of the list goes out first: ids ascend in a fresh pool, and a freed block is reused at once.
     this.#free = Array.from({ length: blockCount }, (_, index) => (blockCount - 1 - index) as BlockId)
     this.#references = new Uint32Array(blockCount)
+    this.#onFreed = onFreed
   }
 
   get blockCount(): number {
@@ -75,14 +78,17 @@ export class BlockManager {
    * the table goes first, and so is evicted first: a prefix is worthless without its beginning.
    */
   release(blocks: readonly BlockId[]): void {
+    const freed: BlockId[] = []
     for (const block of blocks.toReversed()) {
       const references = this.referencesOf(block)
       assert(references > 0, `Cannot release KV block ${block}: it is free`)
       this.#references[block] = references - 1
       if (references > 1) continue
       if (this.#cache.has(block)) this.#cached.add(block)
-      else this.#free.push(block)
+      else freed.push(block)
     }
+    if (freed.length > 0) this.#onFreed(freed)
+    this.#free.push(...freed)
   }
 
   referencesOf(block: BlockId): number {
@@ -111,6 +117,7 @@ export class BlockManager {
     assert(block !== undefined, 'Cannot evict a KV block: none is cached')
     this.#cached.delete(block)
     this.#cache.forget(block)
+    this.#onFreed([block])
     return block
   }
 }

@@ -13,7 +13,7 @@ import assert from 'node:assert/strict'
 import { defaultAgeCapsMs } from './admission.ts'
 import type { Batch } from './batch.ts'
 import { rootKey } from './prefix-cache.ts'
-import type { Runner, StepResult } from './runner.ts'
+import type { Runner, StepResult, TokenLogProb } from './runner.ts'
 import { positionsMax, type Scheduled, Scheduler, type SchedulerOptions } from './scheduler.ts'
 import { type EndReason, Sequence, type SequenceRequest } from './sequence.ts'
 
@@ -31,11 +31,23 @@ export type Submission =
   /** The engine takes nothing any more. */
   | { readonly kind: 'draining' }
 
+/** The token's own, then the likeliest in order. */
+type LogProbs = readonly TokenLogProb[]
+
 export type EngineEvent =
   /** Once, when it first runs: its prompt tokens that were found in the prefix cache, and not computed. */
   | { readonly kind: 'start'; readonly id: string; readonly cachedTokenCount: number }
+  /** The log probabilities of the prompt's token at this position, counted from 0: the first has none. In order, once each. */
+  | { readonly kind: 'prompt-logprobs'; readonly id: string; readonly index: number; readonly logProbs: LogProbs }
   /** `index` counts from the first token of the answer; resumed tokens have theirs and are not repeated. */
-  | { readonly kind: 'token'; readonly id: string; readonly index: number; readonly tokenId: number }
+  | {
+      readonly kind: 'token'
+      readonly id: string
+      readonly index: number
+      readonly tokenId: number
+      /** Where its sampler asked for them. */
+      readonly logProbs?: LogProbs
+    }
   /** Exactly once for every accepted sequence, behind its last token; the id is free again. */
   | { readonly kind: 'end'; readonly id: string; readonly reason: EndReason }
 
@@ -67,9 +79,9 @@ export class Engine {
   #failure: StepFailed | null = null
 
   constructor(runner: Runner, options: EngineOptions = {}) {
-    const { prefillRowsMax = runner.limits.rowsMax, ageCapsMs = defaultAgeCapsMs } = options
+    const defaults = { prefillRowsMax: runner.limits.rowsMax, ageCapsMs: defaultAgeCapsMs }
     this.#runner = runner
-    this.#scheduler = new Scheduler(runner.limits, { prefillRowsMax, ageCapsMs })
+    this.#scheduler = new Scheduler(runner.limits, { ...defaults, ...options })
   }
 
   /** Longest prompt and answer together: what a sequence may grow to before it ends with 'length'. */
@@ -220,7 +232,8 @@ export class Engine {
         this.#end(sequence, 'not-finite', events)
         continue
       }
-      events.push({ kind: 'token', id: sequence.id, index: sequence.answerCount, tokenId: sample.tokenId })
+      const { kind, ...told } = sample
+      events.push({ kind, id: sequence.id, index: sequence.answerCount, ...told })
       sequence.tokenIds.push(sample.tokenId)
       if (sequence.answerEnd !== null) this.#end(sequence, sequence.answerEnd, events)
     }

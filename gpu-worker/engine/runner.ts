@@ -23,13 +23,18 @@ export interface RunnerLimits {
   readonly stepsInFlightMax?: 1 | 2
 }
 
+export interface TokenLogProb {
+  readonly tokenId: number
+  readonly logProb: number
+}
+
 /** What was sampled for one sequence whose `sampler` was set. */
 export type Sampled =
   | {
       readonly kind: 'token'
       readonly tokenId: number
       /** The token's own, then the likeliest in order, under the logits as they are; only when asked for. */
-      readonly logProbs?: readonly { readonly tokenId: number; readonly logProb: number }[]
+      readonly logProbs?: readonly TokenLogProb[]
     }
   /** A NaN or infinite logit: this sequence fails, the others go on. */
   | { readonly kind: 'not-finite' }

@@ -32,6 +32,8 @@ export interface SchedulerOptions {
   readonly prefillRowsMax: number
   /** Age at which a sequence is next, whatever came after it; all 0 is first come, first served. */
   readonly ageCapsMs: AgeCapsMs
+  /** Told of blocks whose content nobody may read any more, behind the steps given so far and before anyone gets them. */
+  readonly onBlocksFreed?: (blocks: readonly BlockId[]) => void
 }
 
 /** Longest sequence, prompt and answer together, that context and pool can hold. */
@@ -51,7 +53,7 @@ export class Scheduler {
 
   constructor(limits: RunnerLimits, options: SchedulerOptions) {
     assert(options.prefillRowsMax > 0, `Cannot prefill in chunks of ${options.prefillRowsMax} rows`)
-    this.blocks = new BlockManager(limits.blockCount)
+    this.blocks = new BlockManager(limits.blockCount, options.onBlocksFreed)
     this.#limits = limits
     this.#options = options
     this.#runningMax = Math.min(limits.sequencesMax, limits.rowsMax)

@@ -3,6 +3,7 @@ import { array, assert, constantFrom, nat, property, record } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import { BlockManager } from '../../gpu-worker/engine/block-manager.ts'
+import { rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
 
 const block = (id: number) => id as BlockId
 
@@ -41,6 +42,20 @@ describe('BlockManager', () => {
     expect(() => manager.release([block(0)])).toThrow('Cannot release KV block 0: it is free')
     expect(() => manager.share([block(1)])).toThrow('Cannot share KV block 1: it is free')
     expect(() => manager.referencesOf(block(2))).toThrow('Cannot find KV block 2: the pool has 2')
+  })
+
+  it('tells of freed blocks when the last table gives them up, and of cached ones when they are evicted', () => {
+    const told: (readonly BlockId[])[] = []
+    const manager = new BlockManager(3, (blocks) => told.push(blocks))
+    const table = manager.allocate(2)
+    manager.share(table)
+    manager.publish(rootKey('model', 'acme'), block(0))
+    manager.release(table)
+    expect(told).toEqual([])
+    manager.release(table)
+    expect(told).toEqual([[1]])
+    manager.allocate(3)
+    expect(told).toEqual([[1], [0]])
   })
 
   it('checkIntegrity() notices a table it was not told of and a hold that no table has', () => {

@@ -106,7 +106,7 @@ export class World {
         this.#checkOrder(life, nowMs, endedNow)
         this.#checkCached(life, event.cachedTokenCount)
         life.hasStarted = true
-      } else {
+      } else if (event.kind === 'token') {
         assert(life.hasStarted, `${event.id} has a token before it starts`)
         assert.equal(event.index, life.answer.length, `I1: ${event.id} skips or repeats an index`)
         assert.equal(event.tokenId, life.expected.tokenIds[event.index], `I14: ${event.id} differs from alone`)

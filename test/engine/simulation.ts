@@ -63,7 +63,11 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
     },
     close: () => runner.close(),
   }
-  const engine = new (options.engine ?? Engine)(counted, { prefillRowsMax: draw(1, 32), ageCapsMs })
+  const engine = new (options.engine ?? Engine)(counted, {
+    prefillRowsMax: draw(1, 32),
+    ageCapsMs,
+    onBlocksFreed: (blocks) => fake.poisonBlocks(blocks),
+  })
   const world = new World(limits, engine, ageCapsMs, counts)
 
   // Things happen at half steps: even ones between two steps, odd ones while a step runs.
