@@ -4,9 +4,15 @@
  */
 import { parseArgs } from 'node:util'
 
+interface ProofOptions {
+  readonly full: boolean
+  readonly minutes?: number
+  readonly perMinute?: number
+}
+
 interface Proof {
   readonly summary: string
-  readonly load: () => Promise<(options: { full: boolean }) => Promise<void>>
+  readonly load: () => Promise<(options: ProofOptions) => Promise<void>>
 }
 
 const proofs: Readonly<Record<string, Proof>> = {
@@ -29,6 +35,12 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: '32 streams on the real model while workers, janitor and Redis are killed or frozen and clients leave',
     load: async () => (await import('./chaos.ts')).chaos,
   },
+  soak: {
+    summary: 'two hours and 108,000 requests on the real model: every token as alone, invariants, flat memory',
+    load: async () => async (options) => {
+      await (await import('./soak.ts')).soak(options)
+    },
+  },
   convert: {
     summary: 'exact answers of axk1-tiny converted to int8 and int4, against bf16: int8 within a point',
     load: async () => (await import('./convert.ts')).convert,
@@ -42,10 +54,16 @@ ${Object.entries(proofs)
   .join('\n')}
 
   --reduced    the short form that CI runs
+  --minutes N, --per-minute N    soak: another length, another rate of requests
 Exit code 1 when the proof fails.`
 
 const { values, positionals } = parseArgs({
-  options: { reduced: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  options: {
+    reduced: { type: 'boolean', default: false },
+    minutes: { type: 'string' },
+    'per-minute': { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
   allowPositionals: true,
 })
 const [name] = positionals
@@ -58,6 +76,17 @@ if (values.help || name === undefined) {
 } else {
   const prove = await proof.load()
   const startedMs = performance.now()
-  await prove({ full: !values.reduced })
+  await prove({
+    full: !values.reduced,
+    ...numberOf('minutes', values.minutes),
+    ...numberOf('perMinute', values['per-minute']),
+  })
   console.log(`${name}: proven in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
+}
+
+function numberOf(option: 'minutes' | 'perMinute', text: string | undefined): Partial<ProofOptions> {
+  if (text === undefined) return {}
+  const value = Number(text)
+  if (!(value > 0)) throw new RangeError(`Expected a number above 0, got '${text}'`)
+  return { [option]: value }
 }
