@@ -132,7 +132,7 @@ async function logitsOf(runner: Runner, key: string, ids: readonly number[]): Pr
     // Ids 0 … n − 1 are blocks of the pool.
     const blocks = Array.from({ length: Math.ceil((start + tokenIds.length) / blockTokens) }, (_, i) => i as BlockId)
     const sequences = [{ tokenIds, start, blocks, sampler: null }]
-    const step = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    const step = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
     if (step.logits === undefined) throw new Error(`The Runner gave no logits for ids.${key}`)
     data.set(step.logits, start * vocabSize)
   }

@@ -112,7 +112,7 @@ export class FakeRunner implements Runner {
       await end
       const contexts = asked.sequences.map(({ sampler }, group) => (sampler && hashes[group]?.at(-1)) ?? null)
       this.#options.onStep?.({ batch: asked, contexts })
-      return { sampled, ...this.#capture(asked, hashes.flat()) }
+      return { sampled, ...this.#capture(asked, hashes) }
     } catch (error) {
       this.#isUnusable = true
       throw error
@@ -208,15 +208,20 @@ export class FakeRunner implements Runner {
   }
 
   /** Logits and experts that depend on nothing but the row's context, as a model's do; they choose no token. */
-  #capture({ capture }: Batch, hashes: readonly number[]): Pick<StepResult, 'logits' | 'experts'> {
+  #capture(
+    { sequences, capture = { logits: 'none', experts: false } }: Batch,
+    hashes: readonly (readonly number[])[],
+  ): Pick<StepResult, 'logits' | 'experts'> {
     const { vocabSize } = this.limits
-    const logits = () =>
-      Float32Array.from({ length: hashes.length * vocabSize }, (_, cell) => {
-        return mix(hashes[Math.floor(cell / vocabSize)] ?? 0, cell % vocabSize) / 2 ** 32
+    const all = hashes.flat()
+    const sampled = hashes.flatMap((rows, group) => (sequences[group]?.sampler ? rows.slice(-1) : []))
+    const logits = (rows: readonly number[]) =>
+      Float32Array.from({ length: rows.length * vocabSize }, (_, cell) => {
+        return mix(rows[Math.floor(cell / vocabSize)] ?? 0, cell % vocabSize) / 2 ** 32
       })
     return {
-      ...(capture?.logits ? { logits: logits() } : {}),
-      ...(capture?.experts ? { experts: Int32Array.from(hashes, (hash) => hash % expertCount) } : {}),
+      ...(capture.logits === 'none' ? {} : { logits: logits(capture.logits === 'all' ? all : sampled) }),
+      ...(capture.experts ? { experts: Int32Array.from(all, (hash) => hash % expertCount) } : {}),
     }
   }
 }

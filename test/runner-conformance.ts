@@ -26,6 +26,7 @@ interface Answer {
 }
 
 const answerCount = 5
+const none = new Float32Array()
 const trialsMax = 4
 const greedy: Trial['sampling'] = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [7, 11] }
 const random: Trial['sampling'] = { temperature: 1, topK: 20, topP: 0.9, minP: 0.01, seed: [3, 0xffffffff] }
@@ -87,9 +88,26 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
       const { promptTokenIds, blocks } = trial(3)
       const tokenIds = promptTokenIds.slice(0, runner.limits.rowsMax)
       const sequences = [{ tokenIds, start: 0, blocks, sampler: null }]
-      const result = await runner.run({ sequences, capture: { logits: true, experts: true } })
+      const result = await runner.run({ sequences, capture: { logits: 'all', experts: true } })
       expect(result.logits?.length).toBe(tokenIds.length * runner.limits.vocabSize)
       expect((result.experts?.length ?? -1) % tokenIds.length).toBe(0)
+    })
+
+    it('captures the sampled rows alone with the bits they have among all', async () => {
+      const { vocabSize } = runner.limits
+      const sequences = [trial(0), trial(1), trial(2)].map((one, number): SequenceRows => ({
+        tokenIds: one.promptTokenIds.slice(0, number === 1 ? 1 : 2),
+        start: 0,
+        blocks: one.blocks,
+        sampler: number === 1 ? null : { ...one.sampling, index: 0 },
+      }))
+      const all = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
+      const some = await runner.run({ sequences, capture: { logits: 'sampled', experts: false } })
+      expect(some.sampled).toEqual(all.sampled)
+      const rowOf = (row: number) => [...bitsOf(all.logits ?? none).subarray(row * vocabSize, (row + 1) * vocabSize)]
+      expect([...bitsOf(some.logits ?? none)]).toEqual([...rowOf(1), ...rowOf(4)])
+      const unsampled = { sequences: sequences.slice(1, 2), capture: { logits: 'sampled', experts: false } } as const
+      expect((await runner.run(unsampled)).logits).toHaveLength(0)
     })
 
     it('the same request gives the same bits twice', async () => {
@@ -150,7 +168,7 @@ export function runnerConformance(name: string, open: () => Promise<Runner>, tim
       for (const [number, one] of trials.entries()) {
         const known = [...one.promptTokenIds, ...(overlapped[number] ?? []).slice(0, -1)]
         const last = { tokenIds: known.slice(-1), start: known.length - 1, blocks: one.blocks, sampler: null }
-        const { logits } = await runner.run({ sequences: [last], capture: { logits: true, experts: false } })
+        const { logits } = await runner.run({ sequences: [last], capture: { logits: 'all', experts: false } })
         const expected = alone[number]?.logitBits.slice(-runner.limits.vocabSize)
         expect(bitsOf(logits ?? new Float32Array()), `KV of sequence ${number}`).toEqual(expected)
       }
@@ -208,7 +226,7 @@ async function answer(runner: Runner, trials: readonly Trial[]): Promise<Answer[
       sampler:
         computed + rows === known.length ? { ...one.sampling, index: known.length - one.promptTokenIds.length } : null,
     }))
-    const { sampled, logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    const { sampled, logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
     assert(logits !== undefined, 'The logits asked for are missing')
     let row = 0
     for (const [at, { life, rows }] of step.entries()) {
@@ -235,7 +253,7 @@ async function logitsOf(
   for (let start = 0; start < tokenIds.length; start += runner.limits.rowsMax) {
     const rows = tokenIds.slice(start, start + runner.limits.rowsMax)
     const batch: Batch = { sequences: [{ tokenIds: rows, start, blocks, sampler: null }] }
-    const { logits } = await runner.run({ ...batch, capture: { logits: true, experts: false } })
+    const { logits } = await runner.run({ ...batch, capture: { logits: 'all', experts: false } })
     bits.push(bitsOf(logits ?? new Float32Array()))
   }
   return { logitBits: joined(bits) }

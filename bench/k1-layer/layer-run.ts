@@ -141,7 +141,7 @@ async function step(
     blocks: blocks.map((block) => block as BlockId),
     sampler: null,
   }
-  const batch = { sequences: [sequence], capture: { logits: false, experts: true } }
+  const batch = { sequences: [sequence], capture: { logits: 'none', experts: true } } as const
   const startedMs = performance.now()
   const { hidden, experts } = await runner.run(batch, stream)
   assert(hidden !== undefined && experts !== undefined)

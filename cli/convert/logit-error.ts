@@ -92,7 +92,7 @@ async function forward(runner: Runner, ids: readonly number[]): Promise<Float32A
   const blocks = Array.from({ length: Math.ceil(ids.length / blockTokens) }, (_, i) => i as BlockId)
   for (let start = 0; start < ids.length; start += rowsMax) {
     const sequences = [{ tokenIds: ids.slice(start, start + rowsMax), start, blocks, sampler: null }]
-    const step = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    const step = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
     logits.set(step.logits ?? [], start * vocabSize)
   }
   return logits

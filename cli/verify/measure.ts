@@ -90,7 +90,7 @@ async function forward({ runner, config }: Measured, tokenIds: readonly number[]
     const rows = tokenIds.slice(start, start + Math.min(chunkRows, rowsMax))
     const step = await runner.run({
       sequences: [{ tokenIds: rows, start, blocks, sampler: null }],
-      capture: { logits: true, experts: experts.length > 0 },
+      capture: { logits: 'all', experts: experts.length > 0 },
     })
     assert(step.logits !== undefined, 'a Runner gives the logits it was asked for')
     logits.set(step.logits, start * vocabSize)

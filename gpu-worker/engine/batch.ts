@@ -65,12 +65,23 @@ export interface SequenceRows {
    * group's one token, and `tokenIds` holds a 0 in its place. Only for Runners that overlap steps.
    */
   readonly fedFrom?: number
+  /**
+   * Tell each row's log probability of its given next token, one a row, and of the likeliest `count`, at most 20. Such a
+   * step runs alone.
+   */
+  readonly promptLogprobs?: { readonly count: number; readonly nextTokenIds: readonly number[] }
 }
 
 export interface Batch {
   readonly sequences: readonly SequenceRows[]
-  /** Read back what a step normally leaves on the GPU. For verification only: slow. */
-  readonly capture?: { readonly logits: boolean; readonly experts: boolean }
+  /** Read back what a step normally leaves on the GPU. For verification only. */
+  readonly capture?: Capture
+}
+
+export interface Capture {
+  /** 'sampled': with the step itself, so that such steps may overlap. 'all' computes them again, a few rows at a time. */
+  readonly logits: 'none' | 'sampled' | 'all'
+  readonly experts: boolean
 }
 
 /** Rows of a step. */

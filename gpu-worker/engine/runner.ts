@@ -42,7 +42,9 @@ export type Sampled =
 /** Results of one step, in the order of `Batch.sequences`; `null` where the sequence had no sampler. */
 export interface StepResult {
   readonly sampled: readonly (Sampled | null)[]
-  /** f32 [rows, vocabSize], every row of the step in order; only when `Batch.capture` asked for logits. */
+  /** In the order of `Batch.sequences`, then of its rows: the given token's own, then the likeliest; null where not asked. */
+  readonly promptLogProbs?: readonly (readonly (readonly TokenLogProb[])[] | null)[]
+  /** f32 [rows, vocabSize], every row of the step or every one sampled, in order; as `Batch.capture` asked for. */
   readonly logits?: Float32Array
   /** i32 [moeLayers, rows, expertsPerToken], in rank order (score descending); only when asked for. */
   readonly experts?: Int32Array
@@ -55,7 +57,7 @@ export interface Runner {
   /**
    * Executes one step: writes the rows' KV entries, computes logits where wanted, samples.
    * Up to `stepsInFlightMax` may be under way: they run and resolve in the order given, each upon the KV that the one
-   * before left, and read the batch before they return. One that captures runs alone.
+   * before left, and read the batch before they return. One that captures more than sampled logits runs alone.
    * Rejects when the step failed as a whole (device lost, deadline, validation error): then nothing of it counts, nor of
    * those behind it, and the Runner must not be used again.
    */

@@ -12,13 +12,15 @@ const WORKGROUP = 64
 
 export interface EmbedOperands {
   readonly rows: Slice
+  /** u32 [sequences, ..]: what the step before sampled */
+  readonly sampled: Slice
   /** [vocab, hidden] */
   readonly table: Matrix
   /** f32 [rows, hidden] */
   readonly x: Activation
 }
 
-export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispatch[] {
+export function embed({ rows, sampled, table, x }: EmbedOperands, rowsMax: number): Dispatch[] {
   if (x.width !== table.columnCount) throw new RangeError(`Shapes do not fit: x ${x.width}, table ${table.columnCount}`)
   return table.windows.map((window) => {
     const constants = {
@@ -32,11 +34,12 @@ export function embed({ rows, table, x }: EmbedOperands, rowsMax: number): Dispa
       program: {
         name: 'embed',
         source: wgsl('embed', ...weightIncludes(table.columnCount, window.format)),
-        access: ['read', 'read', 'write'],
+        access: ['read', 'read', 'read', 'write'],
         constants,
       },
       bindings: [
         holding(rows, rowsMax * ROW_RECORD_BYTES, 'rows'),
+        sampled,
         holding(window.slice, window.rowCount * rowBytes(table.columnCount, window.format), 'table'),
         holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
       ],

@@ -1,7 +1,8 @@
 /**
  * What the host tells the GPU about a step, as the kernels read it.
  *
- *     rows      vec4<u32> [rows]         (token id, position, first entry of its block table, 0)
+ *     rows      vec4<u32> [rows]         (token id, position, first entry of its block table,
+ *                                        0 or 1 + the place of its token in what the step before sampled)
  *     rope      vec2<f32> [rows, pairs]  (cos, sin) of each row's position
  *     tables    u32 [entries]            KV blocks of each sequence, one sequence after the other
  *     picked    u32 [picked rows]        rows whose logits are wanted

@@ -9,18 +9,18 @@
  * stages before and behind it. Owns its buffers and its device; `close` frees both.
  */
 import { strict as assert } from 'node:assert'
-import type { Batch } from '../engine/batch.ts'
-import type { Runner, RunnerLimits, Sampled, StepResult } from '../engine/runner.ts'
-import { Buffers, type Slice } from '../gpu/buffers.ts'
+import type { Batch, BlockId } from '../engine/batch.ts'
+import type { Runner, RunnerLimits, Sampled, StepResult, TokenLogProb } from '../engine/runner.ts'
+import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
 import type { Recipe } from '../gpu/recipe.ts'
-import { logProbsOf, type TokenLogProb } from '../kernels/log-probs.ts'
-import type { Activation } from '../kernels/matrix.ts'
+import { blockBytes, type LatentPages } from '../kernels/latent-pages.ts'
+import { logProbsOf } from '../kernels/log-probs.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
-import { ROW_RECORD_BYTES } from '../kernels/step-input.ts'
+import { Captures } from './captures.ts'
 import type { RowSet } from './model-recipe.ts'
-import { captureBytes, type OutputScratch, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
+import { type OutputScratch, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
 import type { StepWriter, WrittenStep } from './step-writer.ts'
 
 export interface ModelOnGpu {
@@ -28,6 +28,8 @@ export interface ModelOnGpu {
   /** Every buffer of weights, cache and scratch. */
   readonly buffers: readonly Buffers[]
   readonly scratch: Scratch
+  /** One per layer of the range. */
+  readonly pages: readonly LatentPages[]
   readonly writer: StepWriter
   readonly layers: Recipe<RowSet>
   /** Null in a stage that does not end with the model. */
@@ -35,6 +37,8 @@ export interface ModelOnGpu {
   readonly expertsPerToken: number
   /** Whether the residual stream comes from the stage before, in place of token ids. */
   readonly takesHidden: boolean
+  /** Where the model is whole: steps that may be under way at once. */
+  readonly stepsInFlight: 1 | 2
 }
 
 export interface OutputRecipes {
@@ -54,23 +58,20 @@ export class ModelRunner implements Runner {
   dispatchCount = 0
   readonly #model: ModelOnGpu
   readonly #staging: Buffers
-  /** Of steps that run alone. */
-  readonly #readback: Readback
+  readonly #captures: Captures
   /** Of what steps sample, in turn. */
   readonly #samples: readonly Readback[]
   #stepCount = 0
   #placesTaken = 0
-  /** Of the step given last: which of its sequences are sampled, in the order of the GPU's `sampled`. */
-  #lastSampled: readonly number[] = []
 
   constructor(model: ModelOnGpu, limits: RunnerLimits, fingerprint: string) {
     const { gpu, scratch, takesHidden } = model
     const output = takesHidden ? null : scratch.output
     this.#model = model
-    this.limits = output === null ? limits : { ...limits, stepsInFlightMax: STEPS_IN_FLIGHT_MAX }
+    this.limits = { ...limits, stepsInFlightMax: output === null ? 1 : model.stepsInFlight }
     this.fingerprint = fingerprint
     this.#staging = new Buffers(gpu, 'readback')
-    this.#readback = new Readback(gpu, this.#staging, captureBytes(scratch))
+    this.#captures = new Captures(model, this.#staging, limits.sequencesMax)
     const sampledBytes = scratch.output?.sampled.bytes
     const ways = sampledBytes === undefined ? [] : Array.from({ length: STEPS_IN_FLIGHT_MAX }, () => sampledBytes)
     this.#samples = ways.map((bytes) => new Readback(gpu, this.#staging, bytes))
@@ -87,17 +88,31 @@ export class ModelRunner implements Runner {
    */
   async run(batch: Batch, hidden?: Float32Array): Promise<StageResult> {
     // A step that is alone takes all places.
-    const isAlone = this.limits.stepsInFlightMax === undefined || batch.capture !== undefined
+    const isAlone = this.limits.stepsInFlightMax === 1 || runsAlone(batch)
     const places = isAlone ? STEPS_IN_FLIGHT_MAX : 1
     assert(
       this.#placesTaken + places <= STEPS_IN_FLIGHT_MAX,
-      'A Runner runs one step at a time, or two without captures',
+      'Steps under way: at most two, and one that runs alone is the only one',
     )
     this.#placesTaken += places
     try {
       return await this.#run(batch, hidden)
     } finally {
       this.#placesTaken -= places
+    }
+  }
+
+  /**
+   * Writes one value over whole KV blocks, in all layers: behind the steps given before, ahead of those given after. For
+   * tests of who reads what.
+   */
+  fillBlocks(blocks: readonly BlockId[], value: number): void {
+    const { gpu, pages } = this.#model
+    for (const { slice, shape, format } of pages) {
+      const bytes = blockBytes(shape, format)
+      const values = format === 'f32' ? new Float32Array(bytes / 4) : new Float16Array(bytes / 2)
+      values.fill(value)
+      for (const block of blocks) gpu.device.queue.writeBuffer(slice.buffer, slice.offset + block * bytes, values)
     }
   }
 
@@ -118,7 +133,7 @@ export class ModelRunner implements Runner {
     const result = output === null ? await this.#runLayers(batch, step) : await this.#runAll(batch, step, output)
     return {
       ...result,
-      ...(batch.capture?.experts === true ? { experts: await this.#captureExperts(step.counts.all) } : {}),
+      ...(batch.capture?.experts === true ? { experts: await this.#captures.experts(step.counts.all) } : {}),
     }
   }
 
@@ -129,7 +144,7 @@ export class ModelRunner implements Runner {
     const pass = encoder.beginComputePass({ label: 'step' })
     this.dispatchCount = layers.encode(pass, counts)
     pass.end()
-    const hidden = await this.#readRows(encoder, scratch.x, counts.all, 'a step')
+    const hidden = await this.#captures.readRows(encoder, scratch.x, counts.all)
     return { sampled: batch.sequences.map(() => null), hidden }
   }
 
@@ -140,92 +155,39 @@ export class ModelRunner implements Runner {
     // With nothing to sample one word is read all the same: it tells that the step is done.
     const sampledBytes = counts.told > 0 ? output.sampled.bytes : 4 * Math.max(1, counts.picked)
     const encoder = gpu.device.createCommandEncoder({ label: 'step' })
-    this.#feed(encoder, batch, output.sampled)
-    this.#lastSampled = sampledSequences
     const pass = encoder.beginComputePass({ label: 'step' })
     this.dispatchCount = [layers, recipes.logits, recipes.sampler].reduce(
       (sum, recipe) => sum + recipe.encode(pass, counts),
       0,
     )
     pass.end()
-    const samples = this.#samples[(this.#stepCount += 1) % this.#samples.length] ?? this.#readback
+    const way = (this.#stepCount += 1) % this.#samples.length
+    const samples = this.#samples[way]
+    assert(samples !== undefined, 'A model that samples has a way back for it')
     samples.copy(encoder, output.sampled, sampledBytes)
+    const takeLogits =
+      batch.capture?.logits === 'sampled'
+        ? this.#captures.copySampled(encoder, way, output.logits, counts.picked)
+        : undefined
     gpu.device.queue.submit([encoder.finish()])
-    const tokens = new Uint32Array((await samples.read(sampledBytes, 'a step')).buffer)
+    const [words, logits] = await Promise.all([samples.read(sampledBytes, 'a step'), takeLogits?.()])
+    const tokens = new Uint32Array(words.buffer)
     const sampled: (Sampled | null)[] = batch.sequences.map(() => null)
     sampledSequences.forEach((sequence, i) => {
       const tokenId = tokens[i] ?? NOT_FINITE
       const logProbs = toldOf(tokens, i, output, batch.sequences[sequence]?.sampler?.logprobCount)
       sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId, ...logProbs }
     })
-    if (batch.capture?.logits !== true) return { sampled }
-    return { sampled, logits: await this.#captureLogits(counts, recipes.logits, output.logits) }
+    if (logits !== undefined) return { sampled, logits }
+    if (batch.capture?.logits !== 'all') return { sampled }
+    return { sampled, logits: await this.#captures.allLogits(counts, recipes.logits, output.logits) }
   }
+}
 
-  /**
-   * Puts what the step before sampled where this step's rows have their token ids. Where logits were not finite that is
-   * no token: no window of the embedding has it, and what the row computes is nobody's.
-   */
-  #feed(encoder: GPUCommandEncoder, { sequences }: Batch, sampled: Slice): void {
-    const { rows } = this.#model.scratch.step
-    let row = 0
-    for (const { tokenIds, fedFrom } of sequences) {
-      if (fedFrom !== undefined) {
-        const index = this.#lastSampled.indexOf(fedFrom)
-        assert(index >= 0 && tokenIds.length === 1, 'A sequence is fed one token that the step before samples')
-        const target = rows.offset + row * ROW_RECORD_BYTES
-        encoder.copyBufferToBuffer(sampled.buffer, sampled.offset + index * 4, rows.buffer, target, 4)
-      }
-      row += tokenIds.length
-    }
-  }
-
-  /** Logits of all rows of the step just run, a few rows at a time: the residual stream is still there. */
-  async #captureLogits(
-    counts: WrittenStep['counts'],
-    recipe: Recipe<RowSet>,
-    logits: Activation,
-  ): Promise<Float32Array> {
-    const rows = counts.all
-    const { gpu, writer } = this.#model
-    const all = new Float32Array(rows * logits.width)
-    const pickedMax = this.limits.sequencesMax
-    for (let start = 0; start < rows; start += pickedMax) {
-      const count = Math.min(pickedMax, rows - start)
-      writer.pick(Uint32Array.from({ length: count }, (_, i) => start + i))
-      const encoder = gpu.device.createCommandEncoder({ label: 'logits' })
-      const pass = encoder.beginComputePass({ label: 'logits' })
-      recipe.encode(pass, { ...counts, picked: count })
-      pass.end()
-      all.set(await this.#readRows(encoder, logits, count, 'logits'), start * logits.width)
-    }
-    return all
-  }
-
-  async #captureExperts(rows: number): Promise<Int32Array> {
-    const { gpu, scratch, expertsPerToken } = this.#model
-    const perLayer = rows * expertsPerToken
-    const all = new Int32Array(scratch.chosen.length * perLayer)
-    for (const [layer, chosen] of scratch.chosen.entries()) {
-      const encoder = gpu.device.createCommandEncoder({ label: 'experts' })
-      this.#readback.copy(encoder, chosen, perLayer * 4)
-      gpu.device.queue.submit([encoder.finish()])
-      all.set(new Int32Array((await this.#readback.read(perLayer * 4, 'experts')).buffer), layer * perLayer)
-    }
-    return all
-  }
-
-  /** Submits what is encoded and brings back the first rows of an activation without their padding. */
-  async #readRows(encoder: GPUCommandEncoder, from: Activation, rows: number, what: string): Promise<Float32Array> {
-    const { slice, width, stride } = from
-    this.#readback.copy(encoder, slice, rows * stride * 4)
-    this.#model.gpu.device.queue.submit([encoder.finish()])
-    const padded = new Float32Array((await this.#readback.read(rows * stride * 4, what)).buffer)
-    if (stride === width) return padded
-    const values = new Float32Array(rows * width)
-    for (let row = 0; row < rows; row++) values.set(padded.subarray(row * stride, row * stride + width), row * width)
-    return values
-  }
+/** What it reads back is computed by further passes, or brought by a staging buffer of which there is one. */
+function runsAlone({ capture, sequences }: Batch): boolean {
+  const isCaptured = capture !== undefined && (capture.logits === 'all' || capture.experts)
+  return isCaptured || sequences.some(({ promptLogprobs }) => promptLogprobs !== undefined)
 }
 
 /** Nothing for a sequence that did not ask. */

@@ -34,6 +34,11 @@ export interface LoadOptions extends DeviceOptions, MemoryRequest {
    * model, gives it unless it ends with the model, and the engine cannot use it.
    */
   readonly layers?: LayerRange
+  /**
+   * Steps that may be under way at once, where the model is whole. Two keep a GPU busy; an adapter that computes on the
+   * host's own cores has nothing to gain, so there it is one.
+   */
+  readonly stepsInFlight?: 1 | 2
   /** A smaller binding limit than the adapter's: for tests. */
   readonly bindingBytesMax?: number
   /** Replaces the config's inverse RoPE frequencies, f32 [rope / 2]: to repeat a reference that rounded its own. */
@@ -118,7 +123,9 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     layers,
     output,
     expertsPerToken: config.expertsPerToken,
+    pages: step.pages,
     takesHidden: range.start > 0,
+    stepsInFlight: options.stepsInFlight ?? (gpu.processor === 'cpu' ? 1 : 2),
   }
   return {
     runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)),

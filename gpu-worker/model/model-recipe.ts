@@ -53,8 +53,10 @@ export interface OutputDispatches {
 export function modelDispatches(parts: ModelParts): ModelDispatches {
   const { weights, scratch, rowsMax } = parts
   const { x, delta } = scratch
-  const embedding =
-    weights.embedding === null ? [] : embed({ rows: scratch.step.rows, table: weights.embedding, x }, rowsMax)
+  const { rows } = scratch.step
+  // Where the range ends before the model does no row is fed: any binding will do.
+  const sampled = scratch.output?.sampled ?? rows
+  const embedding = weights.embedding === null ? [] : embed({ rows, sampled, table: weights.embedding, x }, rowsMax)
   const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
   const output = outputDispatches(parts)
   const end = output === null ? [residualSum(x, delta, rowsMax)] : []

@@ -31,6 +31,8 @@ export class StepWriter {
   readonly #tables: Uint32Array<ArrayBuffer>
   readonly #picked: Uint32Array<ArrayBuffer>
   readonly #samplers: SamplerRecords
+  /** Of the step written last: what its samples are, in order. */
+  #sampledSequences: readonly number[] = []
 
   constructor(gpu: Gpu, input: StepInput, limits: RunnerLimits, rope: RopeTable) {
     this.#gpu = gpu
@@ -55,7 +57,7 @@ export class StepWriter {
     batch.sequences.forEach((sequence, index) => {
       sequence.tokenIds.forEach((tokenId, i) => {
         const position = sequence.start + i
-        this.#rows.set([tokenId, position, entry, 0], (row + i) * 4)
+        this.#rows.set([tokenId, position, entry, this.#placeOfFed(sequence)], (row + i) * 4)
         this.#rope.copy(position, this.#angles, (row + i) * this.#rope.width)
       })
       this.#tables.set(sequence.blocks, entry)
@@ -74,6 +76,7 @@ export class StepWriter {
     this.#send(this.#input.samplers, this.#samplers.records)
     this.#send(this.#input.changes, this.#samplers.changes)
     this.#send(this.#input.masks, this.#samplers.masks)
+    this.#sampledSequences = sampledSequences
     const picked = sampledSequences.length
     const isAdjusting = this.#samplers.isAdjusting
     const chosen = {
@@ -95,6 +98,14 @@ export class StepWriter {
     const padded = new Float32Array(rows * stride)
     for (let row = 0; row < rows; row++) padded.set(hidden.subarray(row * width, (row + 1) * width), row * stride)
     this.#send(slice, padded)
+  }
+
+  /** 0, or one more than where the step before puts the sequence's token. */
+  #placeOfFed({ fedFrom, tokenIds }: SequenceRows): number {
+    if (fedFrom === undefined) return 0
+    const place = this.#sampledSequences.indexOf(fedFrom)
+    assert(place >= 0 && tokenIds.length === 1, 'A sequence is fed one token that the step before samples')
+    return place + 1
   }
 
   #planAttention(rows: number): AttentionCounts {

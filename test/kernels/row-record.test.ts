@@ -130,7 +130,7 @@ describe('on the GPU', () => {
     const rows = bench.slice(Uint32Array.from({ length: 4 * rowCount }, (_, i) => (i % 4 === 0 ? i / 4 : 0)))
     const table = bench.stored({ bytes, columnCount, format, values })
     const x = bench.result(rowCount, columnCount)
-    await bench.run(embed({ rows, table, x }, rowCount), rowCount)
+    await bench.run(embed({ rows, sampled: rows, table, x }, rowCount), rowCount)
     return bench.read(x, rowCount)
   }
 

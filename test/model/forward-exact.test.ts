@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { SequenceRows } from '../../gpu-worker/engine/batch.ts'
+import type { Batch, SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import { loadRunner, type LoadedRunner, type LoadOptions } from '../../gpu-worker/model/load-runner.ts'
 import { openGolden, scatteredBlocks } from '../fixtures/golden.ts'
 import { bits } from '../fixtures/numbers.ts'
@@ -14,7 +14,11 @@ import { runnerConformance } from '../runner-conformance.ts'
 
 const goldens = join(import.meta.dirname, '../goldens')
 const yarn: LoadOptions = { checkpoint: join(goldens, 'yarn-fused-bf16'), sequencesMax: 16, rowsMax: 48 }
-runnerConformance('the model', async () => (await loadRunner(yarn)).runner)
+for (const stepsInFlight of [1, 2] as const)
+  runnerConformance(
+    `the model, ${stepsInFlight} in flight`,
+    async () => (await loadRunner({ ...yarn, stepsInFlight })).runner,
+  )
 
 /** Forced binding limits, small enough that vocabularies, heads or experts of a layer part. */
 const splits = [
@@ -89,7 +93,7 @@ describe('axk1-tiny up to its last position', () => {
       for (const keyCount of keyCounts) {
         const bitsOfLast = async (count: number): Promise<Uint32Array> => {
           const sequences = [rows(keyCount - count, keyCount)]
-          const { logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+          const { logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
           return bits(logits?.slice(-vocabSize) ?? new Float32Array())
         }
         const decoded = await bitsOfLast(1)
@@ -147,7 +151,7 @@ async function answers({ runner }: LoadedRunner, speakers: readonly Speaker[]): 
       const tokenIds = life.known.slice(life.done, life.done + count)
       step.push({ life, rows: { tokenIds, start: life.done, blocks: life.blocks, sampler: isLast ? sampler : null } })
     }
-    const batch = { sequences: step.map(({ rows }) => rows), capture: { logits: true, experts: false } }
+    const batch: Batch = { sequences: step.map(({ rows }) => rows), capture: { logits: 'all', experts: false } }
     const { sampled, logits } = await runner.run(batch)
     let row = 0
     for (const [i, { life, rows }] of step.entries()) {
@@ -179,7 +183,7 @@ function generator(seed: number): (n: number) => number {
 async function bitsOf({ runner }: LoadedRunner, tokenIds: readonly number[]): Promise<Uint32Array> {
   const blocks = scatteredBlocks(tokenIds.length, 2, runner.limits.blockCount)
   const sequences = [{ tokenIds, start: 0, blocks, sampler: null }]
-  const { logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+  const { logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
   assert(logits !== undefined)
   return new Uint32Array(logits.buffer, logits.byteOffset, logits.length)
 }

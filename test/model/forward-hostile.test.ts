@@ -67,7 +67,7 @@ async function answers({ runner }: LoadedRunner): Promise<unknown[]> {
   ]
   const all: unknown[] = []
   for (const sequences of steps) {
-    const { sampled, logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    const { sampled, logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
     assert(logits !== undefined)
     all.push(sampled, bits(logits))
   }
@@ -131,7 +131,7 @@ describe('a checkpoint with one broken value', () => {
     })
     const touched: SequenceRows = { ...prompt(2, 5), tokenIds: [3, token] }
     const other = prompt(9, 1)
-    const capture = { logits: true, experts: false }
+    const capture = { logits: 'all', experts: false } as const
     const exact = await load(dir)
     expect((await exact.runner.run({ sequences: [touched] })).sampled).toMatchObject([{ kind: 'token' }])
     const { runner, config } = await load(dir, 'kv16')

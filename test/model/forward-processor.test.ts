@@ -20,7 +20,7 @@ async function logitBits(processor: Processor): Promise<number[]> {
       const tokenIds = Array.from({ length: count }, (_, i) => ((start + i) * 7) % config.vocabSize)
       const blocks = scatteredBlocks(start + count, 0, runner.limits.blockCount)
       const sequences = [{ tokenIds, start, blocks, sampler: null }]
-      const { logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+      const { logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
       bits.push(...new Uint32Array(Float32Array.from(logits ?? []).buffer))
       start += count
     }

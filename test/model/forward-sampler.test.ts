@@ -29,7 +29,7 @@ function rows(first: number, sampler: SamplerRow): SequenceRows {
 async function step(
   sequences: SequenceRows[],
 ): Promise<{ tokens: (number | null)[]; logits: Float32Array[]; sampled: StepResult['sampled'] }> {
-  const { sampled, logits } = await loaded.runner.run({ sequences, capture: { logits: true, experts: false } })
+  const { sampled, logits } = await loaded.runner.run({ sequences, capture: { logits: 'all', experts: false } })
   const vocab = loaded.config.vocabSize
   const last = (i: number): number => sequences.slice(0, i + 1).reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   return {

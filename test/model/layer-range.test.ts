@@ -43,7 +43,7 @@ const steps: readonly (readonly SequenceRows[])[] = [
 async function resultsOf(runner: Runner): Promise<unknown[]> {
   const results: unknown[] = []
   for (const sequences of steps)
-    results.push(comparable(await runner.run({ sequences, capture: { logits: true, experts: true } })))
+    results.push(comparable(await runner.run({ sequences, capture: { logits: 'all', experts: true } })))
   return results
 }
 
@@ -104,7 +104,7 @@ describe('a stage', () => {
   })
 
   it('that ends before the model samples nothing and has no logits', async () => {
-    const result = await staged.stages[0]?.run({ ...batch, capture: { logits: true, experts: false } })
+    const result = await staged.stages[0]?.run({ ...batch, capture: { logits: 'all', experts: false } })
     expect(result?.sampled).toEqual([null])
     expect(result?.logits).toBeUndefined()
     expect(result?.hidden).toHaveLength(3 * 128)

@@ -21,7 +21,7 @@ async function logitsOf(dir: string): Promise<unknown> {
   try {
     const tokenIds = Array.from({ length: 20 }, (_, i) => (i * 37 + 5) % 300)
     const sequences = [{ tokenIds, start: 0, blocks: [0 as BlockId], sampler: null }]
-    const { logits, experts } = await runner.run({ sequences, capture: { logits: true, experts: true } })
+    const { logits, experts } = await runner.run({ sequences, capture: { logits: 'all', experts: true } })
     return { logits: bits(logits ?? new Float32Array()), experts }
   } finally {
     await runner.close()

@@ -25,7 +25,7 @@ it("a token's own key is read back as the cache holds it: kv16 differs from exac
 async function firstLogits(profile: Profile): Promise<{ fingerprint: string; logits: Uint32Array }> {
   const { runner } = await loadRunner({ ...options, profile })
   const sequences = [{ tokenIds: [7], start: 0, blocks: [3 as BlockId], sampler: null }]
-  const { logits = new Float32Array() } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+  const { logits = new Float32Array() } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
   await runner.close()
   return { fingerprint: runner.fingerprint, logits: bits(logits) }
 }

@@ -65,7 +65,7 @@ async function logitBits(checkpoint: string): Promise<Uint32Array> {
   const { runner } = await loadRunner({ checkpoint, sequencesMax: 1, rowsMax: 32 })
   try {
     const sequences = [{ tokenIds: ids, start: 0, blocks: [0 as BlockId], sampler: null }] // a block of the pool
-    const { logits } = await runner.run({ sequences, capture: { logits: true, experts: false } })
+    const { logits } = await runner.run({ sequences, capture: { logits: 'all', experts: false } })
     return bits(logits ?? new Float32Array(0))
   } finally {
     await runner.close()
