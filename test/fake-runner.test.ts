@@ -121,6 +121,7 @@ describe('FakeRunner', () => {
     gate.resolve()
     await first
     expect(waited).toEqual([7])
-    expect(told).toEqual([{ batch: { sequences: [prompt] }, contexts: [contextHash([1, 2, 3, 4])] }])
+    const hashes = [[1, 2, 3, 4].map((_, at, tokens) => contextHash(tokens.slice(0, at + 1)))]
+    expect(told).toEqual([{ batch: { sequences: [prompt] }, contexts: [hashes[0]?.at(-1)], hashes }])
   })
 })

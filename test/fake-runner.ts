@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { type Batch, type BlockId, rowCount, type SequenceRows } from '../gpu-worker/engine/batch.ts'
-import type { Runner, RunnerLimits, Sampled, StepResult } from '../gpu-worker/engine/runner.ts'
+import type { Runner, RunnerLimits, Sampled, StepResult, TokenLogProb } from '../gpu-worker/engine/runner.ts'
 
 export type Seed = readonly [number, number]
 
@@ -30,13 +30,13 @@ export interface FakeRunnerOptions {
   readonly onStep?: (step: FakeStep) => void
 }
 
-/**
- * A step as it was asked for (a copy, with the tokens it was fed), and the `contextHash` that each sampled sequence read;
- * null where unsampled.
- */
+/** A step as it was asked for: a copy, with the tokens it was fed. */
 export interface FakeStep {
   readonly batch: Batch
+  /** The `contextHash` that each sampled sequence read; null where unsampled. */
   readonly contexts: readonly (number | null)[]
+  /** By sequence, then by row: the hash of the context up to and with that row. */
+  readonly hashes: readonly (readonly number[])[]
 }
 
 const defaultLimits: RunnerLimits = {
@@ -111,8 +111,12 @@ export class FakeRunner implements Runner {
       this.#lastEnd = end
       await end
       const contexts = asked.sequences.map(({ sampler }, group) => (sampler && hashes[group]?.at(-1)) ?? null)
-      this.#options.onStep?.({ batch: asked, contexts })
-      return { sampled, ...this.#capture(asked, hashes) }
+      this.#options.onStep?.({ batch: asked, contexts, hashes })
+      const promptLogProbs = asked.sequences.map(({ promptLogprobs }, group) => {
+        const { count, nextTokenIds } = promptLogprobs ?? { count: 0, nextTokenIds: null }
+        return nextTokenIds && nextTokenIds.map((tokenId, row) => logProbsOf(tokenId, hashes[group]?.[row] ?? 0, count))
+      })
+      return { sampled, promptLogProbs, ...this.#capture(asked, hashes) }
     } catch (error) {
       this.#isUnusable = true
       throw error
@@ -158,7 +162,12 @@ export class FakeRunner implements Runner {
     assert(batch.sequences.length > 0, 'Cannot run a step: it is empty')
     assert(batch.sequences.length <= sequencesMax, `Cannot run ${batch.sequences.length} sequences of ${sequencesMax}`)
     assert(rows <= rowsMax, `Cannot run ${rows} rows of ${rowsMax}`)
-    for (const { tokenIds, start } of batch.sequences) {
+    for (const { tokenIds, start, promptLogprobs } of batch.sequences) {
+      if (promptLogprobs !== undefined) {
+        assert.equal(batch.sequences.length, 1, 'A step that tells log probabilities of a prompt runs alone')
+        assert.equal(promptLogprobs.nextTokenIds.length, tokenIds.length, 'One next token a row')
+        assert.equal(this.#inFlightCount, 1, 'A step that tells log probabilities of a prompt overlaps another')
+      }
       assert(tokenIds.length > 0, 'Cannot run a sequence without rows')
       assert(Number.isInteger(start) && start >= 0, `Cannot start at position ${start}`)
       assert(start + tokenIds.length <= contextTokensMax, `Cannot run beyond the context of ${contextTokensMax}`)
@@ -203,8 +212,15 @@ export class FakeRunner implements Runner {
 
   #sample({ sampler }: SequenceRows): Sampled | null {
     if (sampler === null) return null
-    if (this.#options.isNotFinite?.(sampler.seed, sampler.index)) return { kind: 'not-finite' }
-    return { kind: 'token', tokenId: this.tokenAt(sampler.seed, sampler.index) }
+    const { seed, index, forcedToken, logprobCount } = sampler
+    if (this.#options.isNotFinite?.(seed, index)) return { kind: 'not-finite' }
+    const tokenId = forcedToken ?? this.tokenAt(seed, index)
+    if (logprobCount === undefined) return { kind: 'token', tokenId }
+    return {
+      kind: 'token',
+      tokenId,
+      logProbs: logProbsOf(tokenId, contextHash([seed[0], seed[1], index]), logprobCount),
+    }
   }
 
   /** Logits and experts that depend on nothing but the row's context, as a model's do; they choose no token. */
@@ -224,6 +240,12 @@ export class FakeRunner implements Runner {
       ...(capture.experts ? { experts: Int32Array.from(all, (hash) => hash % expertCount) } : {}),
     }
   }
+}
+
+/** As a Runner tells them: a token's own and those of the `count` likeliest, a pure function of its context. */
+export function logProbsOf(tokenId: number, context: number, count: number): readonly TokenLogProb[] {
+  const logProb = (id: number) => -mix(context, id) / 2 ** 28
+  return [tokenId, ...Array.from({ length: count }, (_, id) => id)].map((id) => ({ tokenId: id, logProb: logProb(id) }))
 }
 
 /** u32 avalanche of a pair (the finaliser of MurmurHash3, by Austin Appleby). */

@@ -62,7 +62,10 @@ export class StepFailed extends Error {
   }
 }
 
-type StepInFlight = { readonly plan: readonly Scheduled[]; readonly result: Promise<StepResult> }
+interface StepInFlight {
+  readonly plan: readonly Scheduled[]
+  readonly result: Promise<StepResult>
+}
 
 export class Engine {
   readonly #runner: Runner
@@ -70,7 +73,9 @@ export class Engine {
   /** Every sequence accepted and not ended, by id. */
   readonly #sequences = new Map<string, Sequence>()
   /** What was asked since the last step. */
-  readonly #commands: ((nowMs: number, events: EngineEvent[]) => void)[] = []
+  readonly #commands: ((nowMs: number) => void)[] = []
+  /** What became known and was not told yet. */
+  #events: EngineEvent[] = []
   #arrivalCount = 0
   #isStepping = false
   #isDraining = false
@@ -112,11 +117,10 @@ export class Engine {
     const sequence = new Sequence(request, this.#arrivalCount, this.tokensMax, root)
     this.#arrivalCount += 1
     this.#sequences.set(id, sequence)
-    this.#commands.push((nowMs, events) => {
-      if (sequence.state.kind === 'ended') return
+    this.#commands.push((nowMs) => {
       // A resumed answer may be complete: its worker died between the last append and the finish.
       if (sequence.answerEnd === null) this.#scheduler.add(sequence, nowMs)
-      else this.#end(sequence, sequence.answerEnd, events)
+      else this.#end(sequence, sequence.answerEnd)
     })
     return { kind: 'accepted' }
   }
@@ -134,8 +138,8 @@ export class Engine {
   /** Takes nothing any more: what waits ends with 'handed-back' in the next step, what runs is finished. */
   drain(): void {
     this.#isDraining = true
-    this.#commands.push((_, events) => {
-      for (const sequence of this.#scheduler.waiting) this.#end(sequence, 'handed-back', events)
+    this.#commands.push(() => {
+      for (const sequence of this.#scheduler.waiting) this.#end(sequence, 'handed-back')
     })
   }
 
@@ -149,16 +153,16 @@ export class Engine {
     if (this.#failure !== null) throw this.#failure
     this.#isStepping = true
     try {
-      const events: EngineEvent[] = []
-      for (const apply of this.#commands.splice(0)) apply(nowMs, events)
-      const before = this.#inFlight
-      this.#inFlight = this.#give(this.#scheduler.schedule(nowMs), events)
-      if (before !== null) this.#postprocess(before.plan, await before.result, events)
-      if (this.#inFlight !== null && (this.#runner.limits.stepsInFlightMax ?? 1) === 1) {
-        this.#postprocess(this.#inFlight.plan, await this.#inFlight.result, events)
-        this.#inFlight = null
-      }
-      return events
+      for (const apply of this.#commands.splice(0)) apply(nowMs)
+      const plan = this.#scheduler.schedule(nowMs)
+      const isAlone = plan.some(({ rows }) => rows.promptLogprobs !== undefined)
+      if (isAlone) await this.#settle()
+      const given = this.#give(plan)
+      await this.#settle()
+      this.#inFlight = given
+      for (const [position, { sequence, rows }] of plan.entries()) if (rows.sampler) sequence.fedFrom = position
+      if (isAlone || (this.#runner.limits.stepsInFlightMax ?? 1) === 1) await this.#settle()
+      return this.#events.splice(0)
     } finally {
       this.#isStepping = false
     }
@@ -189,24 +193,20 @@ export class Engine {
   #requestEnd(id: string, end: EndReason): void {
     const sequence = this.#sequences.get(id)
     if (sequence === undefined) return
-    this.#commands.push((_, events) => {
-      if (sequence.state.kind !== 'ended') this.#end(sequence, end, events)
+    this.#commands.push(() => {
+      if (sequence.state.kind !== 'ended') this.#end(sequence, end)
     })
   }
 
-  /** Gives a plan to the Runner; its sequences are as far as it will bring them. */
-  #give(plan: readonly Scheduled[], events: EngineEvent[]): StepInFlight | null {
+  #give(plan: readonly Scheduled[]): StepInFlight | null {
     if (plan.length === 0) return null
-    const batch = { sequences: plan.map(toRows) }
-    const result = this.#run(batch)
+    const result = this.#run({ sequences: plan.map(({ rows }) => rows) })
     // Looked at in a later step, or never when the one before it failed.
     result.catch(() => undefined)
-    for (const [position, { sequence, running, rowCount }] of plan.entries()) {
-      running.computedCount += rowCount
-      sequence.inFlight = batch.sequences[position]?.sampler ? { plan, position } : null
+    for (const { sequence } of plan) {
       if (sequence.hasStarted) continue
       sequence.hasStarted = true
-      events.push({ kind: 'start', id: sequence.id, cachedTokenCount: sequence.cachedTokenCount })
+      this.#events.push({ kind: 'start', id: sequence.id, cachedTokenCount: sequence.cachedTokenCount })
     }
     return { plan, result }
   }
@@ -222,45 +222,54 @@ export class Engine {
     }
   }
 
-  #postprocess(plan: readonly Scheduled[], { sampled }: StepResult, events: EngineEvent[]): void {
-    for (const [position, { sequence }] of plan.entries()) {
+  /** Waits for the step in flight, if there is one, and takes in what it sampled and told. */
+  async #settle(): Promise<void> {
+    if (this.#inFlight === null) return
+    const { plan, result } = this.#inFlight
+    const { sampled, promptLogProbs } = await result
+    this.#inFlight = null
+    for (const [position, { sequence, rows }] of plan.entries()) {
+      sequence.fedFrom = null
+      // A row too many of a sequence that has ended since.
+      if (sequence.state.kind === 'ended') continue
+      for (const [row, logProbs] of (promptLogProbs?.[position] ?? []).entries())
+        this.#tellPrompt(sequence, rows.start + row + 1, logProbs)
       const sample = sampled[position] ?? null
-      if (sequence.inFlight?.plan === plan) sequence.inFlight = null
-      // Unasked, or a row too many of a sequence that has ended since.
-      if (sample === null || sequence.state.kind === 'ended') continue
-      if (sample.kind === 'not-finite') {
-        this.#end(sequence, 'not-finite', events)
-        continue
-      }
-      const { kind, ...told } = sample
-      events.push({ kind, id: sequence.id, index: sequence.answerCount, ...told })
-      sequence.tokenIds.push(sample.tokenId)
-      if (sequence.answerEnd !== null) this.#end(sequence, sequence.answerEnd, events)
+      if (sample?.kind === 'not-finite') this.#end(sequence, 'not-finite')
+      if (sample?.kind !== 'token') continue
+      this.#events.push({ ...sample, id: sequence.id, index: sequence.answerCount })
+      sequence.append(sample.tokenId)
+      if (sequence.answerEnd !== null) this.#end(sequence, sequence.answerEnd)
     }
   }
 
-  #end(sequence: Sequence, reason: EndReason, events: EngineEvent[]): void {
+  /** A preempted sequence computes its prompt again, and tells only what it had not. */
+  #tellPrompt(sequence: Sequence, index: number, logProbs: readonly TokenLogProb[]): void {
+    if (index < sequence.toldCount) return
+    this.#events.push({ kind: 'prompt-logprobs', id: sequence.id, index, logProbs })
+    sequence.toldCount = index + 1
+  }
+
+  #end(sequence: Sequence, reason: EndReason): void {
     this.#scheduler.end(sequence, reason)
     this.#sequences.delete(sequence.id)
-    events.push({ kind: 'end', id: sequence.id, reason })
+    this.#events.push({ kind: 'end', id: sequence.id, reason })
   }
 }
 
-function toRows({ sequence, running, rowCount }: Scheduled): Batch['sequences'][number] {
-  const { blocks, computedCount: start } = running
-  const { inFlight } = sequence
-  const sampler = rowCount === sequence.pendingCount ? sequence.nextSampler() : null
-  if (inFlight !== null) return { tokenIds: [0], start, blocks, sampler, fedFrom: inFlight.position }
-  return { tokenIds: sequence.tokenIds.slice(start, start + rowCount), start, blocks, sampler }
-}
-
 /** A Runner that answers something else than it was asked must not reach a token log. */
-function checkResult(batch: Batch, { sampled }: StepResult, vocabSize: number): void {
+function checkResult(batch: Batch, { sampled, promptLogProbs }: StepResult, vocabSize: number): void {
   assert.equal(sampled.length, batch.sequences.length, 'Results and sequences of a step differ in number')
-  for (const [position, { sampler }] of batch.sequences.entries()) {
+  for (const [position, { sampler, promptLogprobs }] of batch.sequences.entries()) {
     const sample = sampled[position] ?? null
     assert.equal(sample !== null, sampler !== null, 'A sequence was sampled unasked, or asked and not sampled')
     if (sample?.kind === 'token') assert(isTokenId(sample.tokenId, vocabSize), 'A sampled token is no token')
+    const toldCount = promptLogProbs?.[position]?.length
+    assert.equal(
+      toldCount,
+      promptLogprobs?.nextTokenIds.length,
+      'Log probabilities of a prompt are not those asked for',
+    )
   }
 }
 

@@ -13,29 +13,30 @@ import { createHash } from 'node:crypto'
 import type { BlockId } from './batch.ts'
 
 declare const prefixKeyBrand: unique symbol
-export type PrefixKey = Buffer & { readonly [prefixKeyBrand]: true }
+/** The 32 bytes of a digest, a character each. */
+export type PrefixKey = string & { readonly [prefixKeyBrand]: true }
 
 export function rootKey(fingerprint: string, tenantId: string): PrefixKey {
   return digest(Buffer.from(fingerprint), Buffer.from(tenantId))
 }
 
 export function blockKey(before: PrefixKey, tokenIds: readonly number[]): PrefixKey {
-  return digest(before, Buffer.from(Uint32Array.from(tokenIds).buffer))
+  return digest(Buffer.from(before, 'binary'), Buffer.from(Uint32Array.from(tokenIds).buffer))
 }
 
 export class PrefixCache {
-  readonly #blocks = new Map<string, BlockId>()
-  readonly #names = new Map<BlockId, string>()
+  readonly #blocks = new Map<PrefixKey, BlockId>()
+  readonly #keys = new Map<BlockId, PrefixKey>()
 
   has(block: BlockId): boolean {
-    return this.#names.has(block)
+    return this.#keys.has(block)
   }
 
   /** The blocks of the longest prefix that is here. */
   find(keys: readonly PrefixKey[]): BlockId[] {
     const found: BlockId[] = []
     for (const key of keys) {
-      const block = this.#blocks.get(nameOf(key))
+      const block = this.#blocks.get(key)
       if (block === undefined) break
       found.push(block)
     }
@@ -44,26 +45,23 @@ export class PrefixCache {
 
   /** The block's content will not change until it is forgotten. Of equal contents the first stays. */
   publish(key: PrefixKey, block: BlockId): void {
-    const name = nameOf(key)
-    if (this.#blocks.has(name)) return
+    if (this.#blocks.has(key)) return
     assert(!this.has(block), `Cannot publish KV block ${block}: it holds something else`)
-    this.#blocks.set(name, block)
-    this.#names.set(block, name)
+    this.#blocks.set(key, block)
+    this.#keys.set(block, key)
   }
 
   forget(block: BlockId): void {
-    this.#blocks.delete(this.#names.get(block) ?? '')
-    this.#names.delete(block)
+    const key = this.#keys.get(block)
+    assert(key !== undefined, `Cannot forget KV block ${block}: nobody published it`)
+    this.#blocks.delete(key)
+    this.#keys.delete(block)
   }
-}
-
-function nameOf(key: PrefixKey): string {
-  return key.toString('latin1')
 }
 
 function digest(...fields: readonly Buffer[]): PrefixKey {
   const hash = createHash('sha256')
   for (const field of fields) hash.update(Uint32Array.of(field.length)).update(field)
   // The brand says that a buffer came from here.
-  return hash.digest() as PrefixKey
+  return hash.digest('binary') as PrefixKey
 }

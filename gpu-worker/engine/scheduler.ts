@@ -1,38 +1,40 @@
 /**
- * Which sequences run in the next step, with how many rows: every decode first, then at most one prefill chunk.
+ * Which sequences run in the next step, with how many rows: every decode, then prefills as far as the chunk's rows reach.
  *
- * Pure policy: it has no clock (time is an argument), no GPU, and does not know what was sampled. Whoever executes the
- * plan advances the sequences.
+ * Pure policy: it has no clock (time is an argument), no GPU, and does not know what was sampled. Whoever asks for a plan
+ * runs it.
  *
  *   waiting ──admit (blocks for every known token + 1)──▶ running ──end──▶ ended
  *      ▲                                                    │                ▲
  *      └────────preempt (latest due first; KV dropped)──────┘    waiting ──end──┘
  *
  * Due = arrival + age cap of the class: newest first within a class, batch before think before interactive of like age.
- * The running sequence that is due first is never preempted (alone it fits: `positionsMax`), so every step brings it
- * forward. No preempted sequence returns for ever either: past its cap only those due before it run before it, these
- * are finitely many, and each of them ends.
+ * The running sequence that is due first is never preempted (alone it fits: `positionsMax`), and first of its kind in
+ * every plan, so every step or second one brings it forward. No preempted sequence returns for ever either: past its cap
+ * only those due before it run before it, these are finitely many, and each of them ends.
+ *
+ * Steps that tell log probabilities of a prompt run alone, and others between any two of them, if there is anything to run.
  */
 import assert from 'node:assert/strict'
 import { type AgeCapsMs, firstInOrder } from './admission.ts'
-import type { BlockId } from './batch.ts'
+import type { BlockId, SequenceRows } from './batch.ts'
 import { BlockManager } from './block-manager.ts'
+import type { PrefixKey } from './prefix-cache.ts'
 import type { RunnerLimits } from './runner.ts'
-import type { EndReason, Running, Sequence } from './sequence.ts'
+import type { EndReason, Sequence } from './sequence.ts'
 
-/** Rows of one sequence in a step: its tokens at positions computedCount … computedCount + rowCount − 1. */
+/** Rows of one sequence in a step. */
 export interface Scheduled {
   readonly sequence: Sequence
-  readonly running: Running
-  readonly rowCount: number
+  readonly rows: SequenceRows
 }
 
 export interface SchedulerOptions {
-  /** Rows of one prefill chunk: what keeps the time between two tokens short. By default the step's limit. */
+  /** Prefill rows of one step, of all sequences together: what keeps the time between two tokens short. By default the step's limit. */
   readonly prefillRowsMax: number
   /** Age at which a sequence is next, whatever came after it; all 0 is first come, first served. */
   readonly ageCapsMs: AgeCapsMs
-  /** Told of blocks whose content nobody may read any more, behind the steps given so far and before anyone gets them. */
+  /** Told of blocks whose content nobody may read any more, behind the steps planned so far and before anyone gets them. */
   readonly onBlocksFreed?: (blocks: readonly BlockId[]) => void
 }
 
@@ -50,6 +52,7 @@ export class Scheduler {
   readonly #waiting = new Set<Sequence>()
   readonly #running = new Set<Sequence>()
   #preemptionCount = 0
+  #hasJustTold = false
 
   constructor(limits: RunnerLimits, options: SchedulerOptions) {
     assert(options.prefillRowsMax > 0, `Cannot prefill in chunks of ${options.prefillRowsMax} rows`)
@@ -90,16 +93,12 @@ export class Scheduler {
    */
   schedule(nowMs: number): readonly Scheduled[] {
     for (const sequence of this.#running) this.#publish(sequence)
-    const preemptionCount = this.#preemptionCount
-    const plan = this.#scheduleDecodes()
-    const hasPreempted = this.#preemptionCount > preemptionCount
-    const prefill = [...this.#running].find(isPrefill) ?? (hasPreempted ? null : this.#admitNext(nowMs))
-    if (prefill !== null) {
-      const rowsLeft = Math.min(this.#options.prefillRowsMax, this.#limits.rowsMax - plan.length)
-      const rowCount = Math.min(prefill.pendingCount, rowsLeft)
-      plan.push({ sequence: prefill, running: runningState(prefill), rowCount })
-    }
-    const isIdle = plan.length === 0 && [...this.#running].every(({ inFlight }) => inFlight === null)
+    const teller = () => [...this.#running].find(({ isTelling }) => isTelling)
+    const plan = this.#hasJustTold || teller() === undefined ? this.#planTogether(nowMs) : []
+    const telling = plan.length === 0 ? teller() : undefined
+    if (telling !== undefined) plan.push({ sequence: telling, rows: telling.take(this.#chunkRows(0)) })
+    this.#hasJustTold = telling !== undefined
+    const isIdle = plan.length === 0 && [...this.#running].every(({ fedFrom }) => fedFrom === null)
     assert(!isIdle || this.#waiting.size === 0, 'Cannot plan a step: sequences wait and none can run')
     return plan
   }
@@ -108,35 +107,55 @@ export class Scheduler {
   checkIntegrity(): void {
     for (const { state } of this.#waiting) assert.equal(state.kind, 'waiting', 'A waiting sequence is not')
     for (const sequence of this.#running) {
-      const { blocks, computedCount, publishedCount } = runningState(sequence)
+      const { blocks, computedCount, publishedCount } = sequence.running
       const writing = Math.floor(computedCount / this.#limits.blockTokens)
       assert(sequence.pendingCount > 0, 'A running sequence has nothing to run')
       assert(blocks.length >= this.#blocksFor(computedCount), 'A running sequence lacks blocks')
       assert(blocks.length <= this.#blocksFor(sequence.tokenIds.length + 1), 'A running sequence hoards blocks')
       assert(publishedCount <= writing, 'I14: a block is published that is still written')
       for (const block of blocks.slice(writing)) assert.equal(this.blocks.referencesOf(block), 1, 'I14: shared write')
-      assert(!sequence.isIsolated || this.#running.size === 1, 'An isolated sequence has company')
+      assert(!sequence.request.isolated || this.#running.size === 1, 'An isolated sequence has company')
     }
     assert(this.#running.size <= this.#runningMax, 'More sequences run than fit a step')
-    this.blocks.checkIntegrity([...this.#running].map((sequence) => runningState(sequence).blocks))
+    this.blocks.checkIntegrity([...this.#running].map(({ running }) => running.blocks))
   }
 
-  /** Every running decode gets its row; where blocks run out those due last give theirs up. */
-  #scheduleDecodes(): Scheduled[] {
-    const plan: Scheduled[] = []
+  #planTogether(nowMs: number): Scheduled[] {
+    const preemptionCount = this.#preemptionCount
     const dueFirst = [...this.#running].sort((a, b) => a.dueMs - b.dueMs || a.arrival - b.arrival)
+    const plan = this.#planDecodes(dueFirst)
+    const hasPreempted = this.#preemptionCount > preemptionCount
+    const prefills = dueFirst.filter(({ isPrefill, isTelling }) => isPrefill && !isTelling)
+    for (let rowsLeft = this.#chunkRows(plan.length); rowsLeft > 0;) {
+      const sequence = prefills.shift() ?? (hasPreempted ? null : this.#admitNext(nowMs))
+      if (sequence === null) break
+      if (sequence.isTelling) continue
+      const rows = sequence.take(rowsLeft)
+      plan.push({ sequence, rows })
+      rowsLeft -= rows.tokenIds.length
+    }
+    return plan
+  }
+
+  /** Every running decode gets its row; where blocks run out those due last give theirs up, and leave the list. */
+  #planDecodes(dueFirst: Sequence[]): Scheduled[] {
+    const plan: Scheduled[] = []
     // Victims leave at the end of the list while it is walked: none of them is planned yet.
     for (const sequence of dueFirst) {
-      if (isPrefill(sequence) || !sequence.isRunnable) continue
-      const running = runningState(sequence)
-      const missingCount = this.#blocksFor(running.computedCount + 1) - running.blocks.length
+      if (sequence.isPrefill || !sequence.isRunnable) continue
+      const { blocks, computedCount } = sequence.running
+      const missingCount = this.#blocksFor(computedCount + 1) - blocks.length
       while (missingCount > this.blocks.availableCount && sequence.state.kind === 'running')
         this.#preempt(dueFirst.pop())
       if (sequence.state.kind !== 'running') break
-      if (missingCount > 0) running.blocks.push(...this.blocks.allocate(missingCount))
-      plan.push({ sequence, running, rowCount: 1 })
+      if (missingCount > 0) blocks.push(...this.blocks.allocate(missingCount))
+      plan.push({ sequence, rows: sequence.take(1) })
     }
     return plan
+  }
+
+  #chunkRows(decodeCount: number): number {
+    return Math.min(this.#options.prefillRowsMax, this.#limits.rowsMax - decodeCount)
   }
 
   /** Drops the sequence's KV: it waits again, and its known tokens will be prefilled like a prompt. */
@@ -153,7 +172,10 @@ export class Scheduler {
     if (this.#running.size >= this.#runningMax) return null
     const sequence = firstInOrder(this.#waiting, nowMs, (other) => this.#uncachedCount(other))
     if (sequence === null || !this.#isCompanyAllowed(sequence)) return null
-    const cached = this.#cached(sequence)
+    const keys = this.#sharedKeys(sequence)
+    const cached = this.blocks.find(keys)
+    const next = keys[cached.length]
+    if (next !== undefined && this.#isBeingComputed(next, cached.length)) return null
     const missingCount = this.#blocksFor(sequence.tokenIds.length + 1) - cached.length
     const unheldCount = cached.filter((block) => this.blocks.referencesOf(block) === 0).length
     if (missingCount > this.blocks.availableCount - unheldCount) return null
@@ -167,28 +189,38 @@ export class Scheduler {
     return sequence
   }
 
-  #isCompanyAllowed({ isIsolated }: Sequence): boolean {
-    return this.#running.size === 0 || (!isIsolated && ![...this.#running].some((other) => other.isIsolated))
+  #isCompanyAllowed({ request }: Sequence): boolean {
+    return (
+      this.#running.size === 0 || (!request.isolated && ![...this.#running].some((other) => other.request.isolated))
+    )
   }
 
-  /** The sequence's beginning in the cache. Never its last token: a row has to run to sample the next. */
-  #cached(sequence: Sequence): readonly BlockId[] {
+  /** Whether a running sequence will fill the block of this key, the one of this index: then it is worth a wait. */
+  #isBeingComputed(key: PrefixKey, index: number): boolean {
     const { blockTokens } = this.#limits
-    const count = Math.floor((sequence.tokenIds.length - 1) / blockTokens)
-    return this.blocks.find(sequence.blockKeys(count, blockTokens))
+    return [...this.#running].some(
+      (other) => other.running.publishedCount <= index && other.blockKeys(blockTokens)[index] === key,
+    )
+  }
+
+  /** Of the blocks it may share. Never its last token: a row has to run to sample the next. Nor untold rows. */
+  #sharedKeys(sequence: Sequence): readonly PrefixKey[] {
+    const { blockTokens } = this.#limits
+    if (sequence.isTelling) return []
+    return sequence.blockKeys(blockTokens).slice(0, Math.floor((sequence.tokenIds.length - 1) / blockTokens))
   }
 
   #uncachedCount(sequence: Sequence): number {
-    return sequence.tokenIds.length - this.#cached(sequence).length * this.#limits.blockTokens
+    return sequence.tokenIds.length - this.blocks.find(this.#sharedKeys(sequence)).length * this.#limits.blockTokens
   }
 
   /** Lets others share the blocks that the steps so far have filled with known tokens. */
   #publish(sequence: Sequence): void {
-    const running = runningState(sequence)
+    const { running } = sequence
     const { blockTokens } = this.#limits
     const fullCount = Math.floor(Math.min(running.computedCount, sequence.tokenIds.length) / blockTokens)
     if (fullCount === running.publishedCount) return
-    for (const key of sequence.blockKeys(fullCount, blockTokens).slice(running.publishedCount)) {
+    for (const key of sequence.blockKeys(blockTokens).slice(running.publishedCount, fullCount)) {
       const block = running.blocks[running.publishedCount]
       assert(block !== undefined, 'A running sequence lacks blocks')
       this.blocks.publish(key, block)
@@ -208,13 +240,4 @@ export class Scheduler {
   #blocksFor(positionCount: number): number {
     return Math.ceil(positionCount / this.#limits.blockTokens)
   }
-}
-
-function isPrefill(sequence: Sequence): boolean {
-  return sequence.pendingCount > 1
-}
-
-function runningState({ state }: Sequence): Running {
-  assert(state.kind === 'running', `Expected a running sequence, got ${state.kind}`)
-  return state
 }

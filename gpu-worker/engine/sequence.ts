@@ -1,10 +1,14 @@
 /**
- * One sequence: a prompt, the answer growing behind it, and how far its KV entries exist.
+ * One sequence: a prompt, the answer growing behind it, how far its KV entries exist, and what the next token needs.
+ *
+ *   tokenIds    | prompt ············· | answer ······ |   then the token in flight, if a step samples it
+ *   computed    |~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~|          what is behind is pending: 1 is a decode, more a prefill
+ *   published   |~~~~~~~~~~~~~~~~|                         whole blocks
  *
  * It does not know its batch-mates, who decides when it runs, or what its tokens mean as text.
  */
 import assert from 'node:assert/strict'
-import type { BlockId, SamplerRow } from './batch.ts'
+import type { BlockId, Penalties, SamplerRow, SequenceRows } from './batch.ts'
 import { blockKey, type PrefixKey } from './prefix-cache.ts'
 
 /** In order of urgency: who waits for the first token, who for an answer behind long thinking, who for the end. */
@@ -18,8 +22,8 @@ export interface SequenceRequest {
   readonly promptTokenIds: readonly number[]
   /** Answer tokens that exist already, from the log of a taken-over job: they are prefilled, not sampled. */
   readonly resumedTokenIds?: readonly number[]
-  readonly sampling: Omit<SamplerRow, 'index'>
-  /** Any of these ends the answer, and is its last token. */
+  readonly sampling: Sampling
+  /** Any of these ends the answer, and is its last token; none is chosen below `sampling.minTokens`. */
   readonly stopTokenIds: readonly number[]
   /** Answer tokens, resumed ones included; the context may end the answer before. */
   readonly answerTokensMax: number
@@ -31,8 +35,15 @@ export interface SequenceRequest {
   readonly serviceClass?: ServiceClass
   /** When its wait began, on the clock of `Engine.step`. Absent, or later: when a step picks it up. */
   readonly arrivedMs?: number
-  /** The host needs each token before it can say how to sample the next (a grammar's mask): it runs in every second step. */
-  readonly isSteered?: boolean
+  /** Tell the log probability of each prompt token but the first, and of so many of the likeliest in its place. */
+  readonly promptLogprobCount?: number
+  /** Asked for each answer token when all before it have been told (a grammar's mask). It must not throw. */
+  readonly steer?: (index: number) => Pick<SamplerRow, 'allowed' | 'forcedToken'>
+}
+
+/** How to choose every answer token: a sampler row without what depends on the tokens so far. */
+export type Sampling = Omit<SamplerRow, 'index' | 'penalties' | 'stopTokenIds'> & {
+  readonly penalties?: Omit<Penalties, 'promptTokens' | 'answerCounts'>
 }
 
 export type EndReason =
@@ -50,7 +61,7 @@ export interface Running {
   readonly kind: 'running'
   /** In order of position; owned here until the sequence leaves this state. */
   readonly blocks: BlockId[]
-  /** Positions 0 … computedCount − 1 have their KV entries once the steps given to the Runner have run. */
+  /** Positions 0 … computedCount − 1 have their KV entries once the steps planned so far have run. */
   computedCount: number
   /** Blocks from the first on that the prefix cache knows: nobody writes them any more. */
   publishedCount: number
@@ -62,13 +73,10 @@ export type SequenceState =
   | { readonly kind: 'ended'; readonly reason: EndReason }
 
 export class Sequence {
-  readonly id: string
+  readonly request: SequenceRequest
   /** Counts submissions: the lower, the older. */
   readonly arrival: number
-  readonly isIsolated: boolean
-  readonly isSteered: boolean
   readonly serviceClass: ServiceClass
-  readonly promptCount: number
   /** Every known token by position: the prompt, then the answer. */
   readonly tokenIds: number[]
   state: SequenceState = { kind: 'waiting' }
@@ -79,32 +87,38 @@ export class Sequence {
   hasStarted = false
   /** Prompt tokens found in the prefix cache when it first ran. */
   cachedTokenCount = 0
-  /** The plan in flight that samples it, and its position there: that token comes behind `tokenIds`. */
-  inFlight: { readonly plan: unknown; readonly position: number } | null = null
+  /** Prompt positions whose log probabilities were told; the first has none. */
+  toldCount = 1
+  /** Its position in the step in flight that samples its next token; null when every token is known. */
+  fedFrom: number | null = null
   readonly #answerCountMax: number
-  readonly #sampling: Omit<SamplerRow, 'index'>
-  readonly #stopTokenIds: ReadonlySet<number>
-  /** Root, then one a full block, as far as asked for; null: shares nothing. */
+  readonly #seen: Pick<Penalties, 'promptTokens'> & { readonly answerCounts: Map<number, number> }
+  /** Root, then one a full block of known tokens, as far as asked for; null: shares nothing. */
   readonly #keys: PrefixKey[] | null
 
   /** `positionsMax` bounds prompt and answer together; the prompt is below it. `root` of its prefix keys, if it shares. */
   constructor(request: SequenceRequest, arrival: number, positionsMax: number, root: PrefixKey | null = null) {
-    const { promptTokenIds, resumedTokenIds = [], answerTokensMax } = request
+    const { promptTokenIds, resumedTokenIds = [], answerTokensMax, sampling } = request
     assert(promptTokenIds.length > 0, 'Cannot start a sequence: its prompt is empty')
     assert(answerTokensMax > 0, `Cannot start a sequence: answerTokensMax is ${answerTokensMax}`)
     assert(promptTokenIds.length < positionsMax, 'Cannot start a sequence: its prompt leaves no room to answer')
-    this.id = request.id
+    this.request = request
     this.arrival = arrival
-    this.isIsolated = request.isolated ?? false
-    this.isSteered = request.isSteered ?? false
     this.serviceClass = request.serviceClass ?? 'interactive'
-    this.promptCount = promptTokenIds.length
-    this.tokenIds = [...promptTokenIds, ...resumedTokenIds]
+    this.tokenIds = [...promptTokenIds]
     this.arrivedMs = request.arrivedMs ?? Infinity
     this.#answerCountMax = Math.min(answerTokensMax, positionsMax - promptTokenIds.length)
-    this.#sampling = request.sampling
-    this.#stopTokenIds = new Set(request.stopTokenIds)
+    this.#seen = { promptTokens: new Set(sampling.penalties ? promptTokenIds : []), answerCounts: new Map() }
     this.#keys = root === null ? null : [root]
+    for (const tokenId of resumedTokenIds) this.append(tokenId)
+  }
+
+  get id(): string {
+    return this.request.id
+  }
+
+  get promptCount(): number {
+    return this.request.promptTokenIds.length
   }
 
   /** Answer tokens so far, resumed ones included: also the index of the token that comes next. */
@@ -112,36 +126,84 @@ export class Sequence {
     return this.tokenIds.length - this.promptCount
   }
 
-  /** Tokens whose KV entries do not exist yet, the one in flight included: 1 is a decode, more is a prefill. */
+  /** @throws AssertionError unless it runs. */
+  get running(): Running {
+    assert(this.state.kind === 'running', `Expected a running sequence, got ${this.state.kind}`)
+    return this.state
+  }
+
+  /** Tokens whose KV entries do not exist yet, the one in flight included. */
   get pendingCount(): number {
-    const tokenCount = this.tokenIds.length + (this.inFlight === null ? 0 : 1)
+    const tokenCount = this.tokenIds.length + (this.fedFrom === null ? 0 : 1)
     return tokenCount - (this.state.kind === 'running' ? this.state.computedCount : 0)
   }
 
-  /** Whether another row is to be run before the token in flight is known: it is not if that token is the last anyway. */
+  get isPrefill(): boolean {
+    return this.pendingCount > 1
+  }
+
+  /** Whether another row is to be run before the token in flight is known: not if its sampler needs that, or it is the last. */
   get isRunnable(): boolean {
-    return this.inFlight === null || (!this.isSteered && this.answerCount + 1 < this.#answerCountMax)
+    const { steer, sampling } = this.request
+    const needsEveryToken = steer !== undefined || sampling.penalties !== undefined
+    return this.fedFrom === null || (!needsEveryToken && this.answerCount + 1 < this.#answerCountMax)
+  }
+
+  /** Whether its prompt is to be run in steps that tell log probabilities. Its last token has none to tell. */
+  get isTelling(): boolean {
+    return this.request.promptLogprobCount !== undefined && this.toldCount < this.promptCount
   }
 
   /** Why the answer ends with its last token; null while it goes on. True of resumed tokens too. */
   get answerEnd(): 'stop' | 'length' | null {
     if (this.answerCount === 0) return null
-    if (this.#stopTokenIds.has(this.tokenIds.at(-1) ?? -1)) return 'stop'
+    if (this.request.stopTokenIds.includes(this.tokenIds.at(-1) ?? -1)) return 'stop'
     return this.answerCount >= this.#answerCountMax ? 'length' : null
   }
 
-  nextSampler(): SamplerRow {
-    return { ...this.#sampling, index: this.answerCount + (this.inFlight === null ? 0 : 1) }
+  append(tokenId: number): void {
+    const { answerCounts } = this.#seen
+    this.tokenIds.push(tokenId)
+    answerCounts.set(tokenId, (answerCounts.get(tokenId) ?? 0) + 1)
   }
 
-  /** Keys of its first `count` blocks, whose tokens are known; none if it shares nothing. */
-  blockKeys(count: number, blockTokens: number): readonly PrefixKey[] {
+  /** Its next rows, at most so many; they count as computed from now on. Its blocks cover them. */
+  take(rowCountMax: number): SequenceRows {
+    const { running, fedFrom } = this
+    const { blocks, computedCount: start } = running
+    const { promptLogprobCount: count } = this.request
+    const untoldCount = this.isTelling ? this.promptCount - 1 - start : Infinity
+    const end = start + Math.min(this.pendingCount, untoldCount, rowCountMax)
+    const sampler = end - start === this.pendingCount ? this.#nextSampler() : null
+    running.computedCount = end
+    if (fedFrom !== null) return { tokenIds: [0], start, blocks, sampler, fedFrom }
+    const rows = { tokenIds: this.tokenIds.slice(start, end), start, blocks, sampler }
+    if (count === undefined || untoldCount === Infinity) return rows
+    return { ...rows, promptLogprobs: { count, nextTokenIds: this.tokenIds.slice(start + 1, end + 1) } }
+  }
+
+  /** Keys of its blocks that are full of known tokens, in order; none if it shares nothing. */
+  blockKeys(blockTokens: number): readonly PrefixKey[] {
     if (this.#keys === null) return []
-    for (let before = this.#keys.at(-1); before !== undefined && this.#keys.length <= count;) {
+    const fullCount = Math.floor(this.tokenIds.length / blockTokens)
+    for (let before = this.#keys.at(-1); before !== undefined && this.#keys.length <= fullCount;) {
       const start = (this.#keys.length - 1) * blockTokens
       before = blockKey(before, this.tokenIds.slice(start, start + blockTokens))
       this.#keys.push(before)
     }
-    return this.#keys.slice(1, count + 1)
+    return this.#keys.slice(1)
+  }
+
+  #nextSampler(): SamplerRow {
+    const { sampling, steer, stopTokenIds } = this.request
+    const { penalties, ...plain } = sampling
+    const index = this.answerCount + (this.fedFrom === null ? 0 : 1)
+    return {
+      ...plain,
+      index,
+      ...(plain.minTokens === undefined ? {} : { stopTokenIds }),
+      ...(penalties === undefined ? {} : { penalties: { ...penalties, ...this.#seen } }),
+      ...steer?.(index),
+    }
   }
 }

@@ -6,7 +6,6 @@
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
-import { parkedWait } from './parked-wait.ts'
 import type { Processor } from './program.ts'
 import { unknownToggles } from './toggles.ts'
 
@@ -42,13 +41,6 @@ export interface AdapterFacts {
   readonly toggles: readonly string[]
 }
 
-interface DeviceUse {
-  readonly processor: Processor
-  /** Whether it computes on the cores that this process runs on. */
-  readonly isHost: boolean
-  readonly deadlineMs: number
-}
-
 /** Generous: a software Vulkan driver compiles slowly on a busy machine. */
 const DEFAULT_DEADLINE_MS = 60_000
 
@@ -57,7 +49,6 @@ export class Gpu {
   readonly adapter: AdapterFacts
   readonly processor: Processor
   readonly deadlineMs: number
-  readonly #isHost: boolean
   #failure: GpuError | null = null
   /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
   readonly #waiters = new Set<(error: GpuError) => void>()
@@ -69,12 +60,11 @@ export class Gpu {
     this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
-  constructor(device: GPUDevice, adapter: AdapterFacts, { processor, isHost, deadlineMs }: DeviceUse) {
+  constructor(device: GPUDevice, adapter: AdapterFacts, processor: Processor, deadlineMs: number) {
     this.device = device
     this.adapter = adapter
     this.processor = processor
     this.deadlineMs = deadlineMs
-    this.#isHost = isHost
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void this.#watch()
   }
@@ -94,9 +84,7 @@ export class Gpu {
     const { promise: failed, reject } = Promise.withResolvers<never>()
     this.#waiters.add(reject)
     try {
-      const either = Promise.race([answer, failed])
-      const rested = this.#isHost ? parkedWait(either) : either
-      const value = await withDeadline(rested, this.deadlineMs, () => {
+      const value = await withDeadline(Promise.race([answer, failed]), this.deadlineMs, () => {
         const error = late(what, this.deadlineMs)
         this.#fail(error)
         return error
@@ -147,9 +135,8 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const { vendor, architecture, device: name, description } = adapter.info
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
-  const isHost = adapter.info.isFallbackAdapter
-  const processor = options.processor ?? (isHost ? 'cpu' : 'gpu')
-  return new Gpu(device, facts, { processor, isHost, deadlineMs })
+  const processor = options.processor ?? (adapter.info.isFallbackAdapter ? 'cpu' : 'gpu')
+  return new Gpu(device, facts, processor, deadlineMs)
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */

@@ -69,22 +69,27 @@ export const breakages: Readonly<Record<string, Breakage>> = {
   },
   'forgets what comes before a block': {
     file: 'prefix-cache.ts',
-    rule: 'return digest(before,',
+    rule: "return digest(Buffer.from(before, 'binary'),",
     broken: 'return digest(Buffer.alloc(0),',
   },
   'finds a block that was given away': {
     file: 'prefix-cache.ts',
-    rule: "this.#blocks.delete(this.#names.get(block) ?? '')",
+    rule: 'this.#blocks.delete(key)',
     broken: '',
   },
   'feeds a sequence what another samples': {
-    file: 'engine.ts',
-    rule: 'fedFrom: inFlight.position',
-    broken: 'fedFrom: 0',
+    file: 'sequence.ts',
+    rule: 'start, blocks, sampler, fedFrom }',
+    broken: 'start, blocks, sampler, fedFrom: 0 }',
   },
   'runs a steered sequence before its token is known': {
     file: 'sequence.ts',
-    rule: '!this.isSteered && ',
+    rule: 'steer !== undefined || ',
+    broken: '',
+  },
+  'samples with penalties before the last token is known': {
+    file: 'sequence.ts',
+    rule: ' || sampling.penalties !== undefined',
     broken: '',
   },
   'runs a row behind an answer that is at its length': {
@@ -94,7 +99,32 @@ export const breakages: Readonly<Record<string, Breakage>> = {
   },
   'tells the row too many behind an end': {
     file: 'engine.ts',
-    rule: "sample === null || sequence.state.kind === 'ended'",
-    broken: 'sample === null',
+    rule: "if (sequence.state.kind === 'ended') continue",
+    broken: '',
+  },
+  'fills a block that another is filling': {
+    file: 'scheduler.ts',
+    rule: 'if (next !== undefined && this.#isBeingComputed(next, cached.length)) return null',
+    broken: '',
+  },
+  'prefills beyond the rows of a chunk': {
+    file: 'scheduler.ts',
+    rule: 'rowsLeft -= rows.tokenIds.length',
+    broken: 'rowsLeft -= 1',
+  },
+  'tells a prompt while decodes wait for a second step': {
+    file: 'scheduler.ts',
+    rule: 'this.#hasJustTold || teller() === undefined',
+    broken: 'teller() === undefined',
+  },
+  'takes cached blocks for a prompt that is to be told': {
+    file: 'scheduler.ts',
+    rule: 'if (sequence.isTelling) return []',
+    broken: '',
+  },
+  'tells a prompt again after a preemption': {
+    file: 'engine.ts',
+    rule: 'if (index < sequence.toldCount) return',
+    broken: '',
   },
 }

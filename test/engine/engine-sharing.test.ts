@@ -108,7 +108,7 @@ describe('Engine over a Runner that overlaps steps', () => {
       },
     }
     const watched = new Engine(watching)
-    watched.submit(request('steered', { isSteered: true }))
+    watched.submit(request('steered', { steer: () => ({}) }))
     watched.submit(request('free', { sampling: { ...request('free').sampling, seed: other }, answerTokensMax: 8 }))
     const events = await drain(watched)
     expect(tokensOf(events, 'steered')).toEqual([0, 1, 2, 3].map((index) => runner.tokenAt(seed, index)))

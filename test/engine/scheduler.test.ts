@@ -1,60 +1,7 @@
 /** The policy alone, step by step: budgets, block edges, order, preemption, isolation. No Runner, no engine. */
 import { describe, expect, it } from 'vitest'
-import { defaultAgeCapsMs } from '../../gpu-worker/engine/admission.ts'
-import { rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
-import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
-import { positionsMax, type Scheduled, Scheduler } from '../../gpu-worker/engine/scheduler.ts'
-import { Sequence, type SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
-
-const roomy: RunnerLimits = {
-  rowsMax: 8,
-  sequencesMax: 4,
-  blockTokens: 4,
-  blockCount: 100,
-  contextTokensMax: 100,
-  vocabSize: 64,
-}
-
-/** A scheduler and what an engine around it would do: every step's rows are computed, every sampled token is 1. */
-function policy(changes: Partial<RunnerLimits> = {}, prefillRowsMax = 64) {
-  const limits = { ...roomy, ...changes }
-  const scheduler = new Scheduler(limits, { prefillRowsMax, ageCapsMs: defaultAgeCapsMs })
-  let arrivalCount = 0
-
-  function add(promptCount: number, request: Partial<SequenceRequest> = {}): Sequence {
-    const id = String.fromCodePoint('a'.charCodeAt(0) + arrivalCount)
-    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] } as const
-    const promptTokenIds = Array.from({ length: promptCount }, () => 1)
-    const whole = { id, promptTokenIds, sampling, stopTokenIds: [], answerTokensMax: 100, ...request }
-    const sequence = new Sequence(whole, arrivalCount, positionsMax(limits), rootOf(request.tenantId))
-    arrivalCount += 1
-    scheduler.add(sequence, 0)
-    return sequence
-  }
-
-  /** Plans and executes a step; returns its rows as `id:rowCount`. */
-  function step(): string[] {
-    const plan = scheduler.schedule(0)
-    for (const scheduled of plan) execute(scheduled)
-    scheduler.checkIntegrity()
-    return plan.map(({ sequence, rowCount }) => `${sequence.id}:${rowCount}`)
-  }
-
-  return { scheduler, add, step }
-}
-
-function rootOf(tenantId: string | undefined) {
-  return tenantId === undefined ? null : rootKey('model', tenantId)
-}
-
-function execute({ sequence, running, rowCount }: Scheduled): void {
-  running.computedCount += rowCount
-  if (running.computedCount === sequence.tokenIds.length) sequence.tokenIds.push(1)
-}
-
-function blockCountOf({ state }: Sequence): number {
-  return state.kind === 'running' ? state.blocks.length : 0
-}
+import { positionsMax } from '../../gpu-worker/engine/scheduler.ts'
+import { blockCountOf, policy, roomy } from './scheduler-setup.ts'
 
 /** Three sequences of two blocks each fill the pool; the next edge needs a block more. */
 function fullPolicy() {
@@ -65,41 +12,8 @@ function fullPolicy() {
 }
 
 describe('Scheduler.schedule()', () => {
-  const chunkings: readonly (readonly [number, number, number, readonly string[]])[] = [
-    [1, 64, 8, ['a:1', 'a:1']],
-    [7, 64, 8, ['a:7', 'a:1']],
-    [8, 64, 8, ['a:8', 'a:1']],
-    [9, 64, 8, ['a:8', 'a:1', 'a:1']],
-    [10, 64, 8, ['a:8', 'a:2', 'a:1']],
-    [5, 5, 8, ['a:5', 'a:1']],
-    [6, 5, 8, ['a:5', 'a:1', 'a:1']],
-    [3, 1, 8, ['a:1', 'a:1', 'a:1', 'a:1']],
-    [2, 64, 1, ['a:1', 'a:1', 'a:1']],
-  ]
-  it.each(chunkings)('cuts a prompt of %i into chunks of at most %i and steps of at most %i rows', (...row) => {
-    const [promptCount, prefillRowsMax, rowsMax, expected] = row
-    const { add, step } = policy({ rowsMax }, prefillRowsMax)
-    add(promptCount)
-    expect(expected.map(() => step().join())).toEqual(expected)
-  })
-
   it('is empty without sequences', () => {
     expect(policy().step()).toEqual([])
-  })
-
-  it('runs every decode before the one prefill chunk, which gets the rows that are left', () => {
-    const { add, step } = policy()
-    add(2)
-    add(2)
-    add(20)
-    add(1)
-    expect(step()).toEqual(['a:2'])
-    expect(step()).toEqual(['a:1', 'b:2'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:2'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:1', 'd:1'])
   })
 
   const caps: readonly (readonly [number, number, number])[] = [
@@ -172,7 +86,7 @@ describe('Scheduler preemption', () => {
     expect(scheduler.blocks.freeCount).toBe(0)
     expect(step()).toEqual(['a:1', 'b:1'])
     expect(newest.state).toEqual({ kind: 'waiting' })
-    expect(newest.tokenIds).toHaveLength(3)
+    expect(newest.tokenIds).toHaveLength(5)
     expect(scheduler.preemptionCount).toBe(1)
   })
 
@@ -182,8 +96,8 @@ describe('Scheduler preemption', () => {
     step()
     scheduler.end(oldest, 'stop')
     scheduler.end(middle, 'stop')
-    expect(step()).toEqual(['c:3'])
-    expect(newest.answerCount).toBe(2)
+    expect(step()).toEqual(['c:5'])
+    expect(newest.answerCount).toBe(4)
   })
 
   it('recomputes only what nobody keeps any more: its own full blocks are found while they live', () => {
@@ -197,7 +111,7 @@ describe('Scheduler preemption', () => {
     expect(scheduler.blocks.cachedCount).toBeGreaterThan(0)
     scheduler.end(oldest, 'stop')
     const [readmitted] = scheduler.schedule(0)
-    expect(readmitted?.running.computedCount).toBeGreaterThanOrEqual(4)
+    expect(readmitted?.rows.start).toBeGreaterThanOrEqual(4)
   })
 
   it('takes a batch sequence before a newer interactive one of the same age', () => {
@@ -226,7 +140,6 @@ describe('Scheduler preemption', () => {
     const { scheduler, add, step } = policy({ blockCount: 4, blockTokens: 2 })
     add(4)
     const newest = add(1)
-    step()
     step()
     step()
     expect(scheduler.blocks.freeCount).toBe(0)
@@ -274,7 +187,7 @@ describe('Scheduler.end()', () => {
     const waiting = add(2)
     step()
     step()
-    expect([decoding.pendingCount, prefilling.pendingCount, waiting.pendingCount]).toEqual([1, 13, 2])
+    expect([decoding.pendingCount, prefilling.pendingCount, waiting.pendingCount]).toEqual([1, 7, 2])
     for (const sequence of [decoding, prefilling, waiting]) {
       scheduler.end(sequence, 'cancelled')
       scheduler.checkIntegrity()

@@ -10,6 +10,13 @@ function sequence(changes: Partial<SequenceRequest>, positionsMax = 100): Sequen
   return new Sequence({ ...request, ...changes }, 0, positionsMax)
 }
 
+/** Of its next token, when all before it are known. */
+function samplerOf(changes: Partial<SequenceRequest>) {
+  const one = sequence(changes)
+  one.state = { kind: 'running', blocks: [], computedCount: 0, publishedCount: 0 }
+  return one.take(one.pendingCount).sampler
+}
+
 describe('Sequence', () => {
   const ends: readonly (readonly [string, readonly number[], Partial<SequenceRequest>, number, string | null])[] = [
     ['no answer yet', [], {}, 100, null],
@@ -30,8 +37,55 @@ describe('Sequence', () => {
   })
 
   it('samples at the index behind its last answer token, resumed ones counted', () => {
-    expect(sequence({}).nextSampler()).toMatchObject({ index: 0, temperature: 0.5, topK: 4, seed: [1, 2] })
-    expect(sequence({ resumedTokenIds: [4, 5] }).nextSampler().index).toBe(2)
+    expect(samplerOf({})).toMatchObject({ index: 0, temperature: 0.5, topK: 4, seed: [1, 2] })
+    expect(samplerOf({ resumedTokenIds: [4, 5] })?.index).toBe(2)
+  })
+
+  it('its sampler row knows the tokens so far where penalties ask for them, and stop tokens below minTokens', () => {
+    const plain = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [1, 2] } as const
+    const penalties = { presence: 0.5, frequency: 0.25, repetition: 1.5 }
+    expect(samplerOf({ sampling: plain })).toEqual({ ...plain, index: 0 })
+    const asked = samplerOf({ sampling: { ...plain, penalties, minTokens: 5 }, resumedTokenIds: [4, 5, 4] })
+    const seen = {
+      promptTokens: new Set([1, 2, 3]),
+      answerCounts: new Map([
+        [4, 2],
+        [5, 1],
+      ]),
+    }
+    expect(asked).toEqual({
+      ...plain,
+      index: 3,
+      minTokens: 5,
+      stopTokenIds: [stopToken, 8],
+      penalties: { ...penalties, ...seen },
+    })
+  })
+
+  it('takes rows up to the last known token, and samples behind it alone', () => {
+    const one = sequence({})
+    one.state = { kind: 'running', blocks: [], computedCount: 0, publishedCount: 0 }
+    expect(one.take(2)).toEqual({ tokenIds: [1, 2], start: 0, blocks: [], sampler: null })
+    expect(one.take(2)).toMatchObject({ tokenIds: [3], start: 2, sampler: { index: 0 } })
+    expect(one.pendingCount).toBe(0)
+  })
+
+  it('tells of each prompt row the token behind it; the last row has none, and runs by itself', () => {
+    const one = sequence({ promptLogprobCount: 2, resumedTokenIds: [7] })
+    one.state = { kind: 'running', blocks: [], computedCount: 0, publishedCount: 0 }
+    expect(one.take(9)).toMatchObject({
+      tokenIds: [1, 2],
+      sampler: null,
+      promptLogprobs: { count: 2, nextTokenIds: [2, 3] },
+    })
+    one.toldCount = 3
+    expect(one.isTelling).toBe(false)
+    expect(one.take(9)).toEqual({
+      tokenIds: [3, 7],
+      start: 2,
+      blocks: [],
+      sampler: expect.objectContaining({ index: 1 }),
+    })
   })
 
   it('has everything pending until it runs', () => {

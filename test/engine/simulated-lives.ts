@@ -3,6 +3,7 @@
  *
  * Many begin as another did: with its prompt, with its prompt and a part of its answer, or all at once (n > 1).
  */
+import assert from 'node:assert/strict'
 import type { EngineEvent, Submission } from '../../gpu-worker/engine/engine.ts'
 import { type EndReason, type SequenceRequest, serviceClasses } from '../../gpu-worker/engine/sequence.ts'
 import type { FakeRunner } from '../fake-runner.ts'
@@ -26,11 +27,14 @@ export interface Life {
   asked: 'cancelled' | 'stop' | null
   /** Samples that the Runner made for it, told or not. */
   sampleCount: number
+  /** Prompt tokens whose log probabilities were told, and the first, which has none. */
+  toldCount: number
   end: Extract<EngineEvent, { kind: 'end' }>['reason'] | null
 }
 
 export const stopTokenId = 0
 export const vocabSize = 64
+const penalties = { presence: 0.5, frequency: 0.25, repetition: 1.5 }
 const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 }
 const tenants = ['acme', 'zenith', undefined] as const
 
@@ -104,16 +108,36 @@ function castLife(draw: Dice, fake: FakeRunner, tokensMax: number, part: Part, b
     id: `sequence-${number}`,
     promptTokenIds,
     resumedTokenIds,
-    sampling: { ...sampling, seed },
+    sampling: {
+      ...sampling,
+      seed,
+      ...(draw.chance(0.1) ? { penalties, minTokens: 2 } : {}),
+      ...(draw.chance(0.2) ? { logprobCount: draw(0, 3) } : {}),
+    },
     stopTokenIds: [stopTokenId],
     answerTokensMax,
     isolated: draw.chance(0.05),
-    isSteered: draw.chance(0.1),
+    ...(draw.chance(0.1) ? { steer } : {}),
+    ...(draw.chance(0.1) ? { promptLogprobCount: draw(0, 3) } : {}),
     ...(tenantId === undefined ? {} : { tenantId }),
     ...(serviceClass === undefined ? {} : { serviceClass }),
     ...(draw.chance(0.3) ? { arrivedMs: draw(0, 300) } : {}),
   }
   const unseen = { submission: 'none', serial: 0, dueMs: Infinity, hasStarted: false, lastTick: Infinity } as const
-  const rest = { asked: null, sampleCount: 0, end: null } as const
-  return { request, arrivalHalf, expected: { tokenIds, reason }, answer: [...resumedTokenIds], ...unseen, ...rest }
+  const rest = { asked: null, sampleCount: 0, toldCount: 1, end: null } as const
+  const life: Life = {
+    request,
+    arrivalHalf,
+    expected: { tokenIds, reason },
+    answer: [...resumedTokenIds],
+    ...unseen,
+    ...rest,
+  }
+  return life
+
+  /** Forces what would be sampled anyway: it may be asked only when every token before has been told. */
+  function steer(index: number) {
+    assert.equal(index, life.answer.length, `${life.request.id} is steered before its last token was told`)
+    return { forcedToken: fake.tokenAt(seed, index) }
+  }
 }

@@ -4,57 +4,28 @@
  * It sees requests, events and the Runner's steps, never the engine's insides.
  */
 import assert from 'node:assert/strict'
-import type { AgeCapsMs } from '../../gpu-worker/engine/admission.ts'
 import type { Batch } from '../../gpu-worker/engine/batch.ts'
-import type { Engine, EngineEvent } from '../../gpu-worker/engine/engine.ts'
+import type { Engine, EngineEvent, EngineOptions } from '../../gpu-worker/engine/engine.ts'
 import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
-import { type EndReason, serviceClasses } from '../../gpu-worker/engine/sequence.ts'
-import { contextHash, type FakeStep } from '../fake-runner.ts'
+import { serviceClasses } from '../../gpu-worker/engine/sequence.ts'
+import { contextHash, type FakeStep, logProbsOf } from '../fake-runner.ts'
 import type { Life } from './simulated-lives.ts'
-
-/** What a life went through, to show that a number of lives left nothing out. */
-export interface SimulationCounts {
-  steps: number
-  tokens: number
-  preemptions: number
-  refusals: number
-  resumptions: number
-  isolations: number
-  /** Prefill chunks that end inside a block. */
-  cutBlocks: number
-  /** Starts with cached tokens: of prompts alone, and of answers too. */
-  promptHits: number
-  answerHits: number
-  /** Starts past the age cap, and starts that passed an older one by. */
-  overdueStarts: number
-  overtakings: number
-  /** Rows fed on the GPU, and rows too many behind an end. */
-  fedRows: number
-  discardedRows: number
-  drains: number
-  ends: Record<EndReason, number>
-}
-
-export function emptyCounts(): SimulationCounts {
-  const ends = { stop: 0, length: 0, cancelled: 0, 'not-finite': 0, 'handed-back': 0 }
-  const hits = { promptHits: 0, answerHits: 0, overdueStarts: 0, overtakings: 0, fedRows: 0, discardedRows: 0 }
-  const lives = { refusals: 0, resumptions: 0, isolations: 0, cutBlocks: 0, drains: 0 }
-  return { steps: 0, tokens: 0, preemptions: 0, ...lives, ...hits, ends }
-}
+import { checkComputedOnce, checkPenalties } from './simulated-steps.ts'
+import type { SimulationCounts } from './simulation-counts.ts'
 
 export class World {
   readonly lives: Life[] = []
   readonly #limits: RunnerLimits
   readonly #engine: Engine
-  readonly #ageCapsMs: AgeCapsMs
+  readonly #options: Required<EngineOptions>
   readonly #counts: SimulationCounts
   #submissionCount = 0
   #isDrained = false
 
-  constructor(limits: RunnerLimits, engine: Engine, ageCapsMs: AgeCapsMs, counts: SimulationCounts) {
+  constructor(limits: RunnerLimits, engine: Engine, options: Required<EngineOptions>, counts: SimulationCounts) {
     this.#limits = limits
     this.#engine = engine
-    this.#ageCapsMs = ageCapsMs
+    this.#options = options
     this.#counts = counts
   }
 
@@ -87,7 +58,7 @@ export class World {
     for (const life of this.lives) {
       if (life.submission !== 'accepted' || life.dueMs !== Infinity) continue
       const { arrivedMs = Infinity, serviceClass = 'interactive' } = life.request
-      life.dueMs = Math.min(arrivedMs, nowMs) + this.#ageCapsMs[serviceClass]
+      life.dueMs = Math.min(arrivedMs, nowMs) + this.#options.ageCapsMs[serviceClass]
     }
   }
 
@@ -107,20 +78,47 @@ export class World {
         this.#checkCached(life, event.cachedTokenCount)
         life.hasStarted = true
       } else if (event.kind === 'token') {
-        assert(life.hasStarted, `${event.id} has a token before it starts`)
-        assert.equal(event.index, life.answer.length, `I1: ${event.id} skips or repeats an index`)
-        assert.equal(event.tokenId, life.expected.tokenIds[event.index], `I14: ${event.id} differs from alone`)
-        life.answer.push(event.tokenId)
-        this.#counts.tokens += 1
+        this.#takeToken(life, event)
+      } else {
+        this.#takeToldPrompt(life, event)
       }
     }
   }
 
-  /** Past a cap the first due starts first; else nobody of a later class does before one of an earlier. */
+  #takeToken(life: Life, { index, tokenId, logProbs }: Extract<EngineEvent, { kind: 'token' }>): void {
+    const { id, promptTokenIds, promptLogprobCount, sampling } = life.request
+    assert(life.hasStarted, `${id} has a token before it starts`)
+    assert.equal(index, life.answer.length, `I1: ${id} skips or repeats an index`)
+    assert.equal(tokenId, life.expected.tokenIds[index], `I14: ${id} differs from alone`)
+    const { seed, logprobCount: count } = sampling
+    const expected = count === undefined ? undefined : logProbsOf(tokenId, contextHash([...seed, index]), count)
+    assert.deepEqual(logProbs, expected, `${id} is told other log probabilities than it asked for`)
+    const untold = promptLogprobCount === undefined ? 0 : promptTokenIds.length - life.toldCount
+    assert.equal(untold, 0, `${id} has a token before its prompt was told`)
+    life.answer.push(tokenId)
+    this.#counts.tokens += 1
+  }
+
+  #takeToldPrompt(life: Life, { index, logProbs }: Extract<EngineEvent, { kind: 'prompt-logprobs' }>): void {
+    const { id, promptTokenIds, promptLogprobCount: count } = life.request
+    assert(life.hasStarted && count !== undefined, `${id} is told of its prompt unasked`)
+    assert.equal(index, life.toldCount, `${id} is told of its prompt out of order`)
+    const expected = logProbsOf(promptTokenIds[index] ?? -1, contextHash(promptTokenIds.slice(0, index)), count)
+    assert.deepEqual(logProbs, expected, `${id} is told of another prompt`)
+    life.toldCount += 1
+    this.#counts.promptTokensTold += 1
+  }
+
+  /**
+   * Past a cap the first due starts first; else nobody of a later class does before one of an earlier. Whose prompt is to
+   * be told is admitted in its turn too, but starts in the next step that tells.
+   */
   #checkOrder(life: Life, nowMs: number, endedNow: ReadonlySet<string>): void {
+    if (life.request.promptLogprobCount !== undefined) return
     const others = this.lives.filter(
       ({ request, submission, dueMs, hasStarted, end }) =>
         request !== life.request &&
+        request.promptLogprobCount === undefined &&
         submission === 'accepted' &&
         dueMs !== Infinity &&
         !hasStarted &&
@@ -160,7 +158,7 @@ export class World {
   /**
    * Past its age cap a sequence waits for those due before it alone. Each step brings the first of the running forward
    * by a row that it keeps until it ends, unless one due earlier joins, and each joins once: so the rows of all, as often
-   * as there are sequences, are enough (twice: a steered one runs in every second step).
+   * as there are sequences, are enough (four times: a steered one runs in every second step, and every second one tells).
    */
   checkNoneStarves(tick: number, msPerTick: number): void {
     const open = this.lives.filter(({ submission, end }) => submission === 'accepted' && end === null)
@@ -169,17 +167,20 @@ export class World {
         const rows = this.lives.reduce((sum, { request, expected }) => {
           return sum + request.promptTokenIds.length + expected.tokenIds.length + 2
         }, 0)
-        life.lastTick = Math.max(tick, Math.ceil(life.dueMs / msPerTick)) + 2 * rows * (this.lives.length + 1)
+        life.lastTick = Math.max(tick, Math.ceil(life.dueMs / msPerTick)) + 4 * rows * (this.lives.length + 1)
       }
       assert(tick < life.lastTick, `I15: ${life.request.id} starves`)
     }
   }
 
-  /** One prefill chunk at most, behind all decodes; isolated ones alone; every sample read the context it has alone. */
-  checkStep({ batch, contexts }: FakeStep): void {
-    const { sequences } = batch
-    const chunk = sequences.findIndex(({ tokenIds }) => tokenIds.length > 1)
-    assert(chunk === -1 || chunk === sequences.length - 1, 'A step has two prefill chunks, or decodes behind one')
+  /** Prefills within a chunk's rows; isolated ones alone; every sample asked for and read what it has alone. */
+  checkStep(step: FakeStep): void {
+    const { sequences } = step.batch
+    const prefills = sequences.filter(({ tokenIds }) => tokenIds.length > 1)
+    const rowCount = prefills.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+    assert(rowCount <= this.#options.prefillRowsMax, `A step prefills ${rowCount} rows`)
+    this.#counts.sharedChunks += prefills.length > 1 ? 1 : 0
+    checkComputedOnce(step, this.lives, this.#limits.blockTokens)
     for (const [group, { start, tokenIds, sampler }] of sequences.entries()) {
       if (sampler === null) {
         this.#counts.cutBlocks += (start + tokenIds.length) % this.#limits.blockTokens === 0 ? 0 : 1
@@ -195,24 +196,27 @@ export class World {
       }
       const context = knownTokens(life, sampler.index)
       assert.equal(start + tokenIds.length, context.length, `${request.id} samples index ${sampler.index} elsewhere`)
-      assert.equal(contexts[group], contextHash(context), `I14: ${request.id} reads another context than alone`)
+      assert.equal(step.contexts[group], contextHash(context), `I14: ${request.id} reads another context than alone`)
       assert(!request.isolated || sequences.length === 1, `${request.id} is isolated and has company`)
+      if (request.sampling.penalties === undefined) continue
+      checkPenalties(life, sampler)
+      this.#counts.penalised += 1
     }
   }
 
   /**
-   * Who got a token that is not its last gets a row in the next step, unless the host must steer, or blocks ran out: then
-   * those left out are due after all that go on.
+   * Who got a token that is not its last gets a row in the next step that tells no prompt, unless the host must steer, or
+   * blocks ran out: then those left out are due after all that go on. No second step tells while one of them could run.
    */
-  checkNoDecodeWaits(before: FakeStep | undefined, step: FakeStep, hasPreempted: boolean): void {
+  checkNoDecodeWaits(before: FakeStep, step: FakeStep, hasPreempted: boolean, hasJustTold: boolean): void {
     const served = new Set(step.batch.sequences.map(({ sampler }) => sampler?.seed[1]))
-    const sampledBefore = (before?.batch.sequences ?? []).flatMap(({ sampler }) => sampler ?? [])
+    const sampledBefore = before.batch.sequences.flatMap(({ sampler }) => sampler ?? [])
     const goingOn = sampledBefore.filter(({ seed: [, number] }) => served.has(number))
     for (const { seed, index } of sampledBefore) {
       const life = this.#lifeOf(seed[1])
       const isLast = index + 1 >= life.expected.tokenIds.length
-      const isSteered = life.request.isSteered && this.#limits.stepsInFlightMax === 2
-      if (served.has(seed[1]) || life.end !== null || isLast || isSteered) continue
+      const mustWait = needsEveryToken(life) && this.#limits.stepsInFlightMax === 2 && !hasJustTold
+      if (served.has(seed[1]) || life.end !== null || isLast || mustWait) continue
       assert(hasPreempted, `${life.request.id} decodes and was left out of a step`)
       for (const other of goingOn.map((row) => this.#lifeOf(row.seed[1])))
         assert(isDueBefore(other, life), `${life.request.id} was preempted before ${other.request.id}`)
@@ -223,9 +227,10 @@ export class World {
   checkFed({ sequences }: Batch): void {
     for (const { sampler, fedFrom } of sequences) {
       if (fedFrom === undefined || sampler === null) continue
-      const { request } = this.#lifeOf(sampler.seed[1])
+      const life = this.#lifeOf(sampler.seed[1])
+      const { request } = life
       const answerCountMax = Math.min(request.answerTokensMax, this.#engine.tokensMax - request.promptTokenIds.length)
-      assert(!request.isSteered, `${request.id} is steered and was fed`)
+      assert(!needsEveryToken(life), `${request.id} needs every token and was fed`)
       assert(sampler.index < answerCountMax, `${request.id} was fed its last token`)
       this.#counts.fedRows += 1
     }
@@ -254,6 +259,11 @@ export class World {
     assert(life !== undefined)
     return life
   }
+}
+
+/** The host must know a token before the next can be sampled. */
+function needsEveryToken({ request }: Life): boolean {
+  return request.steer !== undefined || request.sampling.penalties !== undefined
 }
 
 function classOf({ request }: Life): number {

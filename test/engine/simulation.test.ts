@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { Batch, SamplerRow, SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import { breakages, brokenEngine } from './broken-engine.ts'
-import { emptyCounts } from './simulated-world.ts'
 import { simulate, type SimulationOptions } from './simulation.ts'
+import { emptyCounts } from './simulation-counts.ts'
 
 const lifeCount = 4_000
 const controlCount = 100

@@ -6,12 +6,13 @@
  * It knows what must come out, never how the engine gets there: the oracle is the request and `FakeRunner.tokenAt`.
  */
 import assert from 'node:assert/strict'
-import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
+import { Engine, type EngineEvent, type EngineOptions } from '../../gpu-worker/engine/engine.ts'
 import type { Runner, RunnerLimits } from '../../gpu-worker/engine/runner.ts'
 import { FakeRunner, type FakeStep } from '../fake-runner.ts'
 import { dice } from '../fixtures/dice.ts'
 import { castLives, stopTokenId, vocabSize } from './simulated-lives.ts'
-import { type SimulationCounts, World } from './simulated-world.ts'
+import { World } from './simulated-world.ts'
+import type { SimulationCounts } from './simulation-counts.ts'
 
 export interface SimulationOptions {
   /** Puts something between engine and fake: some negative controls break it here. */
@@ -63,12 +64,13 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
     },
     close: () => runner.close(),
   }
-  const engine = new (options.engine ?? Engine)(counted, {
+  const engineOptions: Required<EngineOptions> = {
     prefillRowsMax: draw(1, 32),
     ageCapsMs,
     onBlocksFreed: (blocks) => fake.poisonBlocks(blocks),
-  })
-  const world = new World(limits, engine, ageCapsMs, counts)
+  }
+  const engine = new (options.engine ?? Engine)(counted, engineOptions)
+  const world = new World(limits, engine, engineOptions, counts)
 
   // Things happen at half steps: even ones between two steps, odd ones while a step runs.
   const script: { readonly half: number; readonly act: () => void }[] = []
@@ -87,6 +89,8 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
 
   const msPerTick = draw(...scheduleMs.perTick)
   let stepCount = 0
+  /** The last step in which decodes could run. */
+  let ordinary: { readonly step: FakeStep; readonly preemptionCount: number | undefined } | null = null
   for (let tick = 0; script.length > 0 || engine.hasWork; tick += 1) {
     half = tick * 2
     play(half)
@@ -108,8 +112,12 @@ export async function simulate(seed: number, counts: SimulationCounts, options: 
       const step = steps[stepCount]
       assert(step !== undefined)
       world.checkStep(step)
-      const hasPreempted = preemptionsUntil[stepCount] !== preemptionsUntil[stepCount - 1]
-      world.checkNoDecodeWaits(steps[stepCount - 1], step, hasPreempted)
+      const preemptionCount = preemptionsUntil[stepCount]
+      const isTelling = step.batch.sequences.some(({ promptLogprobs }) => promptLogprobs !== undefined)
+      const hasJustTold = ordinary?.step !== steps[stepCount - 1]
+      if (ordinary !== null && (!isTelling || hasJustTold))
+        world.checkNoDecodeWaits(ordinary.step, step, preemptionCount !== ordinary.preemptionCount, hasJustTold)
+      if (!isTelling) ordinary = { step, preemptionCount }
     }
   }
   world.checkEnds()

@@ -3,7 +3,7 @@
  *
  * It knows only how many lives to run and how to say what they went through. Rejects with the seed of a broken one.
  */
-import { emptyCounts } from '../engine/simulated-world.ts'
+import { emptyCounts } from '../engine/simulation-counts.ts'
 import { simulate } from '../engine/simulation.ts'
 
 const lifeCountFull = 100_000

@@ -1,0 +1,91 @@
+/** Which prompts share the chunk behind the decodes, which wait for another's blocks, and how prompts are cut. */
+import { describe, expect, it } from 'vitest'
+import { blockCountOf, policy } from './scheduler-setup.ts'
+
+describe('Scheduler.schedule(), prefills', () => {
+  const chunkings: readonly (readonly [number, number, number, readonly string[]])[] = [
+    [1, 64, 8, ['a:1', 'a:1']],
+    [7, 64, 8, ['a:7', 'a:1']],
+    [8, 64, 8, ['a:8', 'a:1']],
+    [9, 64, 8, ['a:8', 'a:1', 'a:1']],
+    [10, 64, 8, ['a:8', 'a:2', 'a:1']],
+    [5, 5, 8, ['a:5', 'a:1']],
+    [6, 5, 8, ['a:5', 'a:1', 'a:1']],
+    [3, 1, 8, ['a:1', 'a:1', 'a:1', 'a:1']],
+    [2, 64, 1, ['a:1', 'a:1', 'a:1']],
+  ]
+  it.each(chunkings)('cuts a prompt of %i into chunks of at most %i and steps of at most %i rows', (...row) => {
+    const [promptCount, prefillRowsMax, rowsMax, expected] = row
+    const { add, step } = policy({ rowsMax }, prefillRowsMax)
+    add(promptCount)
+    expect(expected.map(() => step().join())).toEqual(expected)
+  })
+
+  it('runs every decode first; the chunk behind them holds the rows of as many prompts as fit', () => {
+    const { add, step } = policy()
+    add(2)
+    add(2)
+    add(20)
+    add(1)
+    expect(step()).toEqual(['a:2', 'b:2', 'c:4'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:4', 'd:1'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:1', 'd:1'])
+  })
+
+  const chunks: readonly (readonly [number, readonly string[]])[] = [
+    [3, ['a:3', 'a:1,b:3', 'a:1,b:1,c:1', 'a:1,b:1,c:1']],
+    [4, ['a:3,b:1', 'a:1,b:2,c:1', 'a:1,b:1,c:1']],
+    [7, ['a:3,b:3,c:1', 'a:1,b:1,c:1']],
+  ]
+  it.each(chunks)(
+    'prompts of 3, 3 and 1 share chunks of %i rows, the first in order first',
+    (prefillRowsMax, expected) => {
+      const { add, step } = policy({}, prefillRowsMax)
+      for (const count of [3, 3, 1]) add(count)
+      expect(expected.map(() => step().join())).toEqual(expected)
+    },
+  )
+
+  it('a prefill that runs gets its rows before anyone is admitted, and the one due first before the others', () => {
+    const { add, step } = policy({}, 4)
+    add(6, { serviceClass: 'batch' })
+    expect(step()).toEqual(['a:4'])
+    add(9)
+    expect(step()).toEqual(['a:2', 'b:2'])
+    add(9, { serviceClass: 'think' })
+    expect(step()).toEqual(['a:1', 'b:4'])
+    expect(step()).toEqual(['a:1', 'b:3', 'c:1'])
+  })
+
+  it('a sequence waits, and those behind it, while another fills the block that it would fill first', () => {
+    const { add, step } = policy({ rowsMax: 16 }, 16)
+    add(9, { tenantId: 'acme' })
+    const twin = add(9, { tenantId: 'acme' })
+    add(9, { tenantId: 'zenith' })
+    expect(step()).toEqual(['a:9'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:9'])
+    expect(twin.cachedTokenCount).toBe(8)
+  })
+
+  it('a sequence waits for no block that another filled long ago, if it was given away since', () => {
+    const { scheduler, add, step } = policy({ rowsMax: 32, blockCount: 8 }, 32)
+    const [first, second] = [add(5, { tenantId: 'acme' }), add(5, { tenantId: 'acme' })]
+    while (second.tokenIds.length < 10) step()
+    // Both filled a second block alike; the first's is known, and goes to whoever needs the whole pool.
+    expect([first, second].map(blockCountOf)).toEqual([3, 3])
+    scheduler.end(first, 'stop')
+    const large = add(16)
+    step()
+    scheduler.end(large, 'stop')
+    add(9, { tenantId: 'acme' })
+    expect(step()).toEqual(['b:1', 'd:5'])
+  })
+
+  it('a sequence waits for no block that could not be shared anyway: its last one, full or not', () => {
+    const { add, step } = policy({ rowsMax: 16 }, 16)
+    for (const count of [4, 4, 3]) add(count, { tenantId: 'acme' })
+    expect(step()).toEqual(['a:4', 'b:4', 'c:3'])
+  })
+})
