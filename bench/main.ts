@@ -16,6 +16,11 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'time to first token of the engine against first come, first served, on a simulated clock: same arrivals',
     load: async () => (await import('./ordering.ts')).ordering,
   },
+  exactness: {
+    summary:
+      'requests alone and in twenty mixes, bit for bit, through the engine; and what the order of sums costs; 12 min',
+    load: async () => (await import('./exactness.ts')).exactness,
+  },
   'k1-layer': {
     summary:
       'one A.X K1 expert layer at full width against an f64 reference, and its time beside the plan; 5 GiB, minutes',
@@ -30,7 +35,7 @@ ${Object.entries(benches)
   .join('\n')}
 
   --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
-  --control  k1-layer: falsify one scale of the reference, which must fail
+  --control  what must fail: k1-layer with one scale of the reference falsified, exactness with a free order of sums
 Exit code 1 when a figure falls short of its goal, or an output was wrong.`
 
 const { values, positionals } = parseArgs({

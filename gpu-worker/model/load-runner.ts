@@ -6,6 +6,7 @@
 import { Buffers } from '../gpu/buffers.ts'
 import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
+import type { Dispatch } from '../gpu/program.ts'
 import { buildRecipe, type Recipe, type RowDispatch } from '../gpu/recipe.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { CheckpointRows, type LoadProgress } from './checkpoint-rows.ts'
@@ -48,6 +49,8 @@ export interface LoadOptions extends DeviceOptions, MemoryRequest {
   readonly onProgress?: (progress: LoadProgress) => void
   /** Where weights come from instead of the checkpoint's files: for weights that are computed. */
   readonly rowSource?: (gpu: Gpu) => RowSource
+  /** Puts another shader in a dispatch's place: to measure against. Its bits are another fingerprint's. */
+  readonly alterDispatch?: (dispatch: Dispatch) => Dispatch
 }
 
 export interface LoadedRunner {
@@ -104,8 +107,14 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   // Before minutes go into weights, too: what this adapter cannot run.
   const dispatches = modelDispatches({ config, range, weights, ...step })
   const pipelines = new Pipelines(gpu)
+  const alter = options.alterDispatch ?? ((dispatch) => dispatch)
   const recipe = (list: readonly RowDispatch<RowSet>[]): Promise<Recipe<RowSet>> =>
-    buildRecipe(gpu, pipelines, activations, list)
+    buildRecipe(
+      gpu,
+      pipelines,
+      activations,
+      list.map(({ dispatch, rows }) => ({ dispatch: alter(dispatch), rows })),
+    )
   const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)
   try {
@@ -115,6 +124,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   }
   await gpu.idle('loading the model')
   const { scratch } = step
+  const fingerprint = fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)
   const model = {
     gpu,
     buffers: [cache, activations, weightBuffers],
@@ -128,7 +138,11 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     stepsInFlight: options.stepsInFlight ?? (gpu.processor === 'cpu' ? 1 : 2),
   }
   return {
-    runner: new ModelRunner(model, limits, fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)),
+    runner: new ModelRunner(
+      model,
+      limits,
+      options.alterDispatch === undefined ? fingerprint : `${fingerprint}-altered`,
+    ),
     config,
     adapter: gpu.adapter,
     memory: account,
