@@ -12,6 +12,10 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'tokens/s for 1, 8 and 32 streams and time to first token, through the engine alone and through the API',
     load: async () => (await import('./serve.ts')).serve,
   },
+  peers: {
+    summary: 'decode and prefill of axk1-tiny against Hugging Face transformers on this CPU, in turns in one run',
+    load: async () => (await import('./peers.ts')).peers,
+  },
   ordering: {
     summary: 'time to first token of the engine against first come, first served, on a simulated clock: same arrivals',
     load: async () => (await import('./ordering.ts')).ordering,
