@@ -33,7 +33,9 @@ export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesM
   const lists: readonly (readonly RowDispatch<string>[])[] = [layers, output?.logits ?? [], output?.sampler ?? []]
   // The plan is for GPUs.
   const runs = lists.flat().filter(({ dispatch, rows }) => {
-    return SHORT_STEP.has(rows) && dispatch.processor !== 'cpu' && dispatch.grid(1) !== null
+    return (
+      SHORT_STEP.has(rows) && dispatch.processor !== 'cpu' && dispatch.subgroups !== false && dispatch.grid(1) !== null
+    )
   })
   return {
     dispatches: runs.length,

@@ -26,6 +26,8 @@ export interface DeviceOptions {
   readonly adapterName?: string
   /** Run the programs meant for this kind of adapter; by default the adapter's own. The bits are the same. */
   readonly processor?: Processor
+  /** False: run the programs meant for adapters without subgroups, wherever it is. The bits are the same. */
+  readonly subgroups?: false
   /** Longest wait for one answer of the GPU. */
   readonly deadlineMs?: number
 }
@@ -41,6 +43,15 @@ export interface AdapterFacts {
   readonly toggles: readonly string[]
 }
 
+interface DeviceUse {
+  readonly processor: Processor
+  readonly hasSubgroups: boolean
+  readonly deadlineMs: number
+}
+
+/** Fewer lanes are too few for the programs that swap values among them. */
+const SUBGROUP_LANES_MIN = 8
+
 /** Generous: a software Vulkan driver compiles slowly on a busy machine. */
 const DEFAULT_DEADLINE_MS = 60_000
 
@@ -48,6 +59,8 @@ export class Gpu {
   readonly device: GPUDevice
   readonly adapter: AdapterFacts
   readonly processor: Processor
+  /** Whether lanes can swap values in subgroups, of eight lanes or more. */
+  readonly hasSubgroups: boolean
   readonly deadlineMs: number
   #failure: GpuError | null = null
   /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
@@ -60,10 +73,11 @@ export class Gpu {
     this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
-  constructor(device: GPUDevice, adapter: AdapterFacts, processor: Processor, deadlineMs: number) {
+  constructor(device: GPUDevice, adapter: AdapterFacts, { processor, hasSubgroups, deadlineMs }: DeviceUse) {
     this.device = device
     this.adapter = adapter
     this.processor = processor
+    this.hasSubgroups = hasSubgroups
     this.deadlineMs = deadlineMs
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void this.#watch()
@@ -136,7 +150,9 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
   const processor = options.processor ?? (adapter.info.isFallbackAdapter ? 'cpu' : 'gpu')
-  return new Gpu(device, facts, processor, deadlineMs)
+  const { subgroupMinSize: lanes = 0 } = adapter.info
+  const canSwap = features.includes('subgroups') && lanes >= SUBGROUP_LANES_MIN
+  return new Gpu(device, facts, { processor, hasSubgroups: options.subgroups ?? canSwap, deadlineMs })
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */

@@ -32,6 +32,8 @@ export interface Dispatch {
   readonly bindings: readonly Slice[]
   /** The kind of adapter that this is for; absent: any. */
   readonly processor?: Processor
+  /** Whether this is for adapters whose lanes can swap values in subgroups or for the others; absent: for both. */
+  readonly subgroups?: boolean
   /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */
   grid(rows: number): Grid | null
 }

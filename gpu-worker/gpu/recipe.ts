@@ -84,8 +84,8 @@ export async function buildRecipe<RowSet extends string>(
     sorted.map((constants) => constants.params),
   )
   const mine = dispatches.flatMap((entry, i) => {
-    const { processor = gpu.processor } = entry.dispatch
-    return processor === gpu.processor ? [{ entry, i }] : []
+    const { processor = gpu.processor, subgroups = gpu.hasSubgroups } = entry.dispatch
+    return processor === gpu.processor && subgroups === gpu.hasSubgroups ? [{ entry, i }] : []
   })
   const built = await Promise.all(
     mine.map(async ({ entry, i }) => {

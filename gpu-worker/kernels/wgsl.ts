@@ -24,6 +24,7 @@ export type Include =
   | 'row-choice'
   | 'sampler'
   | 'row-sum'
+  | 'subgroups'
   | 'tile'
   | `vectors-${'plain' | 'groups'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
