@@ -6,6 +6,7 @@
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
+import { parkedWait } from './parked-wait.ts'
 import type { Processor } from './program.ts'
 import { unknownToggles } from './toggles.ts'
 
@@ -46,6 +47,8 @@ export interface AdapterFacts {
 interface DeviceUse {
   readonly processor: Processor
   readonly hasSubgroups: boolean
+  /** Whether it computes on the cores that this process runs on. */
+  readonly isHost: boolean
   readonly deadlineMs: number
 }
 
@@ -62,6 +65,7 @@ export class Gpu {
   /** Whether lanes can swap values in subgroups, of eight lanes or more. */
   readonly hasSubgroups: boolean
   readonly deadlineMs: number
+  readonly #isHost: boolean
   #failure: GpuError | null = null
   /** Ends each wait under way. Not one promise for all: a race would leave a reaction on it at every wait, for ever. */
   readonly #waiters = new Set<(error: GpuError) => void>()
@@ -73,12 +77,13 @@ export class Gpu {
     this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
-  constructor(device: GPUDevice, adapter: AdapterFacts, { processor, hasSubgroups, deadlineMs }: DeviceUse) {
+  constructor(device: GPUDevice, adapter: AdapterFacts, { processor, hasSubgroups, isHost, deadlineMs }: DeviceUse) {
     this.device = device
     this.adapter = adapter
     this.processor = processor
     this.hasSubgroups = hasSubgroups
     this.deadlineMs = deadlineMs
+    this.#isHost = isHost
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void this.#watch()
   }
@@ -98,7 +103,9 @@ export class Gpu {
     const { promise: failed, reject } = Promise.withResolvers<never>()
     this.#waiters.add(reject)
     try {
-      const value = await withDeadline(Promise.race([answer, failed]), this.deadlineMs, () => {
+      const either = Promise.race([answer, failed])
+      const rested = this.#isHost ? parkedWait(either) : either
+      const value = await withDeadline(rested, this.deadlineMs, () => {
         const error = late(what, this.deadlineMs)
         this.#fail(error)
         return error
@@ -149,10 +156,12 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const { vendor, architecture, device: name, description } = adapter.info
   const backend = options.backend ?? DEFAULT_BACKEND[process.platform] ?? 'unknown'
   const facts = { vendor, architecture, device: name, description, backend, toggles }
-  const processor = options.processor ?? (adapter.info.isFallbackAdapter ? 'cpu' : 'gpu')
+  const isHost = adapter.info.isFallbackAdapter
+  const processor = options.processor ?? (isHost ? 'cpu' : 'gpu')
   const { subgroupMinSize: lanes = 0 } = adapter.info
   const canSwap = features.includes('subgroups') && lanes >= SUBGROUP_LANES_MIN
-  return new Gpu(device, facts, { processor, hasSubgroups: options.subgroups ?? canSwap, deadlineMs })
+  const hasSubgroups = options.subgroups ?? canSwap
+  return new Gpu(device, facts, { processor, hasSubgroups, isHost, deadlineMs })
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */
