@@ -66,8 +66,8 @@ export interface SequenceRows {
    */
   readonly fedFrom?: number
   /**
-   * Tell each row's log probability of its given next token, one a row, and of the likeliest `count`, at most 20. Such a
-   * step runs alone.
+   * Tell each row's log probability of its given next token, and of the likeliest `count`, at most 20. One next token a
+   * row, the last may go without. Such a step runs alone.
    */
   readonly promptLogprobs?: { readonly count: number; readonly nextTokenIds: readonly number[] }
 }

@@ -20,7 +20,8 @@ import { logProbsOf } from '../kernels/log-probs.ts'
 import { NOT_FINITE } from '../kernels/sample.ts'
 import { Captures } from './captures.ts'
 import type { RowSet } from './model-recipe.ts'
-import { type OutputScratch, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
+import { type OutputScratch, pickedMaxOf, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
+import { promptLogProbs } from './prompt-log-probs.ts'
 import type { StepWriter, WrittenStep } from './step-writer.ts'
 
 export interface ModelOnGpu {
@@ -112,7 +113,9 @@ export class ModelRunner implements Runner {
       const bytes = blockBytes(shape, format)
       const values = format === 'f32' ? new Float32Array(bytes / 4) : new Float16Array(bytes / 2)
       values.fill(value)
-      for (const block of blocks) gpu.device.queue.writeBuffer(slice.buffer, slice.offset + block * bytes, values)
+      // As plain bytes: Dawn's binding dies of a Float16Array.
+      const data = new Uint8Array(values.buffer)
+      for (const block of blocks) gpu.device.queue.writeBuffer(slice.buffer, slice.offset + block * bytes, data)
     }
   }
 
@@ -149,7 +152,7 @@ export class ModelRunner implements Runner {
   }
 
   async #runAll(batch: Batch, step: WrittenStep, recipes: OutputRecipes): Promise<StageResult> {
-    const { gpu, scratch, layers } = this.#model
+    const { gpu, scratch, layers, writer } = this.#model
     const { counts, sampledSequences } = step
     const output = outputOf(scratch)
     // With nothing to sample one word is read all the same: it tells that the step is done.
@@ -178,9 +181,11 @@ export class ModelRunner implements Runner {
       const logProbs = toldOf(tokens, i, output, batch.sequences[sequence]?.sampler?.logprobCount)
       sampled[sequence] = tokenId === NOT_FINITE ? { kind: 'not-finite' } : { kind: 'token', tokenId, ...logProbs }
     })
-    if (logits !== undefined) return { sampled, logits }
-    if (batch.capture?.logits !== 'all') return { sampled }
-    return { sampled, logits: await this.#captures.allLogits(counts, recipes.logits, output.logits) }
+    const teller = { gpu, writer, output, recipes, readback: samples }
+    const told = await promptLogProbs(teller, batch, counts)
+    const wantsAll = batch.capture?.logits === 'all'
+    const captured = wantsAll ? await this.#captures.allLogits(counts, recipes.logits, output.logits) : logits
+    return { sampled, ...told, ...(captured === undefined ? {} : { logits: captured }) }
   }
 }
 
@@ -194,12 +199,11 @@ function runsAlone({ capture, sequences }: Batch): boolean {
 function toldOf(
   sampled: Uint32Array<ArrayBuffer>,
   index: number,
-  { logits }: OutputScratch,
+  output: OutputScratch,
   count: number | undefined,
 ): { readonly logProbs?: readonly TokenLogProb[] } {
   if (count === undefined) return {}
-  const pickedMax = Math.floor(logits.slice.bytes / (logits.stride * 4))
-  return { logProbs: logProbsOf(sampled, index, pickedMax, Math.min(count, logits.width)) }
+  return { logProbs: logProbsOf(sampled, index, pickedMaxOf(output), Math.min(count, output.logits.width)) }
 }
 
 function outputOf({ output }: Scratch): OutputScratch {

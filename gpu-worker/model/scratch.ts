@@ -105,6 +105,11 @@ export function captureBytes({ output, x, chosen }: Scratch): number {
   return Math.max((output?.logits ?? x).slice.bytes, chosen[0]?.bytes ?? 0)
 }
 
+/** Rows that the output has room for: as many as are sampled, at most. */
+export function pickedMaxOf({ logits }: OutputScratch): number {
+  return Math.floor(logits.slice.bytes / (logits.stride * 4))
+}
+
 /** The first layer of the range that has experts; `range.end` when none has. */
 export function firstExpertLayer({ denseLayerCount }: ModelConfig, { start, end }: LayerRange): number {
   return Math.min(end, Math.max(start, denseLayerCount))

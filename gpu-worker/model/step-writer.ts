@@ -9,6 +9,7 @@ import type { Gpu } from '../gpu/device.ts'
 import { rowCount, type Batch, type SequenceRows } from '../engine/batch.ts'
 import type { RunnerLimits } from '../engine/runner.ts'
 import { planAttention, type AttentionCounts } from '../kernels/attention-plan.ts'
+import { LOGPROBS_MAX } from '../kernels/log-probs.ts'
 import type { Activation } from '../kernels/matrix.ts'
 import { CHANGE_BYTES, ROW_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { RowSet } from './model-recipe.ts'
@@ -20,6 +21,15 @@ export interface WrittenStep {
   /** Sequences whose next token is sampled; sampled[i] belongs to sequence `sampledSequences[i]`. */
   readonly sampledSequences: readonly number[]
 }
+
+/** A row of the step whose log probabilities are wanted: of this token, and of so many of the likeliest. */
+export interface RowToTell {
+  readonly row: number
+  readonly tokenId: number
+  readonly count: number
+}
+
+const NOT_SAMPLED = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0], index: 0 } as const
 
 export class StepWriter {
   readonly #gpu: Gpu
@@ -92,6 +102,22 @@ export class StepWriter {
     this.#send(this.#input.picked, rows)
   }
 
+  /**
+   * For rows of the step just run: whose log probabilities the next output pass tells, in place of tokens sampled. That
+   * step feeds nobody any more.
+   */
+  tell(rows: readonly RowToTell[], sampled: Slice): void {
+    this.#sampledSequences = []
+    this.#samplers.clear()
+    for (const { count } of rows) this.#samplers.add({ ...NOT_SAMPLED, logprobCount: count })
+    this.pick(Uint32Array.from(rows, ({ row }) => row))
+    this.#send(this.#input.samplers, this.#samplers.records)
+    this.#send(
+      sampled,
+      Uint32Array.from(rows, ({ tokenId }) => tokenId),
+    )
+  }
+
   /** The residual stream of the stage before, f32 [rows, width], into the rows of `x`. */
   writeHidden(hidden: Float32Array, rows: number, { slice, width, stride }: Activation): void {
     assert(hidden.length === rows * width, `The residual stream has ${rows} × ${width} values, got ${hidden.length}`)
@@ -132,14 +158,17 @@ export class StepWriter {
     assert(entries <= this.#tables.length, `A step holds ${this.#tables.length} block-table entries, got ${entries}`)
   }
 
-  #checkSequence({ tokenIds, start, blocks }: SequenceRows): void {
+  #checkSequence({ tokenIds, start, blocks, promptLogprobs }: SequenceRows): void {
     const { blockTokens, blockCount, contextTokensMax, vocabSize } = this.#limits
     const end = start + tokenIds.length
+    const { nextTokenIds = [], count = 0 } = promptLogprobs ?? {}
+    const isTold = nextTokenIds.length <= tokenIds.length && count >= 0 && count <= LOGPROBS_MAX
+    assert(isTold, 'A prompt is told of a next token for each row at most')
     assert(tokenIds.length > 0 && start >= 0, 'A sequence of a step has at least one row')
     assert(end <= contextTokensMax, `A sequence holds ${contextTokensMax} positions, got ${end}`)
     assert(blocks.length * blockTokens >= end, `${blocks.length} blocks do not cover ${end} positions`)
     assert(
-      tokenIds.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize),
+      [...tokenIds, ...nextTokenIds].every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize),
       'A token id is outside the vocabulary',
     )
     assert(

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { BlockId, SamplerRow, SequenceRows } from '../../gpu-worker/engine/batch.ts'
+import type { Batch, BlockId, SamplerRow, SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import type { StepResult } from '../../gpu-worker/engine/runner.ts'
 import { adjustLogitsReference } from '../../gpu-worker/kernels/adjust-logits.ref.ts'
 import { logProbsReference } from '../../gpu-worker/kernels/log-probs.ref.ts'
@@ -81,4 +81,38 @@ it('log probabilities are told to who asks, under the logits as they are', async
   for (const { tokenId, logProb } of told ?? []) {
     expect(Math.abs(logProb - (logProbs[tokenId] ?? NaN))).toBeLessThan(1e-5)
   }
+})
+
+it('prompt tokens are told their log probabilities, more rows than a pass holds, in one go and in chunks', async () => {
+  const tokenIds = Array.from({ length: 11 }, (_, i) => (i * 67 + 5) % 900)
+  const prompt = { tokenIds, start: 0, blocks: [3 as BlockId] }
+  const tell = (start: number, end: number): SequenceRows => ({
+    ...prompt,
+    tokenIds: tokenIds.slice(start, end),
+    start,
+    sampler: end === tokenIds.length ? greedy : null,
+    promptLogprobs: { count: 2, nextTokenIds: tokenIds.slice(start + 1, end + 1) },
+  })
+  const sequences = [rows(1, random), tell(0, 11), { ...rows(2, greedy), tokenIds: [9] }]
+  const batch: Batch = { sequences, capture: { logits: 'all', experts: false } }
+  const { promptLogProbs = [], logits = new Float32Array(), sampled } = await loaded.runner.run(batch)
+  expect(promptLogProbs.map((told) => told?.length ?? null)).toEqual([null, 10, null])
+  const vocab = loaded.config.vocabSize
+  const told = promptLogProbs[1] ?? []
+  for (const [i, own] of told.entries()) {
+    const { logProbs, ranked } = logProbsReference(logits.slice((3 + i) * vocab, (4 + i) * vocab))
+    expect(own.map(({ tokenId }) => tokenId)).toEqual([tokenIds[i + 1], ...ranked.slice(0, 2)])
+    for (const { tokenId, logProb } of own) expect(Math.abs(logProb - (logProbs[tokenId] ?? NaN))).toBeLessThan(1e-5)
+  }
+  const chunks = []
+  for (const [start, end] of [
+    [0, 1],
+    [1, 6],
+    [6, 11],
+  ] as const) {
+    const step = await loaded.runner.run({ sequences: [tell(start, end)] })
+    chunks.push(...(step.promptLogProbs?.[0] ?? []))
+    if (end === 11) expect(step.sampled[0]).toEqual(sampled[1])
+  }
+  expect(chunks).toEqual(told)
 })
