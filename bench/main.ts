@@ -16,6 +16,11 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: 'decode and prefill of axk1-tiny against Hugging Face transformers on this CPU, in turns in one run',
     load: async () => (await import('./peers.ts')).peers,
   },
+  scaling: {
+    summary:
+      "a step by sequences and context, the host's share of it, a token by the length of the queue, an idle worker",
+    load: async () => (await import('./scaling.ts')).scaling,
+  },
   ordering: {
     summary: 'time to first token of the engine against first come, first served, on a simulated clock: same arrivals',
     load: async () => (await import('./ordering.ts')).ordering,
