@@ -28,10 +28,7 @@ export function ofStep<RowSet extends string>(
   rowCounts: Readonly<Record<RowSet, number>>,
 ): Dispatch[] {
   const inStep = dispatches.filter(({ rows }) => rowCounts[rows] > 0)
-  return inStep.map(({ dispatch, rows }) => {
-    const { program, bindings } = dispatch
-    return { program, bindings, grid: () => dispatch.grid(rowCounts[rows]) }
-  })
+  return inStep.map(({ dispatch, rows }) => Object.assign({}, dispatch, { grid: () => dispatch.grid(rowCounts[rows]) }))
 }
 
 export class Recipe<RowSet extends string> {
