@@ -41,7 +41,10 @@ export class Consumer {
   #suspect: HeldJob | null = null
   /** Something may wait in a lane. */
   #mayFind = true
+  /** Nothing is taken any more; what is held may end. */
+  #isDraining = false
   #isStopping = false
+  readonly #drained = Promise.withResolvers<void>()
 
   constructor(context: ConsumerContext) {
     this.#context = context
@@ -67,7 +70,7 @@ export class Consumer {
   /** Fetches until `stop`; a cut link is waited for. @throws RedisGone. */
   async run(): Promise<void> {
     const { queues, ownedLanes, pollMs, redisDeadlineMs } = this.#context
-    while (!this.#isStopping) {
+    while (!this.#isDraining) {
       const room = this.#room()
       if (room === 0 || !this.#mayFind) {
         await this.#signal.wait(pollMs)
@@ -83,8 +86,17 @@ export class Consumer {
     }
   }
 
+  /** Takes nothing more and gives back what has not begun. Resolves when the rest has ended. */
+  async drain(): Promise<void> {
+    this.#isDraining = true
+    this.#signal.notify()
+    this.#context.loop.drain()
+    if (this.#held.size > 0) await this.#drained.promise
+  }
+
   /** Gives every held job back to its lane; the log tells the next worker how far it came. */
   async stop(): Promise<void> {
+    this.#isDraining = true
     this.#isStopping = true
     this.#signal.notify()
     const handBack = async (job: HeldJob) => {
@@ -112,7 +124,7 @@ export class Consumer {
       const fetched = await queues.fetch(lane)
       if (fetched === null) return false
       // Fetched beside a suspect, which must stay alone, or too late.
-      if (this.#isStopping || this.#suspect !== null) {
+      if (this.#isDraining || this.#suspect !== null) {
         await queues.handBack(fetched)
         return true
       }
@@ -169,6 +181,7 @@ export class Consumer {
   #forget(job: HeldJob): void {
     this.#context.locks.release(job.fetched)
     this.#held.delete(job)
+    if (this.#isDraining && this.#held.size === 0) this.#drained.resolve()
     if (this.#suspect === job) this.#suspect = null
     else if (this.#suspect !== null && this.#held.size === 1) void this.#process(this.#suspect)
     this.#mayFind = true

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import type { Engine, EngineStats, Submission } from './engine/engine.ts'
-import type { EndReason, SequenceRequest } from './engine/sequence.ts'
+import type { EndReason, SequenceRequest, Steering } from './engine/sequence.ts'
 import { Signal } from './signal.ts'
 
 export interface SequenceOwner {
@@ -46,7 +46,11 @@ export class EngineLoop {
   }
 
   submit(request: SequenceRequest, owner: SequenceOwner): Submission {
-    const submission = this.#engine.submit(request)
+    const { steer } = request
+    const submission = this.#engine.submit({
+      ...request,
+      ...(steer === undefined ? {} : { steer: (index) => this.#steer(request.id, owner, () => steer(index)) }),
+    })
     if (submission.kind === 'accepted') {
       this.#owners.set(request.id, owner)
       this.#work.notify()
@@ -60,6 +64,11 @@ export class EngineLoop {
 
   finish(id: string): void {
     this.#engine.finish(id)
+  }
+
+  /** What waits ends with 'handed-back' in the next step, and nothing new is taken. */
+  drain(): void {
+    this.#engine.drain()
   }
 
   /** Until `signal` aborts, between two steps. @throws StepFailed when the Runner rejects. */
@@ -89,6 +98,15 @@ export class EngineLoop {
   /** Waits for every owner that lags: a step runs the whole batch. */
   async #relief(): Promise<void> {
     for (const owner of this.#owners.values()) await owner.congestion()
+  }
+
+  /** An owner that throws is not asked again: its sequence ends before the next token is told. */
+  #steer(id: string, owner: SequenceOwner, ask: () => Steering): Steering {
+    let steering: Steering = {}
+    this.#tell(id, owner, () => {
+      steering = ask()
+    })
+    return steering
   }
 
   #tell(id: string, owner: SequenceOwner, say: () => void): void {

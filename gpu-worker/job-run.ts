@@ -94,6 +94,8 @@ export class JobRun implements SequenceOwner {
       },
       this,
     )
+    // Claimed in the moment in which this worker began to leave.
+    if (submission.kind === 'draining') return this.#resolve({ kind: 'handed-back' })
     assert(submission.kind === 'accepted', 'A planned prompt fits the engine')
     const { fingerprint } = this.#context
     this.#sink.append({
@@ -134,7 +136,7 @@ export class JobRun implements SequenceOwner {
     if (this.#verdict === 'fenced' || this.#verdict === 'abandoned') return this.#resolve({ kind: this.#verdict })
     if (this.#verdict === 'faulty') return void this.#fail(internalError)
     if (reason === 'not-finite') return void this.#fail(modelError)
-    if (reason === 'handed-back') return this.#resolve({ kind: 'handed-back' })
+    if (reason === 'handed-back') return void this.close().then(() => this.#resolve({ kind: 'handed-back' }))
     // A cancel that meets a complete answer comes too late.
     if (end !== null) return void this.#complete(end)
     assert.equal(reason, 'cancelled', 'The engine ends an answer where its text ends')

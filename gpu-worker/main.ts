@@ -1,7 +1,8 @@
 /**
  * The GPU worker process: settings, the real Runner, a worker around it, and an exit that says how it went.
  *
- * It does not know jobs. Exit 0 after SIGTERM or when its launcher is gone; 1 when it cannot serve (any more): a GPU
+ * It does not know jobs. Exit 0 after SIGTERM (once its jobs have ended, or their time), SIGINT, a second signal or when
+ * its launcher is gone (at once: jobs are handed back); 1 when it cannot serve (any more): a GPU
  * that failed once is suspect, so the process ends and its supervisor starts a fresh one.
  */
 import { randomUUID } from 'node:crypto'
@@ -11,6 +12,7 @@ import { pino } from 'pino'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
 import { loadModelText } from './model/model-text.ts'
 import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
+import { measureChunk } from './chunk-size.ts'
 import { LoadReport } from './load-report.ts'
 import { memoryTable } from './model/memory-table.ts'
 import { openLink, whenConnected } from './redis-link.ts'
@@ -21,11 +23,13 @@ import { startWorker } from './worker.ts'
 const closeGraceMs = 1_000
 const redisDeadlineMs = 5_000
 const log = pino({ name: 'gpu-worker' })
-let stop = async (): Promise<void> => undefined
+let stop = async (_drainMs: number): Promise<void> => undefined
+let drainMs = 0
 let isStopping = false
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave())
-onLauncherGone(() => void leave())
+process.on('SIGTERM', () => void leave(drainMs))
+process.on('SIGINT', () => void leave(0))
+onLauncherGone(() => void leave(0))
 process.on('uncaughtException', (error) => void die(error))
 
 try {
@@ -36,12 +40,14 @@ try {
 
 async function serve(settings: WorkerSettings): Promise<void> {
   const { modelDir, modelId, modelAliases, workerId, laneCount, redisUrl } = settings
+  drainMs = settings.drainMs
   await requireRedis(redisUrl)
   await tellLauncher({ kind: 'progress', step: 'reading the tokenizer' })
   const text = await loadModelText(modelDir, modelId)
   const loaded = await load(settings)
   const { runner, adapter } = loaded
   await tellLauncher({ kind: 'progress', step: 'generating a first token' })
+  const chunk = await measureChunk(runner, settings.stepMs, () => performance.now())
   const worker = await startWorker({
     runner,
     text,
@@ -51,11 +57,12 @@ async function serve(settings: WorkerSettings): Promise<void> {
     modelAliases,
     adapter: adapter.description,
     laneCount,
+    prefillRowsMax: chunk.rows,
     log,
     nowMs: Date.now,
   })
-  stop = async () => {
-    await worker.stop()
+  stop = async (patienceMs) => {
+    await worker.stop(patienceMs)
     await Promise.race([runner.close(), delay(closeGraceMs)])
   }
   const facts = {
@@ -65,6 +72,7 @@ async function serve(settings: WorkerSettings): Promise<void> {
     profile: settings.profile,
     fingerprint: runner.fingerprint,
     memory: memoryTable(loaded.memory, { config: loaded.config, profile: settings.profile }),
+    chunk: `${chunk.rows} rows in ${Math.round(chunk.ms)} of ${settings.stepMs} ms`,
     firstTokenMs: Math.round(worker.firstTokenMs),
   }
   log.info(facts, 'ready')
@@ -107,11 +115,12 @@ async function load(settings: WorkerSettings): Promise<LoadedRunner> {
   return loaded
 }
 
-async function leave(): Promise<void> {
-  if (isStopping) return
+/** A second call ends the patience of the first. */
+async function leave(patienceMs: number): Promise<void> {
+  const isFirst = !isStopping
   isStopping = true
   try {
-    await stop()
+    await stop(isFirst ? patienceMs : 0)
     process.exit(0)
   } catch (error) {
     await die(error)

@@ -8,6 +8,8 @@
  *     AXLE_PROFILE        exact or kv16: the cache in f32 or f16       AXLE_DAWN_TOGGLES   by commas (none)
  *     AXLE_GPU_BYTES      what this worker may take of its GPU, everything together: WebGPU cannot ask what is free
  *     AXLE_KV_BYTES       of that, at most so much for the cache
+ *     AXLE_STEP_MS        a prompt's chunk is as large as a step of so long allows: the wait of others for a token (200)
+ *     AXLE_DRAIN_SECONDS  after SIGTERM running jobs may go on so long, then they are handed back (20; 0: at once)
  *
  * Without AXLE_GPU_BYTES nothing but the adapter's limits bounds the weights, and the cache is 256 MiB unless
  * AXLE_KV_BYTES says otherwise. Bytes: 75161927680, 70GiB, 900MB.
@@ -49,6 +51,8 @@ const settings = z
     AXLE_LANES: z.coerce.number().int().min(1).max(1_024).default(2),
     AXLE_SLOTS: z.coerce.number().int().min(1).max(4_096).default(32),
     AXLE_PROFILE: z.enum(profiles).default('exact'),
+    AXLE_STEP_MS: z.coerce.number().positive().max(60_000).default(200),
+    AXLE_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(20),
     AXLE_GPU_BYTES: bytes,
     AXLE_KV_BYTES: bytes,
     AXLE_DAWN_TOGGLES: list,
@@ -62,6 +66,8 @@ const settings = z
     laneCount: environment.AXLE_LANES,
     slots: environment.AXLE_SLOTS,
     profile: environment.AXLE_PROFILE,
+    stepMs: environment.AXLE_STEP_MS,
+    drainMs: environment.AXLE_DRAIN_SECONDS * 1_000,
     /** null leaves both to the loader. */
     gpuBytesMax: environment.AXLE_GPU_BYTES ?? null,
     kvBytesMax: environment.AXLE_KV_BYTES ?? null,

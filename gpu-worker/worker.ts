@@ -34,6 +34,8 @@ export interface WorkerOptions {
   readonly adapter: string
   readonly laneCount: number
   readonly log: Logger
+  /** Prompt rows of one step; all that the Runner holds if absent. */
+  readonly prefillRowsMax?: number
   /** Wall clock, ms. */
   readonly nowMs: () => number
   /** Tests shorten them; everyone else leaves them to the limits. */
@@ -67,8 +69,11 @@ export interface RunningWorker {
   readonly firstTokenMs: number
   /** Resolves after `stop`; rejects when the Runner or Redis failed: then every job is left to takeover. */
   readonly ended: Promise<void>
-  /** Hands running jobs back and leaves. A second call waits for the first. */
-  readonly stop: () => Promise<void>
+  /**
+   * Takes nothing more, gives running jobs so long to end, hands back those that have not, and leaves. A second call
+   * waits for the first; one without time ends its patience.
+   */
+  readonly stop: (drainMs?: number) => Promise<void>
 }
 
 /** Resolves when the model has generated tokens here and jobs are being taken. @throws RedisGone, StepFailed. */
@@ -88,7 +93,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     throw error
   }
 
-  const engine = new Engine(runner)
+  const { prefillRowsMax = runner.limits.rowsMax } = options
+  const engine = new Engine(runner, { prefillRowsMax })
   const contextTokens = Math.min(text.contextTokensMax, engine.tokensMax)
   let isReady = false
   const heartbeats = new Heartbeats({
@@ -184,12 +190,27 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       await Promise.allSettled([looping, consumer.stop(), consuming])
       await redis.publish(channels.wake, '0')
     }
-    const stop = async () => {
+    const hurry = new AbortController()
+    const drain = async (drainMs: number) => {
+      isReady = false
+      const patience = delay(drainMs, undefined, { signal: hurry.signal }).catch(() => undefined)
+      await Promise.race([Promise.allSettled([consumer.drain()]), patience])
+      hurry.abort()
+    }
+    const stop = async (drainMs: number) => {
+      if (drainMs > 0) await drain(drainMs)
       await Promise.race([Promise.allSettled([handOver()]), delay(stopGraceMs)])
       await leave()
       resolve()
     }
-    return { firstTokenMs, ended, stop: () => (stopping ??= stop()) }
+    return {
+      firstTokenMs,
+      ended,
+      stop: (drainMs = 0) => {
+        if (drainMs === 0) hurry.abort()
+        return (stopping ??= stop(drainMs))
+      },
+    }
   } catch (error) {
     await leave()
     throw error

@@ -91,6 +91,8 @@ async function requirePort(port: number): Promise<void> {
 /** What every child reads; secrets go only to the one that needs them. */
 function childEnvironment(settings: Settings, redisUrl: string): NodeJS.ProcessEnv {
   return {
+    // All stop together: nobody would finish what is handed back, and whoever pressed Ctrl-C waits.
+    AXLE_DRAIN_SECONDS: '0',
     ...process.env,
     AXLE_ENV: 'local',
     AXLE_DATA_DIR: settings.dataDir,

@@ -38,8 +38,10 @@ export interface SequenceRequest {
   /** Tell the log probability of each prompt token but the first, and of so many of the likeliest in its place. */
   readonly promptLogprobCount?: number
   /** Asked for each answer token when all before it have been told (a grammar's mask). It must not throw. */
-  readonly steer?: (index: number) => Pick<SamplerRow, 'allowed' | 'forcedToken'>
+  readonly steer?: (index: number) => Steering
 }
+
+export type Steering = Pick<SamplerRow, 'allowed' | 'forcedToken'>
 
 /** How to choose every answer token: a sampler row without what depends on the tokens so far. */
 export type Sampling = Omit<SamplerRow, 'index' | 'penalties' | 'stopTokenIds'> & {

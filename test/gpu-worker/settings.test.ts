@@ -8,6 +8,7 @@ describe('parseSettings()', () => {
   it('has a value for everything that is not set, or set to nothing', () => {
     const bare = parseSettings(needed)
     expect(bare).toMatchObject({ profile: 'exact', gpuBytesMax: null, kvBytesMax: null, slots: 32, dawnToggles: [] })
+    expect(bare).toMatchObject({ stepMs: 200, drainMs: 20_000 })
     const empty = { AXLE_PROFILE: '', AXLE_GPU_BYTES: ' ', AXLE_KV_BYTES: '', AXLE_SLOTS: '', AXLE_DAWN_TOGGLES: '' }
     expect(parseSettings({ ...needed, ...empty })).toEqual(bare)
   })
@@ -19,12 +20,19 @@ describe('parseSettings()', () => {
     expect(parseSettings({ ...needed, AXLE_KV_BYTES: '4096' }).kvBytesMax).toBe(4096)
   })
 
+  it('takes the time of a step in ms and that of a drain in seconds, 0 to leave at once', () => {
+    const set = { AXLE_STEP_MS: '50', AXLE_DRAIN_SECONDS: '0' }
+    expect(parseSettings({ ...needed, ...set })).toMatchObject({ stepMs: 50, drainMs: 0 })
+  })
+
   it.each([
     ['AXLE_GPU_BYTES', '70gb'],
     ['AXLE_GPU_BYTES', '0'],
     ['AXLE_GPU_BYTES', '1e9'],
     ['AXLE_KV_BYTES', '-1'],
     ['AXLE_KV_BYTES', '1.5'],
+    ['AXLE_STEP_MS', '0'],
+    ['AXLE_DRAIN_SECONDS', '-1'],
     ['AXLE_PROFILE', 'fast'],
     ['AXLE_PROFILE', 'KV16'],
   ])('refuses %s=%s by name', (name, value) => {
