@@ -68,7 +68,7 @@ async function serve(settings: WorkerSettings): Promise<void> {
   const facts = {
     model: modelId,
     adapter: adapter.description,
-    toggles: adapter.toggles.join(', ') || 'none',
+    toggles: `${settings.toggleProfile}: ${adapter.toggles.join(', ') || 'none'}`,
     profile: settings.profile,
     fingerprint: runner.fingerprint,
     memory: memoryTable(loaded.memory, { config: loaded.config, profile: settings.profile }),

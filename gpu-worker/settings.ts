@@ -5,7 +5,8 @@
  *     AXLE_MODEL          checkpoint folder                            AXLE_MODEL_ID       its name (the folder's)
  *     AXLE_WORKER_ID      this worker's name                           AXLE_MODEL_ALIASES  more names, by commas
  *     AXLE_LANES          queues of the deployment (2)                 AXLE_SLOTS          sequences at once (32)
- *     AXLE_PROFILE        exact or kv16: the cache in f32 or f16       AXLE_DAWN_TOGGLES   by commas (none)
+ *     AXLE_PROFILE        exact or kv16: the cache in f32 or f16
+ *     AXLE_TOGGLES        safe, default or fast: how Dawn drives the GPU   AXLE_DAWN_TOGGLES   more of them, by commas
  *     AXLE_GPU_BYTES      what this worker may take of its GPU, everything together: WebGPU cannot ask what is free
  *     AXLE_KV_BYTES       of that, at most so much for the cache
  *     AXLE_STEP_MS        a prompt's chunk is as large as a step of so long allows: the wait of others for a token (200)
@@ -20,6 +21,7 @@ import { modelIdBytesMax } from '../contract/limits.ts'
 import { byteSizeForms, parseBytes } from './model/byte-size.ts'
 import { checkpointName } from './model/checkpoint-name.ts'
 import { profiles } from './model/profile.ts'
+import { toggleProfileNames, toggleProfiles } from './toggle-profiles.ts'
 
 const list = z
   .string()
@@ -55,6 +57,7 @@ const settings = z
     AXLE_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(20),
     AXLE_GPU_BYTES: bytes,
     AXLE_KV_BYTES: bytes,
+    AXLE_TOGGLES: z.enum(toggleProfileNames).default('default'),
     AXLE_DAWN_TOGGLES: list,
   })
   .transform((environment) => ({
@@ -71,7 +74,9 @@ const settings = z
     /** null leaves both to the loader. */
     gpuBytesMax: environment.AXLE_GPU_BYTES ?? null,
     kvBytesMax: environment.AXLE_KV_BYTES ?? null,
-    dawnToggles: environment.AXLE_DAWN_TOGGLES,
+    toggleProfile: environment.AXLE_TOGGLES,
+    /** All that shall be in force. */
+    dawnToggles: [...new Set([...toggleProfiles[environment.AXLE_TOGGLES], ...environment.AXLE_DAWN_TOGGLES])],
   }))
 
 export type WorkerSettings = z.infer<typeof settings>

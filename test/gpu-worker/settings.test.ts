@@ -1,15 +1,24 @@
 /** A GPU worker's settings mean what they say; a wrong one is named, and nothing is guessed. */
 import { describe, expect, it } from 'vitest'
 import { parseSettings } from '../../gpu-worker/settings.ts'
+import { toggleProfiles } from '../../gpu-worker/toggle-profiles.ts'
 
 const needed = { REDIS_URL: 'redis://localhost:6379', AXLE_MODEL: '/models/tiny', AXLE_WORKER_ID: 'w1' }
 
 describe('parseSettings()', () => {
   it('has a value for everything that is not set, or set to nothing', () => {
     const bare = parseSettings(needed)
-    expect(bare).toMatchObject({ profile: 'exact', gpuBytesMax: null, kvBytesMax: null, slots: 32, dawnToggles: [] })
+    expect(bare).toMatchObject({ profile: 'exact', gpuBytesMax: null, kvBytesMax: null, slots: 32 })
     expect(bare).toMatchObject({ stepMs: 200, drainMs: 20_000 })
-    const empty = { AXLE_PROFILE: '', AXLE_GPU_BYTES: ' ', AXLE_KV_BYTES: '', AXLE_SLOTS: '', AXLE_DAWN_TOGGLES: '' }
+    expect(bare).toMatchObject({ toggleProfile: 'default', dawnToggles: toggleProfiles.default })
+    const empty = {
+      AXLE_PROFILE: '',
+      AXLE_GPU_BYTES: ' ',
+      AXLE_KV_BYTES: '',
+      AXLE_SLOTS: '',
+      AXLE_DAWN_TOGGLES: '',
+      AXLE_TOGGLES: '',
+    }
     expect(parseSettings({ ...needed, ...empty })).toEqual(bare)
   })
 
@@ -25,7 +34,15 @@ describe('parseSettings()', () => {
     expect(parseSettings({ ...needed, ...set })).toMatchObject({ stepMs: 50, drainMs: 0 })
   })
 
+  it('adds toggles to those of a profile, each once', () => {
+    const more = { AXLE_TOGGLES: 'fast', AXLE_DAWN_TOGGLES: 'skip_validation, dump_shaders' }
+    const { dawnToggles } = parseSettings({ ...needed, ...more })
+    expect(dawnToggles).toEqual([...toggleProfiles.fast, 'dump_shaders'])
+    expect(parseSettings({ ...needed, AXLE_TOGGLES: 'safe' }).dawnToggles).toEqual([])
+  })
+
   it.each([
+    ['AXLE_TOGGLES', 'faster'],
     ['AXLE_GPU_BYTES', '70gb'],
     ['AXLE_GPU_BYTES', '0'],
     ['AXLE_GPU_BYTES', '1e9'],

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { type Gpu, openDevice } from '../../gpu-worker/gpu/device.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
 import { unknownToggles } from '../../gpu-worker/gpu/toggles.ts'
+import { toggleProfiles } from '../../gpu-worker/toggle-profiles.ts'
 
 describe('openDevice()', () => {
   it('takes every limit of the adapter and says what it opened', async () => {
@@ -23,12 +24,9 @@ describe('openDevice()', () => {
 })
 
 describe('toggles', () => {
-  it.each(['skip_validation', 'disable_robustness', 'vulkan_enable_f16_on_nvidia'])(
-    '%s is one of Dawn',
-    async (name) => {
-      expect(await unknownToggles([name])).toEqual([])
-    },
-  )
+  it.each(toggleProfiles.fast)('%s is one of Dawn', async (name) => {
+    expect(await unknownToggles([name])).toEqual([])
+  })
 
   it.each([
     'skip_validations',

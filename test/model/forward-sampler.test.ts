@@ -105,14 +105,16 @@ it('prompt tokens are told their log probabilities, more rows than a pass holds,
     for (const { tokenId, logProb } of own) expect(Math.abs(logProb - (logProbs[tokenId] ?? NaN))).toBeLessThan(1e-5)
   }
   const chunks = []
+  let lastSampled: (typeof sampled)[number] | undefined
   for (const [start, end] of [
     [0, 1],
     [1, 6],
     [6, 11],
   ] as const) {
-    const step = await loaded.runner.run({ sequences: [tell(start, end)] })
-    chunks.push(...(step.promptLogProbs?.[0] ?? []))
-    if (end === 11) expect(step.sampled[0]).toEqual(sampled[1])
+    const chunk = await loaded.runner.run({ sequences: [tell(start, end)] })
+    chunks.push(...(chunk.promptLogProbs?.[0] ?? []))
+    lastSampled = chunk.sampled[0]
   }
   expect(chunks).toEqual(told)
+  expect(lastSampled).toEqual(sampled[1])
 })

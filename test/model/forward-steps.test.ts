@@ -15,6 +15,17 @@ const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [1, 2] } as 
 const prompt = [5, 90, 17, 256]
 const block = (number: number): BlockId => number as BlockId
 
+function rows(blockNumber: number, index: number, fedFrom?: number): SequenceRows {
+  const isFirst = index === 0
+  return {
+    tokenIds: isFirst ? prompt : [fedFrom === undefined ? 3 : 0],
+    start: isFirst ? 0 : prompt.length + index - 1,
+    blocks: [block(blockNumber)],
+    sampler: { ...sampling, index },
+    ...(fedFrom === undefined ? {} : { fedFrom }),
+  }
+}
+
 describe.each(profiles)('profile %s', (profile) => {
   let runner: ModelRunner
   beforeAll(async () => {
@@ -30,17 +41,6 @@ describe.each(profiles)('profile %s', (profile) => {
     runner = loaded.runner
   })
   afterAll(() => runner.close())
-
-  function rows(blockNumber: number, index: number, fedFrom?: number): SequenceRows {
-    const isFirst = index === 0
-    return {
-      tokenIds: isFirst ? prompt : [fedFrom === undefined ? 3 : 0],
-      start: isFirst ? 0 : prompt.length + index - 1,
-      blocks: [block(blockNumber)],
-      sampler: { ...sampling, index },
-      ...(fedFrom === undefined ? {} : { fedFrom }),
-    }
-  }
 
   it('filled blocks change nobody who does not hold them, and whoever does is not finite', async () => {
     const capture = { logits: 'sampled', experts: false } as const
