@@ -59,7 +59,8 @@ function proofFigures({ trialCount: count, longCount, judge, counts }: Proof): F
     atLeast('of these beyond 512 positions', longCount, 'requests', count / 3),
     atLeast('answers in company', counts.answerCount, 'answers', 20 * count),
     { name: 'tokens compared', value: judge.tokenCount, unit: 'tokens' },
-    none('tokens that differ', judge.differingTokenCount, 'tokens'),
+    { name: 'prompt tokens told with log probabilities', value: judge.toldCount, unit: 'tokens' },
+    none('tokens or log probabilities that differ', judge.differingTokenCount, 'tokens'),
     { name: 'rows of logits compared', value: judge.rowCount, unit: 'rows' },
     none('rows with a bit that differs', judge.differingRowCount, 'rows'),
   ]

@@ -176,8 +176,15 @@ class Mix {
     const answer = this.#answers[number]
     assert(trial !== undefined && answer !== undefined, `Trial ${number} has an answer alone`)
     const { promptTokenIds } = answer
-    const { sampling, answerTokens: answerTokensMax } = trial
-    this.#submit(idOf(number), { promptTokenIds, resumedTokenIds, sampling, answerTokensMax })
+    const { sampling, steer, promptLogprobCount, answerTokens: answerTokensMax } = trial
+    this.#submit(idOf(number), {
+      promptTokenIds,
+      resumedTokenIds,
+      sampling,
+      answerTokensMax,
+      ...(steer && { steer }),
+      ...(promptLogprobCount !== undefined && { promptLogprobCount }),
+    })
   }
 
   #submit(id: string, request: Omit<Parameters<Engine['submit']>[0], 'id' | 'stopTokenIds' | 'tenantId'>): void {
@@ -197,12 +204,14 @@ class Mix {
       case 'start':
         return this.#noteStart(number, event.cachedTokenCount)
       case 'token':
-        this.#judge.token(number, event.index, event.tokenId)
+        this.#judge.token(number, event)
         return void this.#open.get(number)?.push(event.tokenId)
       case 'end':
         return this.#noteEnd(number, event.reason)
+      case 'prompt-logprobs':
+        return this.#judge.promptToken(number, event)
       default:
-        assert.fail(`Nobody asked for ${event.kind}`)
+        event satisfies never
     }
   }
 

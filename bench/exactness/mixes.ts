@@ -8,6 +8,8 @@ const tight: RunnerShape = { sequencesMax: 32, stepsInFlight: 1, blockCount: 96 
 const tightOverlapping: RunnerShape = { ...tight, stepsInFlight: 2 }
 /** The kernels for GPUs, whatever the adapter. */
 const gpuKernels: RunnerShape = { sequencesMax: 32, stepsInFlight: 2, processor: 'gpu' }
+/** As on an adapter whose lanes cannot swap values. */
+const lanesApart: RunnerShape = { ...overlapping, subgroups: false }
 /** Bindings so narrow that the experts of a layer lie in several banks. */
 const narrow: RunnerShape = { sequencesMax: 16, rowsMax: 32, stepsInFlight: 1, bindingBytesMax: 192 * 1024 }
 const wide: RunnerShape = { sequencesMax: 64, rowsMax: 512, stepsInFlight: 1 }
@@ -16,7 +18,6 @@ const wide: RunnerShape = { sequencesMax: 64, rowsMax: 512, stepsInFlight: 1 }
 export const mixes: readonly NamedMix[] = [
   { name: '32 at once', shape: onePlan, prefillRowsMax: 256, companyMax: 32 },
   { name: '32 at once, chunks of 61', shape: onePlan, prefillRowsMax: 61, companyMax: 32 },
-  { name: '24 at once, chunks of 128', shape: onePlan, prefillRowsMax: 128, companyMax: 24 },
   { name: '8 at once, chunks of 97', shape: onePlan, prefillRowsMax: 97, companyMax: 8 },
   { name: '64 at once, chunks of 480', shape: wide, prefillRowsMax: 480, companyMax: 64 },
   { name: '64 at once, chunks of 199', shape: wide, prefillRowsMax: 199, companyMax: 64 },
@@ -24,6 +25,7 @@ export const mixes: readonly NamedMix[] = [
   { name: 'steps overlap, chunks of 64', shape: overlapping, prefillRowsMax: 64, companyMax: 32 },
   { name: 'steps overlap, chunks of 31', shape: overlapping, prefillRowsMax: 31, companyMax: 32 },
   { name: 'steps overlap, 6 at once', shape: overlapping, prefillRowsMax: 150, companyMax: 6 },
+  { name: 'without subgroups', shape: lanesApart, prefillRowsMax: 220, companyMax: 32 },
   { name: 'few blocks', shape: tight, prefillRowsMax: 256, companyMax: 32 },
   { name: 'few blocks, chunks of 71', shape: tight, prefillRowsMax: 71, companyMax: 24 },
   { name: 'few blocks, chunks of 200', shape: tight, prefillRowsMax: 200, companyMax: 32 },
@@ -33,7 +35,7 @@ export const mixes: readonly NamedMix[] = [
   { name: 'kernels for GPUs, chunks of 83', shape: gpuKernels, prefillRowsMax: 83, companyMax: 16 },
   {
     name: 'kernels for GPUs, few blocks',
-    shape: { ...gpuKernels, blockCount: 96 },
+    shape: { ...gpuKernels, blockCount: 96, subgroups: false },
     prefillRowsMax: 256,
     companyMax: 32,
   },

@@ -3,9 +3,11 @@
  *
  * Judges nothing: `bench exactness` does, and the tests.
  */
+import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { ModelRunner } from '../../gpu-worker/model/forward.ts'
 import { loadRunner, type LoadOptions } from '../../gpu-worker/model/load-runner.ts'
+import { inLanes } from './lanes.ts'
 import { type MixCounts, type MixRule, runMix } from './mix.ts'
 import { drawTrials } from './trials.ts'
 import { answersAlone, Judge } from './truth.ts'
@@ -41,37 +43,46 @@ export interface Proof {
 export async function prove({ trialCount, mixes, seed, everywhere, onProgress }: ProofOptions): Promise<Proof> {
   const startedMs = performance.now()
   const say = (what: string): void => onProgress?.(`${((performance.now() - startedMs) / 1000).toFixed(0)} s: ${what}`)
-  const alone = { sequencesMax: 1, stepsInFlight: 1, ...everywhere } as const
-  const { trials, answers } = await withRunner(alone, async (runner) => {
-    const drawn = drawTrials(trialCount, runner.limits.vocabSize, seed)
+  const alone = lanes.map(() => ({ sequencesMax: 1, stepsInFlight: 1, ...everywhere }) as const)
+  const { trials, answers } = await withRunners(alone, async (runners) => {
+    const drawn = drawTrials(trialCount, runners[0]?.limits.vocabSize ?? 0, seed)
     const onAnswer = (count: number): void => {
       if (count % progressEvery === 0) say(`${count} of ${trialCount} alone`)
     }
-    return { trials: drawn, answers: await answersAlone(runner, drawn, onAnswer) }
+    return { trials: drawn, answers: await answersAlone(runners, drawn, onAnswer) }
   })
   const judge = new Judge(answers)
   let counts = nothing
-  for (const [number, { name, shape, ...rule }] of mixes.entries()) {
-    const run = (runner: ModelRunner) => runMix(runner, trials, answers, { ...rule, seed: seed + number }, judge)
-    counts = sum(counts, await withRunner({ ...shape, ...everywhere }, run))
+  await inLanes(lanes, mixes, async (_, { name, shape, ...rule }, number) => {
+    await withRunners([{ ...shape, ...everywhere }], async ([runner]) => {
+      assert(runner !== undefined, 'A mix has its Runner')
+      const own = await runMix(runner, trials, answers, { ...rule, seed: seed + number }, judge)
+      counts = sum(counts, own)
+    })
     const { differingTokenCount, differingRowCount } = judge
     say(`${name}; ${differingTokenCount} tokens and ${differingRowCount} rows of logits differ so far`)
-  }
+  })
   const longCount = answers.filter(
     ({ promptTokenIds, tokenIds }) => promptTokenIds.length + tokenIds.length > splitTokens,
   ).length
   return { trialCount, longCount, judge, counts }
 }
 
-async function withRunner<T>(shape: RunnerShape, use: (runner: ModelRunner) => Promise<T>): Promise<T> {
-  const { runner } = await loadRunner({ checkpoint: modelDir, ...shape })
+async function withRunners<T>(
+  shapes: readonly RunnerShape[],
+  use: (runners: readonly ModelRunner[]) => Promise<T>,
+): Promise<T> {
+  const runners: ModelRunner[] = []
   try {
-    return await use(runner)
+    for (const shape of shapes) runners.push((await loadRunner({ checkpoint: modelDir, ...shape })).runner)
+    return await use(runners)
   } finally {
-    await runner.close()
+    for (const runner of runners) await runner.close()
   }
 }
 
+/** Runners at work at once: while one waits for its GPU, the other plans. */
+const lanes = [0, 1] as const
 const progressEvery = 100
 const splitTokens = 512
 

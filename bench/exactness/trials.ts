@@ -8,7 +8,7 @@
  * A turn's prompt holds its parent's answer, so it is known only when that is. Knows nothing of engines or GPUs.
  */
 import assert from 'node:assert/strict'
-import type { SamplingRequest } from './watched-runner.ts'
+import type { SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
 import { type Dice, dice } from '../../test/fixtures/dice.ts'
 
 export interface Trial {
@@ -19,7 +19,11 @@ export interface Trial {
   readonly parent: number | null
   /** Its prompt, or what follows its parent's answer. */
   readonly ownTokenIds: readonly number[]
-  readonly sampling: SamplingRequest
+  readonly sampling: SequenceRequest['sampling']
+  /** A mask for each token, if any: a function of the token's index alone. */
+  readonly steer: SequenceRequest['steer']
+  /** Its prompt is told with log probabilities, if any. */
+  readonly promptLogprobCount: number | undefined
   readonly answerTokens: number
 }
 
@@ -33,6 +37,10 @@ const longStemTokens = [splitTokens - 24, splitTokens + 75] as const
 const shortStemTokens = [33, 95] as const
 /** Other trials than these begin a family of turns, so that the turns of one mix do not wait for each other. */
 const turnEvery = 6
+/** Of all trials: each of their tokens waits for the one before. */
+const steeredShare = 0.06
+/** Their prompts run in steps of their own, so they are few, and short. */
+const toldEvery = 36
 /** Turns of turns end here. */
 const turnPositionsMax = 480
 
@@ -44,7 +52,10 @@ export function drawTrials(count: number, vocabSize: number, seed: number): Tria
   const shortStems = Array.from({ length: stemCount }, () => tokens(draw(...shortStemTokens)))
   const trials: Trial[] = []
   for (let number = 0; number < count; number++) {
-    const common = { number, sampling: drawSampling(draw, vocabSize, number), answerTokens }
+    const steer = draw.chance(steeredShare) ? maskOf(number, vocabSize) : undefined
+    const promptLogprobCount = number % toldEvery === 1 ? draw(0, 5) : undefined
+    const sampling = drawSampling(draw, vocabSize, number)
+    const common = { number, sampling, steer, promptLogprobCount, answerTokens }
     const parent = number % turnEvery === turnEvery - 1 ? drawParent(draw, trials) : null
     if (parent !== null) {
       trials.push({ ...common, kind: 'turn', parent, ownTokenIds: tokens(draw(2, 20)) })
@@ -60,13 +71,13 @@ export function drawTrials(count: number, vocabSize: number, seed: number): Tria
   return trials
 }
 
-/** `answers`: of the trials before it, in order. */
-export function promptOf(trial: Trial, trials: readonly Trial[], answers: readonly (readonly number[])[]): number[] {
-  if (trial.parent === null) return [...trial.ownTokenIds]
-  const parent = trials[trial.parent]
-  const answer = answers[trial.parent]
-  assert(parent !== undefined && answer !== undefined, `Cannot write turn ${trial.number}: its parent has no answer`)
-  return [...promptOf(parent, trials, answers), ...answer, ...trial.ownTokenIds]
+/** `parentAnswer`: what a turn follows. */
+export function promptOf(
+  { number, parent, ownTokenIds }: Trial,
+  parentAnswer: { readonly promptTokenIds: readonly number[]; readonly tokenIds: readonly number[] } | null,
+): number[] {
+  assert.equal(parentAnswer === null, parent === null, `Trial ${number} follows its parent's answer, if it has one`)
+  return [...(parentAnswer?.promptTokenIds ?? []), ...(parentAnswer?.tokenIds ?? []), ...ownTokenIds]
 }
 
 function drawParent(draw: Dice, trials: readonly Trial[]): number | null {
@@ -80,10 +91,10 @@ function positionsOf(trial: Trial, trials: readonly Trial[]): number {
 }
 
 /** Every field of the sampler row that a request can ask for, alone and together. */
-function drawSampling(draw: Dice, vocabSize: number, number: number): SamplingRequest {
+function drawSampling(draw: Dice, vocabSize: number, number: number): SequenceRequest['sampling'] {
   const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [number, draw(0, 2 ** 31)] } as const
   const warm = { ...greedy, temperature: draw(2, 15) / 10 }
-  switch (draw(0, 7)) {
+  switch (draw(0, 8)) {
     case 0:
     case 1:
       return greedy
@@ -97,7 +108,19 @@ function drawSampling(draw: Dice, vocabSize: number, number: number): SamplingRe
       return { ...warm, minP: draw(1, 20) / 100, topK: draw(0, 40) }
     case 6:
       return { ...warm, logitBias: new Map([[draw(0, vocabSize - 1), draw(-5, 5)]]), topP: 0.95 }
+    case 7: {
+      const penalties = { presence: draw(0, 10) / 10, frequency: draw(0, 10) / 10, repetition: draw(8, 15) / 10 }
+      return { ...(draw.chance(0.5) ? greedy : warm), penalties }
+    }
     default:
       return { ...warm, logprobCount: draw(0, 5) }
+  }
+}
+
+/** About half of the tokens, others for each index. */
+function maskOf(number: number, vocabSize: number): SequenceRequest['steer'] {
+  return (index) => {
+    const draw = dice(number * 1000 + index)
+    return { allowed: Uint32Array.from({ length: Math.ceil(vocabSize / 32) }, () => draw(1, 2 ** 32 - 1)) }
   }
 }

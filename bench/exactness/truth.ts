@@ -2,17 +2,27 @@
  * What each trial answers alone: its tokens, and the logits that each was chosen under. And the judge of everyone else.
  */
 import assert from 'node:assert/strict'
-import { Engine } from '../../gpu-worker/engine/engine.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
 import type { Runner } from '../../gpu-worker/engine/runner.ts'
+import { inLanes } from './lanes.ts'
 import { promptOf, type Trial } from './trials.ts'
 import { type SampledRow, WatchedRunner } from './watched-runner.ts'
 
 export interface Answer {
   readonly promptTokenIds: readonly number[]
   readonly tokenIds: readonly number[]
+  /** By index of the token, where asked for. */
+  readonly logProbs: readonly LogProbs[]
+  /** Of the prompt, by position, where asked for. */
+  readonly promptLogProbs: readonly LogProbs[]
   /** By index of the token. */
   readonly rows: readonly Row[]
 }
+
+type LogProbs = TokenEvent['logProbs']
+type TokenEvent = Extract<EngineEvent, { kind: 'token' }>
+type PromptEvent = Extract<EngineEvent, { kind: 'prompt-logprobs' }>
 
 /** A row of logits that a token was chosen under. */
 interface Row {
@@ -21,41 +31,59 @@ interface Row {
   readonly kernels: string
 }
 
-/** One at a time in an engine of its own, in order, with nothing to share. */
+/** One at a time in an engine of its own, with nothing to share. Several Runners share the trials, each alone with its own. */
 export async function answersAlone(
-  runner: Runner,
+  runners: readonly Runner[],
   trials: readonly Trial[],
   onAnswer: (count: number) => void = () => undefined,
 ): Promise<Answer[]> {
-  const watched = new WatchedRunner(runner)
-  const answers: Answer[] = []
-  for (const trial of trials) {
-    const before = answers.map(({ tokenIds }) => tokenIds)
-    const promptTokenIds = promptOf(trial, trials, before)
-    const rows: Row[] = []
-    watched.watch({
-      onRow: ({ sampler, logits, kernels }) => void (rows[sampler.index] = { bits: bitsOf(logits).slice(), kernels }),
-      onCut: () => undefined,
-    })
-    const engine = new Engine(watched)
-    const { sampling, answerTokens } = trial
-    const submission = engine.submit({
-      id: `${trial.number}`,
-      promptTokenIds,
-      sampling,
-      stopTokenIds: [],
-      answerTokensMax: answerTokens,
-    })
-    assert.equal(submission.kind, 'accepted')
-    const tokenIds: number[] = []
-    while (engine.hasWork) {
-      for (const event of await engine.step()) if (event.kind === 'token') tokenIds.push(event.tokenId)
+  // A parent is taken before its turn, so that whoever waits for one waits for another Runner.
+  const known = trials.map(() => Promise.withResolvers<Answer>())
+  let count = 0
+  await inLanes(runners, trials, async (runner, trial) => {
+    const parent = trial.parent === null ? null : await known[trial.parent]?.promise
+    const answer = await answerAlone(new WatchedRunner(runner), trial, promptOf(trial, parent ?? null))
+    known[trial.number]?.resolve(answer)
+    onAnswer((count += 1))
+  })
+  return Promise.all(known.map(({ promise }) => promise))
+}
+
+async function answerAlone(
+  watched: WatchedRunner,
+  { number, sampling, steer, promptLogprobCount, answerTokens }: Trial,
+  promptTokenIds: readonly number[],
+): Promise<Answer> {
+  const rows: Row[] = []
+  watched.watch({
+    onRow: ({ sampler, logits, kernels }) => void (rows[sampler.index] = { bits: bitsOf(logits).slice(), kernels }),
+    onCut: () => undefined,
+  })
+  const engine = new Engine(watched)
+  const id = `${number}`
+  const submission = engine.submit({
+    id,
+    promptTokenIds,
+    sampling,
+    stopTokenIds: [],
+    answerTokensMax: answerTokens,
+    ...(steer && { steer }),
+    ...(promptLogprobCount !== undefined && { promptLogprobCount }),
+  })
+  assert.equal(submission.kind, 'accepted')
+  const tokenIds: number[] = []
+  const logProbs: LogProbs[] = []
+  const promptLogProbs: LogProbs[] = []
+  while (engine.hasWork) {
+    for (const event of await engine.step()) {
+      if (event.kind === 'prompt-logprobs') promptLogProbs[event.index] = event.logProbs
+      if (event.kind !== 'token') continue
+      tokenIds.push(event.tokenId)
+      logProbs.push(event.logProbs)
     }
-    assert.equal(tokenIds.length, answerTokens, `Trial ${trial.number} answers in full`)
-    answers.push({ promptTokenIds, tokenIds, rows })
-    onAnswer(answers.length)
   }
-  return answers
+  assert.equal(tokenIds.length, answerTokens, `Trial ${number} answers in full`)
+  return { promptTokenIds, tokenIds, logProbs, promptLogProbs, rows }
 }
 
 /** Counts what differs from the answers alone. */
@@ -68,6 +96,8 @@ export class Judge {
   /** Of these: chosen by a step that ran other kernels than the step alone did. */
   otherKernelsCount = 0
   tokenCount = 0
+  /** Prompt tokens whose log probabilities were told. */
+  toldCount = 0
   differingTokenCount = 0
   readonly kernels = new Set<string>()
   /** The first difference, for a message. */
@@ -91,11 +121,21 @@ export class Judge {
     this.first ??= `trial ${seed[0]}, token ${index}, logit ${at}: ${logits[at]} in company`
   }
 
-  token(number: number, index: number, tokenId: number): void {
+  /** The token of a trial and, where it asked for them, its log probabilities. */
+  token(number: number, { index, tokenId, logProbs }: TokenEvent): void {
+    const answer = this.#answers[number]
     this.tokenCount += 1
-    if (this.#answers[number]?.tokenIds[index] === tokenId) return
+    if (answer?.tokenIds[index] === tokenId && isDeepStrictEqual(answer.logProbs[index], logProbs)) return
     this.differingTokenCount += 1
     this.first ??= `trial ${number}, token ${index}: ${tokenId} in company`
+  }
+
+  /** The log probabilities of a prompt's token. */
+  promptToken(number: number, { index, logProbs }: PromptEvent): void {
+    this.toldCount += 1
+    if (isDeepStrictEqual(this.#answers[number]?.promptLogProbs[index], logProbs)) return
+    this.differingTokenCount += 1
+    this.first ??= `trial ${number}, prompt token ${index}: told otherwise in company`
   }
 }
 

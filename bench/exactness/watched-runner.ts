@@ -7,9 +7,6 @@
 import assert from 'node:assert/strict'
 import type { Batch, SamplerRow } from '../../gpu-worker/engine/batch.ts'
 import type { Runner, RunnerLimits, StepResult } from '../../gpu-worker/engine/runner.ts'
-import type { SequenceRequest } from '../../gpu-worker/engine/sequence.ts'
-
-export type SamplingRequest = SequenceRequest['sampling']
 
 export interface SampledRow {
   readonly sampler: SamplerRow

@@ -11,7 +11,7 @@ import type { RunnerLimits } from '../engine/runner.ts'
 import { planAttention, type AttentionCounts } from '../kernels/attention-plan.ts'
 import { LOGPROBS_MAX } from '../kernels/log-probs.ts'
 import type { Activation } from '../kernels/matrix.ts'
-import { CHANGE_BYTES, ROW_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { RowSet } from './model-recipe.ts'
 import type { RopeTable } from './rope.ts'
 import { SamplerRecords } from './sampler-records.ts'
@@ -53,7 +53,9 @@ export class StepWriter {
     this.#angles = new Float32Array(limits.rowsMax * rope.width)
     this.#tables = new Uint32Array(input.tables.bytes / 4)
     this.#picked = new Uint32Array(limits.sequencesMax)
-    const { vocabSize, sequencesMax } = limits
+    const { vocabSize } = limits
+    // As many as an output pass picks, which may be more than there are sequences.
+    const sequencesMax = Math.floor(input.samplers.bytes / SAMPLER_RECORD_BYTES)
     const changesMax = Math.floor(input.changes.bytes / CHANGE_BYTES)
     this.#samplers = new SamplerRecords({ vocabSize, sequencesMax, changesMax })
   }

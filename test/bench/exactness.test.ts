@@ -24,7 +24,7 @@ it(
     })
     expect(judge.rowCount).toBeGreaterThanOrEqual(judge.tokenCount)
     expect(longCount).toBeGreaterThanOrEqual(trialCount / 3)
-    const happened = Object.entries({ ...counts, otherKernels: judge.otherKernelsCount })
+    const happened = Object.entries({ ...counts, otherKernels: judge.otherKernelsCount, told: judge.toldCount })
     expect(happened.filter(([, count]) => count === 0)).toEqual([])
   },
 )
@@ -41,8 +41,12 @@ it('finds differing bits when sums have no fixed order', { timeout: timeoutMs },
 
 it('draws requests that are all different, a third of them long, turns behind earlier ones', () => {
   const trials = drawTrials(504, 1024, 4)
-  const answers = trials.map(({ number, answerTokens }) => Array.from({ length: answerTokens }, () => number))
-  const prompts = trials.map((trial) => promptOf(trial, trials, answers))
+  const answers: { promptTokenIds: number[]; tokenIds: number[] }[] = []
+  for (const trial of trials) {
+    const promptTokenIds = promptOf(trial, trial.parent === null ? null : (answers[trial.parent] ?? null))
+    answers.push({ promptTokenIds, tokenIds: Array.from({ length: trial.answerTokens }, () => trial.number) })
+  }
+  const prompts = answers.map(({ promptTokenIds }) => promptTokenIds)
   const lengths = prompts.map(({ length }) => length)
   expect(new Set(prompts.map((prompt) => prompt.join())).size).toBe(504)
   expect(lengths.filter((length) => length + 32 > 512).length).toBeGreaterThanOrEqual(504 / 3)
