@@ -2,8 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import type { Batch } from '../../gpu-worker/engine/batch.ts'
 import { Engine } from '../../gpu-worker/engine/engine.ts'
-import type { Seed } from '../fake-runner.ts'
+import type { FakeStep, Seed } from '../fake-runner.ts'
 import { cachedOf, drain, endsOf, prompt, request, seed, setup, tokensOf, wholeLife } from './engine-setup.ts'
+
+/** Rows of a step, by sequence. */
+function rowCounts(step: FakeStep | undefined): number[] {
+  return (step?.batch.sequences ?? []).map(({ tokenIds }) => tokenIds.length)
+}
 
 describe('Engine, cached prefixes', () => {
   const tenantId = 'acme'
@@ -23,11 +28,33 @@ describe('Engine, cached prefixes', () => {
     expect(tokensOf(events, 'second')).toEqual([0, 1, 2, 3].map((index) => runner.tokenAt(seed, index)))
   })
 
-  it('n > 1: several answers to one prompt share its blocks, each writes its own', async () => {
-    const { engine } = setup()
-    for (const id of ['a', 'b', 'c']) engine.submit(request(id, { tenantId, promptTokenIds: long }))
+  it('n = 4: four answers to one prompt compute it once; each its own end of it and its answer', async () => {
+    const { engine, steps } = setup()
+    const ids = ['a', 'b', 'c', 'd']
+    for (const id of ids) engine.submit(request(id, { tenantId, promptTokenIds: long, answerTokensMax: 1 }))
     const events = await wholeLife(engine)
-    expect(['a', 'b', 'c'].map((id) => cachedOf(events, id))).toEqual([[0], [8], [8]])
+    expect(ids.map((id) => cachedOf(events, id))).toEqual([[0], [8], [8], [8]])
+    expect(steps.map(rowCounts)).toEqual([[11], [3, 3, 3]])
+  })
+
+  it('I8: two tenants with the same prompt at the same time wait for nothing and share nothing', async () => {
+    const { engine, steps } = setup({ limits: { rowsMax: 32 } })
+    for (const id of ['acme', 'zenith']) engine.submit(request(id, { tenantId: id, promptTokenIds: long }))
+    const events = await wholeLife(engine)
+    expect(['acme', 'zenith'].map((id) => cachedOf(events, id))).toEqual([[0], [0]])
+    expect(rowCounts(steps[0])).toEqual([11, 11])
+  })
+
+  it('whoever waits for a prefix computes it when the one who was to is cancelled', async () => {
+    const { engine, steps } = setup({}, { prefillRowsMax: 4 })
+    for (const id of ['gone', 'stays'])
+      engine.submit(request(id, { tenantId, promptTokenIds: long, answerTokensMax: 1 }))
+    await engine.step()
+    engine.cancel('gone')
+    const events = await wholeLife(engine)
+    expect(cachedOf(events, 'stays')).toEqual([4])
+    expect(endsOf(events, 'stays')).toEqual(['length'])
+    expect(steps.map(rowCounts)).toEqual([[4], [4], [3]])
   })
 
   it('a hit never covers the last token', async () => {
