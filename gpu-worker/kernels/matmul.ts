@@ -1,11 +1,13 @@
 /**
  * y = x · Wᵀ for rows of activations and a matrix in row windows: one dispatch per window.
  *
- * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile. A CPU runs one lane after the other and
- * likes long loops: one row at a time here, four at a time in matmul-rows from three rows on.
+ * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile. On a CPU a load costs more than a
+ * product: there eight lanes pass activations to one another, or, where they cannot, each weight serves four rows.
  */
 import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
+import { matmulLane } from './matmul-lane.ts'
+import { matmulLanes } from './matmul-lanes.ts'
 import { matmulRows } from './matmul-rows.ts'
 import { matmulTile } from './matmul-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
@@ -20,13 +22,22 @@ const ROWS_TOGETHER_FROM = 3
 export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
   const single = matmulSingle(operands, rowsMax, ROWS_TOGETHER_FROM)
   return [
-    ...onlyOn('cpu', [...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
+    ...onlyOn('cpu', [
+      ...withoutSubgroups([...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
+      ...matmulLane(operands, rowsMax, 2),
+      ...matmulLanes(operands, rowsMax, { together: 4, rowsFrom: 2, rowsTo: 4 }),
+      ...matmulLanes(operands, rowsMax, { together: 8, rowsFrom: 5, rowsTo: Infinity }),
+    ]),
     ...onlyOn('gpu', [
       ...matmulTile(operands, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
       ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
       ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
     ]),
   ]
+}
+
+function withoutSubgroups(dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({ ...dispatch, subgroups: false }))
 }
 
 /** One dispatch per window, for steps of fewer than `rowsBelow` rows. */

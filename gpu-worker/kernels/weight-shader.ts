@@ -20,6 +20,11 @@ export function weightIncludes(columnCount: number, format: WeightFormat): Inclu
   ]
 }
 
+/** Includes that define the products by eight lanes. */
+export function lanesIncludes(columnCount: number, format: WeightFormat): Include[] {
+  return ['subgroups', ...weightIncludes(columnCount, format), 'lanes']
+}
+
 /** Includes that define `dot_tile`. One activation row goes by whole vectors where each lies within one group. */
 export function tileIncludes(columnCount: number, format: WeightFormat, columns: ColumnCount): Include[] {
   const weights = weightIncludes(columnCount, format)

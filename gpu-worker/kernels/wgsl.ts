@@ -16,6 +16,7 @@ export type Include =
   | `chunk-${'units' | 'vectors'}`
   | 'dot'
   | 'exp'
+  | 'lanes'
   | 'log'
   | 'pages-f32'
   | 'pages-f16'
