@@ -2,7 +2,7 @@
  * A RowSource without a file: a compute shader writes row records of hashed weights where they are wanted.
  *
  * One small submit a call and no answer awaited but every few hundred calls, so that it fills a whole GPU as fast as that
- * can write. Refuses zero points and vectors: A.X K1 has none.
+ * can write; norms are small and computed here. Refuses zero points: A.X K1 has none.
  */
 import { strict as assert } from 'node:assert'
 import { readFileSync } from 'node:fs'
@@ -13,6 +13,7 @@ import { Pipelines, type Pipeline } from '../../gpu-worker/gpu/pipelines.ts'
 import { bytesPerValue, isPlain, rowLayout, VECTOR_BYTES } from '../../gpu-worker/kernels/matrix.ts'
 import type { RowSource, StoredWeight } from '../../gpu-worker/model/row-source.ts'
 import { exponentFor, floatPattern, packedPattern, seedOf, type WordPattern } from './counter-hash.ts'
+import { HashedWeights } from './hashed-weights.ts'
 import { weightRule } from './weight-rule.ts'
 
 const SOURCE = readFileSync(new URL('fill-rows.wgsl', import.meta.url), 'utf8')
@@ -67,8 +68,10 @@ export class HashedRows implements RowSource {
     this.bytes += rowCount * rowBytes
   }
 
-  vector(tensor: string): Promise<Float32Array> {
-    return Promise.reject(new RangeError(`No hashed vector ${tensor}`))
+  vector(tensor: string, width: number): Promise<Float32Array> {
+    const values = new Float64Array(width)
+    new HashedWeights(() => ({ kind: 'bf16' })).row(tensor.replace(/\.weight$/, ''), 0, values)
+    return Promise.resolve(Float32Array.from(values))
   }
 
   async close(): Promise<void> {

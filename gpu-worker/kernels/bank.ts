@@ -19,7 +19,7 @@ export interface Bank {
   readonly down: Slice
 }
 
-/** The routed experts of one layer. */
+/** The experts of one layer: the routed ones by their numbers, then the shared one, if any. */
 export interface LayerExperts {
   readonly expertCount: number
   /** Columns of gate and up, rows of down. */
@@ -28,6 +28,6 @@ export interface LayerExperts {
   readonly width: number
   /** Every bank that may hold one of them. */
   readonly banks: readonly Bank[]
-  /** vec2<u32> [experts]: (bank, slot). */
+  /** vec2<u32> [experts]: (bank, slot); a bank that is none for an expert whose weights lie elsewhere. */
   readonly places: Slice
 }

@@ -1,15 +1,18 @@
-/** Σ weight · y + shared (zeros where there is none) of one row in f64, then RMSNorm when there is a norm. */
+/** Σ weight · y of one row in f64, RMSNorm when there is a norm, plus x; then the RMSNorm of that when one follows. */
+import { rmsNormReference } from './rms-norm.ref.ts'
+
 export function expertCombineReference(
   weights: ArrayLike<number>,
   y: readonly ArrayLike<number>[],
-  shared: ArrayLike<number>,
   norm: ArrayLike<number> | null,
+  x: ArrayLike<number>,
+  next: ArrayLike<number> | null,
   eps: number,
-): Float64Array {
-  const sum = Float64Array.from({ length: shared.length }, (_, i) =>
-    y.reduce((total, row, rank) => total + (weights[rank] ?? 0) * (row[i] ?? 0), shared[i] ?? 0),
+): { readonly x: Float64Array; readonly normed: Float64Array | null } {
+  const mixed = Float64Array.from({ length: x.length }, (_, i) =>
+    y.reduce((total, row, rank) => total + (weights[rank] ?? 0) * (row[i] ?? 0), 0),
   )
-  if (norm === null) return sum
-  const mean = sum.reduce((total, value) => total + value * value, 0) / sum.length
-  return sum.map((value, i) => ((norm[i] ?? 0) * value) / Math.sqrt(mean + eps))
+  const delta = norm === null ? mixed : rmsNormReference(mixed, norm, eps)
+  const sum = delta.map((value, i) => value + (x[i] ?? NaN))
+  return { x: sum, normed: next === null ? null : rmsNormReference(sum, next, eps) }
 }

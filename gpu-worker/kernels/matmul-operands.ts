@@ -12,6 +12,8 @@ export interface MatmulOperands {
   readonly matrix: Matrix
   /** f32 [rows, rowCount] */
   readonly y: Activation
+  /** The first column of y's rows that is written: 0 when absent. */
+  readonly yOffset?: number
 }
 
 /** Throws a RangeError unless x, W and y fit each other. */
@@ -21,14 +23,14 @@ export function checkShapes({ x, matrix, y }: MatmulOperands): void {
   }
 }
 
-export function matmulConstants({ x, matrix, y }: MatmulOperands, window: MatrixWindow) {
+export function matmulConstants({ x, matrix, y, yOffset = 0 }: MatmulOperands, window: MatrixWindow) {
   return {
     K: matrix.columnCount,
     X_VECTORS: x.stride / 4,
     ...weightConstants(matrix.columnCount, window.format),
     ROWS_IN_WINDOW: window.rowCount,
     Y_STRIDE: y.stride,
-    Y_OFFSET: window.rowStart,
+    Y_OFFSET: yOffset + window.rowStart,
   }
 }
 

@@ -1,24 +1,29 @@
 /**
- * A norm's weight as it lies on the GPU: one row [width] as stored, padded like a matrix row.
+ * A norm's weight as it lies on the GPU, and the two forms that a kernel which norms rows has: one tree, one result.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding } from '../gpu/program.ts'
-import { rowBytes, type PlainFormat } from './matrix.ts'
-import { wgsl } from './wgsl.ts'
+import { holding, onlyOn, type Dispatch } from '../gpu/program.ts'
+import { wgsl, type Include } from './wgsl.ts'
 
 export interface NormWeight {
+  /** f32 [width]: widened exactly from whatever is stored, zeros up to a vec4. */
   readonly slice: Slice
-  readonly format: PlainFormat
   readonly width: number
 }
 
-/** The text of a kernel that norms rows by a weight of this stored type. */
-export function normSource(name: string, weight: NormWeight): string {
-  return wgsl(name, `weights-${weight.format}`, 'quads', 'dot', 'row-sum')
+/** Who adds up a row: 64 lanes on a GPU, 8 on a CPU. */
+export type RowSum = 'row-sum' | 'row-sum-eighths'
+
+export function normForms(form: (sum: RowSum) => Dispatch): Dispatch[] {
+  return [...onlyOn('cpu', [form('row-sum-eighths')]), ...onlyOn('gpu', [form('row-sum')])]
 }
 
-export function weightBinding(weight: NormWeight): Slice {
-  return holding(weight.slice, rowBytes(weight.width, weight.format), 'weight')
+export function normWgsl(name: string, sum: RowSum, ...includes: readonly Include[]): string {
+  return wgsl(name, sum, 'row-quads', ...includes)
+}
+
+export function weightBinding({ slice, width }: NormWeight): Slice {
+  return holding(slice, Math.ceil(width / 4) * 16, 'weight')
 }
 
 export function checkWidths(weight: NormWeight, ...parts: readonly { readonly width: number }[]): void {

@@ -1,18 +1,16 @@
-/** RMSNorm in f64 of the picked rows of x + delta (an f32 sum); dense arrays [.., width]. */
+/** RMSNorm in f64 of the picked rows of x; dense arrays [.., width]. */
+import { rmsNormReference } from './rms-norm.ref.ts'
+
 export function outputNormReference(
   picked: readonly number[],
   x: Float32Array,
-  delta: Float32Array,
   weight: ArrayLike<number>,
   eps: number,
 ): Float64Array {
   const width = weight.length
-  const rows = picked.map((row) => {
-    const sum = Array.from({ length: width }, (_, i) => {
-      return Math.fround((x[row * width + i] ?? NaN) + (delta[row * width + i] ?? NaN))
-    })
-    const mean = sum.reduce((total, value) => total + value * value, 0) / width
-    return sum.map((value, i) => ((weight[i] ?? 0) * value) / Math.sqrt(mean + eps))
+  const y = new Float64Array(picked.length * width)
+  picked.forEach((row, i) => {
+    y.set(rmsNormReference(x.subarray(row * width, (row + 1) * width), weight, eps), i * width)
   })
-  return Float64Array.from(rows.flat())
+  return y
 }

@@ -1,34 +1,41 @@
 /**
- * Norms the picked rows of residual stream plus last delta, and changes neither: residual-norm's arithmetic.
+ * Norms the picked rows of the residual stream: rms-norm's arithmetic.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
-import { bytesOfRows } from './matrix.ts'
-import { checkWidths, normSource, weightBinding } from './norm-weight.ts'
-import type { ResidualNormOperands } from './residual-norm.ts'
+import { bytesOfRows, type Activation } from './matrix.ts'
+import { checkWidths, normForms, normWgsl, weightBinding, type NormWeight } from './norm-weight.ts'
 
-/** `picked` holds at most `pickedMax` row numbers; the grid counts picked rows. */
+export interface OutputNormOperands {
+  /** u32: at most `pickedMax` row numbers. */
+  readonly picked: Slice
+  readonly x: Activation
+  readonly weight: NormWeight
+  /** f32 [picked rows, width] */
+  readonly y: Activation
+}
+
+/** The grid counts picked rows. */
 export function outputNorm(
-  { x, delta, weight, y, picked }: ResidualNormOperands & { readonly picked: Slice },
+  { picked, x, weight, y }: OutputNormOperands,
   eps: number,
   rowsMax: number,
   pickedMax: number,
-): Dispatch {
-  checkWidths(weight, x, delta, y)
-  return {
+): Dispatch[] {
+  checkWidths(weight, x, y)
+  return normForms((sum) => ({
     program: {
       name: 'output-norm',
-      source: normSource('output-norm', weight),
-      access: ['read', 'read', 'read', 'read', 'write'],
-      constants: { WIDTH: x.width, STRIDE: x.stride, PER_VALUE: 1 / x.width, EPS: eps },
+      source: normWgsl('output-norm', sum),
+      access: ['read', 'read', 'read', 'write'],
+      constants: { WIDTH: x.width, VECTORS: x.stride / 4, PER_VALUE: 1 / x.width, EPS: eps },
     },
     bindings: [
       holding(picked, pickedMax * 4, 'picked'),
       holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
-      holding(delta.slice, bytesOfRows(delta, rowsMax), 'delta'),
       weightBinding(weight),
       holding(y.slice, bytesOfRows(y, pickedMax), 'y'),
     ],
     grid: (rows) => [rows, 1, 1],
-  }
+  }))
 }

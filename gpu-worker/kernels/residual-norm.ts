@@ -3,7 +3,7 @@
  */
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, type Activation } from './matrix.ts'
-import { checkWidths, normSource, weightBinding, type NormWeight } from './norm-weight.ts'
+import { checkWidths, normForms, normWgsl, weightBinding, type NormWeight } from './norm-weight.ts'
 
 export interface ResidualNormOperands {
   /** Residual stream; takes in delta. */
@@ -13,14 +13,14 @@ export interface ResidualNormOperands {
   readonly y: Activation
 }
 
-export function residualNorm({ x, delta, weight, y }: ResidualNormOperands, eps: number, rowsMax: number): Dispatch {
+export function residualNorm({ x, delta, weight, y }: ResidualNormOperands, eps: number, rowsMax: number): Dispatch[] {
   checkWidths(weight, x, delta, y)
-  return {
+  return normForms((sum) => ({
     program: {
       name: 'residual-norm',
-      source: normSource('residual-norm', weight),
+      source: normWgsl('residual-norm', sum),
       access: ['write', 'read', 'read', 'write'],
-      constants: { WIDTH: x.width, STRIDE: x.stride, PER_VALUE: 1 / x.width, EPS: eps },
+      constants: { WIDTH: x.width, VECTORS: x.stride / 4, PER_VALUE: 1 / x.width, EPS: eps },
     },
     bindings: [
       holding(x.slice, bytesOfRows(x, rowsMax), 'x'),
@@ -29,5 +29,5 @@ export function residualNorm({ x, delta, weight, y }: ResidualNormOperands, eps:
       holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
     ],
     grid: (rows) => [rows, 1, 1],
-  }
+  }))
 }

@@ -22,7 +22,9 @@ export function routeReference(
     .slice(0, rule.top)
   const sum = chosen.reduce((total, e) => total + (probabilities[e] ?? 0), 0)
   const divisor = rule.isNormalised ? sum + 1e-20 : 1
-  return { chosen, weights: chosen.map((e) => ((probabilities[e] ?? 0) / divisor) * rule.scaling) }
+  const weights = chosen.map((e) => ((probabilities[e] ?? 0) / divisor) * rule.scaling)
+  if (!rule.hasShared) return { chosen, weights }
+  return { chosen: [...chosen, rule.expertCount], weights: [...weights, 1] }
 }
 
 /** Indexes, highest score first, the lower index first among equals. */

@@ -14,9 +14,16 @@ export interface RoutingRule {
   readonly top: number
   readonly isNormalised: boolean
   readonly scaling: number
+  /** A shared expert is one more of every row, the last: number `expertCount`, weight 1. */
+  readonly hasShared: boolean
 }
 
-/** Where a layer's choice lies: u32 and f32 [rows, top], rank order. */
+/** (row, expert) pairs of a row. */
+export function pairsPerRow({ top, hasShared }: RoutingRule): number {
+  return top + Number(hasShared)
+}
+
+/** Where a layer's choice lies: u32 and f32 [rows, pairs], rank order. */
 export interface Routes {
   readonly chosen: Slice
   readonly weights: Slice
@@ -31,6 +38,7 @@ export function route(
   rowsMax: number,
 ): Dispatch {
   const { expertCount, groupCount, groupsKept, top } = rule
+  const pairs = pairsPerRow(rule)
   if (logits.width !== expertCount || expertCount % groupCount !== 0 || groupsKept > groupCount) {
     throw new RangeError(`Shapes do not fit: logits ${logits.width}, experts ${expertCount} in ${groupCount} groups`)
   }
@@ -47,6 +55,7 @@ export function route(
         GROUPS: groupCount,
         GROUPS_KEPT: groupsKept,
         TOP: top,
+        PAIRS: pairs,
         X_STRIDE: logits.activation.stride,
         X_OFFSET: logits.offset,
         NORMALISE: Number(rule.isNormalised),
@@ -56,8 +65,8 @@ export function route(
     bindings: [
       holding(logits.activation.slice, bytesOfRows(logits.activation, rowsMax), 'logits'),
       holding(bias, expertCount * 4, 'bias'),
-      holding(routes.chosen, rowsMax * top * 4, 'chosen'),
-      holding(routes.weights, rowsMax * top * 4, 'weights'),
+      holding(routes.chosen, rowsMax * pairs * 4, 'chosen'),
+      holding(routes.weights, rowsMax * pairs * 4, 'weights'),
     ],
     grid: (rows) => [rows, 1, 1],
   }

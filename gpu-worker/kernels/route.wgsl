@@ -6,8 +6,9 @@
 //
 //   logits   f32 [rows, X_STRIDE], read: EXPERTS values from X_OFFSET
 //   bias     f32 [EXPERTS], read: zeros when the model has none
-//   chosen   u32 [rows, TOP], write: expert numbers, highest c first
-//   weights  f32 [rows, TOP], write
+//   chosen   u32 [rows, PAIRS], write: expert numbers, highest c first; with a shared expert PAIRS is TOP + 1, and the
+//            last is that one's number, EXPERTS
+//   weights  f32 [rows, PAIRS], write: a shared expert's is 1
 //
 // One workgroup: one row; lanes stride over experts and groups; ranks are counted, not sorted, so no order of lanes
 // enters. A NaN counts as −∞, so expert numbers stay in range. Grid: x = rows.
@@ -19,6 +20,7 @@ override TOP: u32;
 const LOWEST = -3.4028234e38;
 
 struct Params {
+  PAIRS: u32,
   GROUPS_KEPT: u32,
   X_STRIDE: u32,
   X_OFFSET: u32,
@@ -70,7 +72,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       rank += kept[other / per_group] * u32(goes_before(choice[other], other, choice[e], e));
     }
     if (rank < TOP) {
-      chosen[row * TOP + rank] = e;
+      chosen[row * params.PAIRS + rank] = e;
       top_probability[rank] = probability[e];
     }
   }
@@ -84,7 +86,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (params.NORMALISE != 0u) {
       weight = weight / (sum + 1e-20);
     }
-    weights[row * TOP + rank] = weight * params.SCALING;
+    weights[row * params.PAIRS + rank] = weight * params.SCALING;
+  }
+  if (lane == 0u && params.PAIRS > TOP) {
+    chosen[row * params.PAIRS + TOP] = EXPERTS;
+    weights[row * params.PAIRS + TOP] = 1.0;
   }
 }
 

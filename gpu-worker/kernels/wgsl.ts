@@ -24,7 +24,9 @@ export type Include =
   | 'rope'
   | 'row-choice'
   | 'sampler'
+  | 'row-quads'
   | 'row-sum'
+  | 'row-sum-eighths'
   | 'subgroups'
   | 'tile'
   | `vectors-${'plain' | 'groups'}`

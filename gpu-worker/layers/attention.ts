@@ -15,7 +15,6 @@ import { matmul } from '../kernels/matmul.ts'
 import type { Activation, ActivationPart, Matrix } from '../kernels/matrix.ts'
 import { queryAbsorb } from '../kernels/query-absorb.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
-import { rmsNorm } from '../kernels/rms-norm.ts'
 import type { StepInput } from '../kernels/step-input.ts'
 import { valueUp } from '../kernels/value-up.ts'
 
@@ -72,11 +71,16 @@ export function attention(operands: AttentionOperands, rule: AttentionRule): Row
   const kv: ActivationPart = { activation: scratch.projected, offset: queryWidth, width: kvWidth }
   const { rows, tables, rope } = step
   const { queries, parts, mixed, values } = scratch
-  const { q, dispatches } = queriesOf(first, weights, scratch, eps, rowsMax)
+  const lowRank = lowRankOf(weights, scratch)
+  // Without a query rank nothing goes there, and `normed` has been read by then.
+  const query = lowRank?.normed ?? normed
+  const queryWeight = lowRank?.norm ?? null
+  const latent = { rows, tables, rope, kv, weight: weights.latentNorm, pages, queryWeight, query }
+  const q = lowRank === null ? first : { activation: lowRank.q, offset: 0, width: lowRank.q.width }
   const before = [
     ...matmul({ x: normed, matrix: weights.project, y: scratch.projected }, rowsMax),
-    latentWrite({ rows, tables, rope, kv, weight: weights.latentNorm, pages }, eps, isInterleaved, rowsMax),
-    ...dispatches,
+    ...latentWrite(latent, eps, isInterleaved, rowsMax),
+    ...(lowRank === null ? [] : matmul({ x: lowRank.normed, matrix: lowRank.up, y: lowRank.q }, rowsMax)),
     ...queryAbsorb({ rope, q, kvB: weights.kvB, queries }, shape, isInterleaved, rowsMax),
   ]
   const after = [
@@ -94,19 +98,13 @@ export function overAllRows(dispatches: readonly Dispatch[]): RowDispatch<'all'>
   return dispatches.map((dispatch) => ({ dispatch, rows: 'all' }))
 }
 
-/** The heads' queries: as projected, or through the query rank. */
-function queriesOf(
-  first: ActivationPart,
-  weights: AttentionWeights,
-  scratch: AttentionScratch,
-  eps: number,
-  rowsMax: number,
-): { readonly q: ActivationPart; readonly dispatches: Dispatch[] } {
-  if (weights.lowRankQuery === null || scratch.lowRankQuery === null) return { q: first, dispatches: [] }
-  const { norm, up } = weights.lowRankQuery
-  const { normed, q } = scratch.lowRankQuery
-  return {
-    q: { activation: q, offset: 0, width: q.width },
-    dispatches: [rmsNorm(first, norm, normed, eps, rowsMax), ...matmul({ x: normed, matrix: up, y: q }, rowsMax)],
+type LowRankQuery = NonNullable<AttentionWeights['lowRankQuery']> & NonNullable<AttentionScratch['lowRankQuery']>
+
+/** Null in models without a query rank: their queries come as projected. */
+function lowRankOf(weights: AttentionWeights, scratch: AttentionScratch): LowRankQuery | null {
+  if (weights.lowRankQuery === null || scratch.lowRankQuery === null) {
+    if (weights.lowRankQuery !== scratch.lowRankQuery) throw new RangeError('A query rank needs weights and scratch')
+    return null
   }
+  return { ...weights.lowRankQuery, ...scratch.lowRankQuery }
 }

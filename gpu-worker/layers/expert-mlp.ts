@@ -1,7 +1,8 @@
 /**
- * The MLP of an expert layer: router, routed experts, shared expert, combination, norm. The result is `delta`.
+ * The MLP of an expert layer: router, routed experts, shared expert, and the layer's end up to the norm that follows.
  *
- * Router and the shared expert's first product read the same rows, so their matrices are stacked: one product.
+ * A shared expert is the last of every row's experts. Where it lies apart from the others, its first product is stacked
+ * with the router, which reads the same rows, and its result goes where the last pair's belongs.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { onlyOn, type Dispatch } from '../gpu/program.ts'
@@ -11,31 +12,31 @@ import { expertDown } from '../kernels/expert-down.ts'
 import { expertGateUp } from '../kernels/expert-gate-up.ts'
 import { expertGroups, type GroupSizes } from '../kernels/expert-groups.ts'
 import { matmul } from '../kernels/matmul.ts'
-import type { Activation, Matrix } from '../kernels/matrix.ts'
+import { paddedColumns, type Activation, type Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
-import { route, type Routes, type RoutingRule } from '../kernels/route.ts'
+import { pairsPerRow, route, type Routes, type RoutingRule } from '../kernels/route.ts'
 import { swiglu } from '../kernels/swiglu.ts'
 
 export interface ExpertMlpWeights {
-  /** Router, then the shared expert's gate_proj and up_proj, if any: [experts + 2 · shared width, hidden] */
+  /** Router, then gate_proj and up_proj of a shared expert that lies apart: [experts + 2 · its width, hidden] */
   readonly routerAndShared: Matrix
   /** f32 [experts]: e_score_correction_bias, zeros when the checkpoint has none. */
   readonly bias: Slice
   readonly experts: LayerExperts
-  /** Null in models without a shared expert, as is their `shared` scratch. */
+  /** Of a shared expert that lies apart; null where there is none. */
   readonly sharedDown: Matrix | null
   /** The norm after the MLP; null in models without one. */
   readonly norm: NormWeight | null
 }
 
 export interface ExpertMlpScratch {
-  /** f32 [rows, experts + 2 · shared width] */
+  /** f32 [rows, rows of the largest such matrix] */
   readonly routerAndShared: Activation
-  /** f32 [rows, shared width] and f32 [rows, hidden] */
-  readonly shared: { readonly hidden: Activation; readonly out: Activation } | null
-  /** f32 [rows · top, expert width] */
+  /** f32 [rows, shared width]: for shared experts that lie apart. */
+  readonly sharedHidden: Activation | null
+  /** f32 [rows · pairs, expert width] */
   readonly pairHidden: Activation
-  /** f32 [rows · top, hidden] */
+  /** f32 [rows · pairs, hidden] */
   readonly pairOut: Activation
   /** The step's pairs by expert. */
   readonly groups: Slice
@@ -52,58 +53,63 @@ export interface ExpertMlpOperands {
   readonly scratch: ExpertMlpScratch
   /** This layer's choice, kept until the step ends. */
   readonly routes: Routes
+  /** The residual stream: takes in the layer's result. */
+  readonly x: Activation
+  /** x normed for this layer's MLP, in the end for what follows. */
   readonly normed: Activation
-  readonly delta: Activation
+  /** The norm that follows; null: none. */
+  readonly next: NormWeight | null
 }
 
 export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }: ExpertMlpRule): Dispatch[] {
-  const { weights, scratch, routes, normed, delta } = operands
-  const { routerAndShared, pairHidden, pairOut } = scratch
-  const { expertCount, top } = routing
-  const scores = { activation: routerAndShared, offset: 0, width: expertCount }
+  const { weights, scratch, routes, x, normed, next } = operands
+  const { pairHidden, pairOut } = scratch
   const { experts, norm } = weights
-  const shared = sharedExpert(weights, scratch, expertCount, rowsMax)
+  const routerAndShared = firstProduct(weights, scratch)
   const { chosen } = routes
-  const groups = { ...groupSizes(expertCount, top, rowsMax), slice: scratch.groups }
+  const pairs = pairsPerRow(routing)
+  const scores = { activation: routerAndShared, offset: 0, width: routing.expertCount }
+  const groups = { ...groupSizes(routing, rowsMax), slice: scratch.groups }
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
     route(scores, weights.bias, routes, routing, rowsMax),
     ...onlyOn('gpu', [expertGroups(chosen, groups)]),
-    ...shared.toHidden,
-    ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, top, rowsMax, groups),
-    ...shared.toOut,
-    ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, top, rowsMax, groups),
-    expertCombine({ weights: routes.weights, y: pairOut, shared: shared.out, norm, delta }, top, eps, rowsMax),
+    ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),
+    ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, pairs, rowsMax, groups),
+    ...sharedApart(weights, scratch, routing, rowsMax),
+    ...expertCombine({ weights: routes.weights, y: pairOut, norm, x, next, normed }, pairs, eps, rowsMax),
   ]
 }
 
+/** What the router's matrix gives, of a layer whose shared expert lies apart or does not. */
+function firstProduct({ routerAndShared }: ExpertMlpWeights, scratch: ExpertMlpScratch): Activation {
+  const width = routerAndShared.rowCount
+  return { slice: scratch.routerAndShared.slice, width, stride: paddedColumns(width) }
+}
+
 /** Groups of eight: what the registers of a lane hold beside four rows of a matrix. */
-export function groupSizes(expertCount: number, top: number, rowsMax: number): GroupSizes {
-  return { expertCount, top, rowsMax, together: 8 }
+export function groupSizes(routing: RoutingRule, rowsMax: number): GroupSizes {
+  const { expertCount, hasShared } = routing
+  return { expertCount: expertCount + Number(hasShared), top: pairsPerRow(routing), rowsMax, together: 8 }
 }
 
-interface SharedExpert {
-  readonly toHidden: readonly Dispatch[]
-  readonly toOut: readonly Dispatch[]
-  readonly out: Activation | null
-}
-
-/** What follows its first product, which the router's dispatch computed; nothing in models without one. */
-function sharedExpert(
-  { sharedDown }: ExpertMlpWeights,
-  { routerAndShared, shared }: ExpertMlpScratch,
-  expertCount: number,
+/** What follows its first product, which the router's dispatch computed; nothing where no expert lies apart. */
+function sharedApart(
+  weights: ExpertMlpWeights,
+  scratch: ExpertMlpScratch,
+  { expertCount, top }: RoutingRule,
   rowsMax: number,
-): SharedExpert {
-  if (sharedDown === null || shared === null) {
-    if (sharedDown !== shared) throw new RangeError('A shared expert needs both its weights and its scratch')
-    return { toHidden: [], toOut: [], out: null }
-  }
-  const { hidden, out } = shared
-  const part = (offset: number) => ({ activation: routerAndShared, offset, width: hidden.width })
-  return {
-    toHidden: [swiglu(part(expertCount), part(expertCount + hidden.width), hidden, rowsMax)],
-    toOut: matmul({ x: hidden, matrix: sharedDown, y: out }, rowsMax),
-    out,
-  }
+): Dispatch[] {
+  const { sharedDown } = weights
+  const { sharedHidden, pairOut } = scratch
+  const routerAndShared = firstProduct(weights, scratch)
+  if (sharedDown === null) return []
+  if (sharedHidden === null) throw new RangeError('No scratch for a shared expert apart')
+  const part = (offset: number) => ({ activation: routerAndShared, offset, width: sharedHidden.width })
+  // All pairs of a row as one long row, of which this is the last.
+  const y = { slice: pairOut.slice, width: pairOut.width, stride: (top + 1) * pairOut.stride }
+  return [
+    swiglu(part(expertCount), part(expertCount + sharedHidden.width), sharedHidden, rowsMax),
+    ...matmul({ x: sharedHidden, matrix: sharedDown, y, yOffset: top * pairOut.stride }, rowsMax),
+  ]
 }

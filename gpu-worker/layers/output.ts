@@ -23,8 +23,6 @@ export interface OutputOperands {
   readonly step: StepInput
   readonly weights: OutputWeights
   readonly x: Activation
-  /** What the last layer adds to x. */
-  readonly delta: Activation
   /** f32 [picked rows, hidden] */
   readonly picked: Activation
   /** f32 [picked rows, vocab] */
@@ -39,10 +37,10 @@ export interface OutputRule {
 
 /** Logits of the picked rows; the grid counts picked rows. */
 export function outputLogits(operands: OutputOperands, { eps, rowsMax, pickedMax }: OutputRule): Dispatch[] {
-  const { step, weights, x, delta, picked, logits } = operands
-  const norm = { x, delta, weight: weights.norm, y: picked, picked: step.picked }
+  const { step, weights, x, picked, logits } = operands
+  const norm = { picked: step.picked, x, weight: weights.norm, y: picked }
   return [
-    outputNorm(norm, eps, rowsMax, pickedMax),
+    ...outputNorm(norm, eps, rowsMax, pickedMax),
     ...matmul({ x: picked, matrix: weights.head, y: logits }, pickedMax),
   ]
 }

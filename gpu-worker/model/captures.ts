@@ -70,13 +70,18 @@ export class Captures {
   /** i32 [expert layers, rows, expertsPerToken] of the step just run. */
   async experts(rows: number): Promise<Int32Array> {
     const { gpu, scratch, expertsPerToken } = this.#model
-    const perLayer = rows * expertsPerToken
-    const all = new Int32Array(scratch.chosen.length * perLayer)
-    for (const [layer, chosen] of scratch.chosen.entries()) {
+    const { chosen: layers, pairsPerRow } = scratch
+    const all = new Int32Array(layers.length * rows * expertsPerToken)
+    for (const [layer, chosen] of layers.entries()) {
       const encoder = gpu.device.createCommandEncoder({ label: 'experts' })
-      this.#readback.copy(encoder, chosen, perLayer * 4)
+      this.#readback.copy(encoder, chosen, rows * pairsPerRow * 4)
       gpu.device.queue.submit([encoder.finish()])
-      all.set(new Int32Array((await this.#readback.read(perLayer * 4, 'experts')).buffer), layer * perLayer)
+      const pairs = new Int32Array((await this.#readback.read(rows * pairsPerRow * 4, 'experts')).buffer)
+      for (let row = 0; row < rows; row++) {
+        // Without the shared one, the last.
+        const routed = pairs.subarray(row * pairsPerRow, row * pairsPerRow + expertsPerToken)
+        all.set(routed, (layer * rows + row) * expertsPerToken)
+      }
     }
     return all
   }

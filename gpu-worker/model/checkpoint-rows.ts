@@ -81,6 +81,7 @@ export class CheckpointRows implements RowSource {
     }
     const bytes = await this.#checkpoint.read(tensor)
     this.#count(tensor, bytes, type)
+    this.#report()
     return widened(bytes, type)
   }
 

@@ -84,10 +84,11 @@ function readAttention(config: ModelConfig, stored: StoredTensors, prefix: strin
 
 /** gate_proj and up_proj, or both in gate_up_proj: gate's rows first, as the reference's `chunk` has them. */
 function readGatedMlp(stored: StoredTensors, prefix: string, width: number, hiddenSize: number): DenseMlpLayout {
-  const gateUp = stored.hasModule(`${prefix}.gate_up_proj`)
-    ? whole(stored.linear(`${prefix}.gate_up_proj`, 2 * width, hiddenSize))
-    : stack(['gate_proj', 'up_proj'].map((name) => part(stored.linear(`${prefix}.${name}`, width, hiddenSize))))
-  return { gateUp, down: whole(stored.linear(`${prefix}.down_proj`, hiddenSize, width)) }
+  const both = `${prefix}.gate_up_proj`
+  const parts = stored.hasModule(both)
+    ? halves(stored.linear(both, 2 * width, hiddenSize))
+    : ['gate_proj', 'up_proj'].map((name) => part(stored.linear(`${prefix}.${name}`, width, hiddenSize)))
+  return { gateUp: stack(parts), down: whole(stored.linear(`${prefix}.down_proj`, hiddenSize, width)) }
 }
 
 function readExpertMlp(config: ModelConfig, stored: StoredTensors, layer: string): ExpertMlpLayout {
@@ -209,6 +210,11 @@ function biasWarnings(expectsRouterBias: boolean, layers: readonly LayerLayout[]
 
 function part(weight: StoredWeight): MatrixPart {
   return { weight, rowStart: 0, rowCount: weight.rowCount }
+}
+
+function halves(weight: StoredWeight): MatrixPart[] {
+  const rowCount = weight.rowCount / 2
+  return [0, rowCount].map((rowStart) => ({ weight, rowStart, rowCount }))
 }
 
 function whole(weight: StoredWeight): MatrixLayout {

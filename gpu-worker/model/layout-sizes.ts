@@ -4,7 +4,7 @@
  * It knows no tensor by name; a layout says what each weight is.
  */
 import { rowBytes } from '../kernels/matrix.ts'
-import type { DenseMlpLayout, MatrixLayout, MatrixPart, ModelLayout, VectorLayout } from './layout.ts'
+import type { DenseMlpLayout, ExpertMlpLayout, MatrixLayout, MatrixPart, ModelLayout, VectorLayout } from './layout.ts'
 import type { TensorInfo } from './safetensors.ts'
 
 export const WEIGHT_KINDS = [
@@ -33,10 +33,10 @@ export function layoutBytes(layout: ModelLayout): BytesByKind {
     if (item.shape === 'matrix') {
       const { weight, rowCount } = item.part
       bytes[item.kind] += rowCount * rowBytes(weight.columnCount, weight.format)
-    } else if (item.kind === 'norms') bytes.norms += rowBytes(item.vector.width, item.vector.format)
+    } else if (item.kind === 'norms') bytes.norms += vectorBytes(item.vector.width)
   }
   for (const layer of layout.layers) {
-    if (layer.kind === 'experts') bytes.router += routingTableBytes(layer.mlp.router.rowCount)
+    if (layer.kind === 'experts') bytes.router += routingTableBytes(layer.mlp)
   }
   return bytes
 }
@@ -54,9 +54,14 @@ export function storedBytes(layout: ModelLayout, tensors: ReadonlyMap<string, Te
   return [...used].reduce((sum, name) => sum + (tensors.get(name ?? '')?.byteLength ?? 0), 0)
 }
 
-/** The router's bias, f32 also where zeros stand for it, and the table of the experts' places: vec2<u32>. */
-function routingTableBytes(expertCount: number): number {
-  return 16 * (Math.ceil(expertCount / 4) + Math.ceil(expertCount / 2))
+/** The router's bias, also where zeros stand for it, and the table of the experts' places: vec2<u32>. */
+function routingTableBytes({ experts, shared }: ExpertMlpLayout): number {
+  return vectorBytes(experts.length) + vectorBytes(2 * (experts.length + Number(shared !== null)))
+}
+
+/** Of that many words, in whole vec4s: norms are f32 on the GPU. */
+function vectorBytes(width: number): number {
+  return 16 * Math.ceil(width / 4)
 }
 
 /**

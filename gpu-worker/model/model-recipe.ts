@@ -19,7 +19,7 @@ import { outputLogits, outputTokens, type SampledRowSet } from '../layers/output
 import type { ModelConfig } from './config.ts'
 import type { LayerRange } from './layout.ts'
 import { softmaxScale } from './rope.ts'
-import { attentionShape, firstExpertLayer, type Scratch } from './scratch.ts'
+import { attentionShape, firstExpertLayer, routingRule, type Scratch } from './scratch.ts'
 import type { LayerWeights, ModelWeights } from './weights.ts'
 
 /** All rows of a step, the rows whose logits are wanted, those again as they are sampled, or what attention works on. */
@@ -38,7 +38,7 @@ export interface ModelParts {
 
 /** What a step runs: all of it over all rows, then the output over the picked ones. */
 export interface ModelDispatches {
-  /** Embedding and layers: leave x and the last delta; where the range ends before the model does, x takes it in. */
+  /** Embedding and layers: leave x. */
   readonly layers: RowDispatch<RowSet>[]
   /** Null where the range ends before the model does. */
   readonly output: OutputDispatches | null
@@ -51,33 +51,37 @@ export interface OutputDispatches {
 }
 
 export function modelDispatches(parts: ModelParts): ModelDispatches {
-  const { weights, scratch, rowsMax } = parts
-  const { x, delta } = scratch
+  const { config, weights, scratch, rowsMax } = parts
+  const { x } = scratch
   const { rows } = scratch.step
   // Where the range ends before the model does no row is fed: any binding will do.
   const sampled = scratch.output?.sampled ?? rows
-  const embedding = weights.embedding === null ? [] : embed({ rows, sampled, table: weights.embedding, x }, rowsMax)
+  const [first] = weights.layers
+  const begin = [
+    ...(weights.embedding === null ? [] : embed({ rows, sampled, table: weights.embedding, x }, rowsMax)),
+    ...(first === undefined ? [] : rmsNorm(x, first.attentionNorm, scratch.normed, config.rmsNormEps, rowsMax)),
+  ]
   const layers = weights.layers.flatMap((layer, index) => dispatchesOf(parts, layer, index))
   const output = outputDispatches(parts)
-  const end = output === null ? [residualSum(x, delta, rowsMax)] : []
-  return { layers: [...overAllRows(embedding), ...layers, ...overAllRows(end)], output }
+  return { layers: [...overAllRows(begin), ...layers], output }
 }
 
 function outputDispatches({ config, weights, scratch, rowsMax, pickedMax }: ModelParts): OutputDispatches | null {
-  const { step, x, delta, output } = scratch
+  const { step, x, output } = scratch
   if (weights.output === null || output === null) return null
   const { picked, logits, adjusted, sampled } = output
   const rule = { eps: config.rmsNormEps, rowsMax, pickedMax }
-  const dispatches = outputLogits({ step, weights: weights.output, x, delta, picked, logits }, rule)
+  const dispatches = outputLogits({ step, weights: weights.output, x, picked, logits }, rule)
   return {
     logits: dispatches.map((dispatch) => ({ dispatch, rows: 'picked' })),
     sampler: outputTokens(step, { logits, adjusted, sampled }, pickedMax),
   }
 }
 
+/** From `normed`, the residual stream as the layer's first norm left it, to the same for the next layer of the range. */
 function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): RowDispatch<RowSet>[] {
   const { config, scratch, rowsMax } = parts
-  const { step, normed, delta } = scratch
+  const { step, x, normed, delta } = scratch
   const pages = parts.pages[index]
   if (pages === undefined) throw new RangeError(`No cache for layer ${index}`)
   const rule: AttentionRule = {
@@ -88,40 +92,39 @@ function dispatchesOf(parts: ModelParts, layer: LayerWeights, index: number): Ro
     rowsMax,
   }
   return [
-    ...overAllRows([norm(parts, layer.attentionNorm, index === 0)]),
     ...attention({ step, weights: layer.attention, scratch: scratch.attention, pages, normed, delta }, rule),
-    ...overAllRows([norm(parts, layer.mlpNorm, false), ...mlpDispatches(parts, layer, index)]),
+    ...overAllRows([
+      ...residualNorm({ x, delta, weight: layer.mlpNorm, y: normed }, config.rmsNormEps, rowsMax),
+      ...(layer.kind === 'dense' ? denseDispatches(parts, layer, index) : expertDispatches(parts, layer, index)),
+    ]),
   ]
 }
 
-/** Adds the last delta to the residual stream, except before the range's first layer, and norms it. */
-function norm({ config, scratch, rowsMax }: ModelParts, weight: NormWeight, isFirst: boolean): Dispatch {
-  const { x, delta, normed } = scratch
-  if (isFirst) return rmsNorm({ activation: x, offset: 0, width: x.width }, weight, normed, config.rmsNormEps, rowsMax)
-  return residualNorm({ x, delta, weight, y: normed }, config.rmsNormEps, rowsMax)
+/** Null behind the range's last layer: what is normed there is rows of the output, or nothing. */
+function nextNorm({ weights }: ModelParts, index: number): NormWeight | null {
+  return weights.layers[index + 1]?.attentionNorm ?? null
 }
 
-function mlpDispatches(parts: ModelParts, layer: LayerWeights, index: number): Dispatch[] {
+function denseDispatches(parts: ModelParts, { mlp }: LayerWeights & { kind: 'dense' }, index: number): Dispatch[] {
+  const { config, scratch, rowsMax } = parts
+  const { x, normed, delta } = scratch
+  if (scratch.dense === null) throw new RangeError('No scratch for dense layers')
+  const next = nextNorm(parts, index)
+  return [
+    ...denseMlp({ weights: mlp, scratch: scratch.dense, normed, delta }, rowsMax),
+    ...(next === null
+      ? [residualSum(x, delta, rowsMax)]
+      : residualNorm({ x, delta, weight: next, y: normed }, config.rmsNormEps, rowsMax)),
+  ]
+}
+
+function expertDispatches(parts: ModelParts, { mlp }: LayerWeights & { kind: 'experts' }, index: number): Dispatch[] {
   const { config, range, scratch, rowsMax } = parts
-  const { normed, delta } = scratch
-  if (layer.kind === 'dense') {
-    if (scratch.dense === null) throw new RangeError('No scratch for dense layers')
-    return denseMlp({ weights: layer.mlp, scratch: scratch.dense, normed, delta }, rowsMax)
-  }
+  const { x, normed } = scratch
   const chosen = scratch.chosen[range.start + index - firstExpertLayer(config, range)]
   if (scratch.experts === null || chosen === undefined) throw new RangeError('No scratch for expert layers')
-  const rule: ExpertMlpRule = {
-    routing: {
-      expertCount: config.routedExpertCount,
-      groupCount: config.groupCount,
-      groupsKept: config.groupsPerToken,
-      top: config.expertsPerToken,
-      isNormalised: config.normTopkProb,
-      scaling: config.routedScalingFactor,
-    },
-    eps: config.rmsNormEps,
-    rowsMax,
-  }
+  const rule: ExpertMlpRule = { routing: routingRule(config), eps: config.rmsNormEps, rowsMax }
   const routes = { chosen, weights: scratch.experts.routeWeights }
-  return expertMlp({ weights: layer.mlp, scratch: scratch.experts, routes, normed, delta }, rule)
+  const next = nextNorm(parts, index)
+  return expertMlp({ weights: mlp, scratch: scratch.experts, routes, x, normed, next }, rule)
 }

@@ -30,8 +30,8 @@ export interface RowSource {
    * Resolves when the source has taken them in hand: they are on the GPU after `close`.
    */
   rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void>
-  /** All of a small plain tensor, widened to f32: the router's bias. */
-  vector(tensor: string): Promise<Float32Array>
+  /** All `width` values of a small plain tensor, widened to f32: a norm's weight, the router's bias. */
+  vector(tensor: string, width: number): Promise<Float32Array>
   /** Waits until all rows are on the GPU, then frees what the source itself holds. To be called on failure, too. */
   close(): Promise<void>
 }

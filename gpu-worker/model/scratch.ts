@@ -11,6 +11,7 @@ import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
+import { pairsPerRow, type RoutingRule } from '../kernels/route.ts'
 import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
 import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
@@ -29,10 +30,12 @@ export interface Scratch {
   readonly attention: AttentionScratch
   /** Null in a range without such layers. */
   readonly dense: DenseMlpScratch | null
-  /** `routeWeights`: f32 [rows, top] */
+  /** `routeWeights`: f32 [rows, pairs] */
   readonly experts: (ExpertMlpScratch & { readonly routeWeights: Slice }) | null
-  /** u32 [rows, top] of each expert layer: kept until the step ends, for whoever asks. */
+  /** u32 [rows, pairs] of each expert layer: kept until the step ends, for whoever asks. */
   readonly chosen: readonly Slice[]
+  /** Of `chosen`: experts a token, and the shared one if any. */
+  readonly pairsPerRow: number
   /** Null in a range that ends before the model does. */
   readonly output: OutputScratch | null
 }
@@ -81,6 +84,7 @@ export function layOutScratch(config: ModelConfig, range: LayerRange, memory: St
     attention: attentionScratch(config, memory, activation, attention),
     dense: range.start < config.denseLayerCount ? denseScratch(config, activation) : null,
     ...expertScratch(config, range, memory, activation, rowsMax),
+    pairsPerRow: pairsPerRow(routingRule(config)),
     output: isLast
       ? {
           picked: activation('picked-rows', hiddenSize, pickedMax),
@@ -122,6 +126,18 @@ export function attentionShape(config: ModelConfig): AttentionShape {
     rope: config.qkRopeHeadDim,
     latent: config.kvLoraRank,
     value: config.vHeadDim,
+  }
+}
+
+export function routingRule(config: ModelConfig): RoutingRule {
+  return {
+    expertCount: config.routedExpertCount,
+    groupCount: config.groupCount,
+    groupsKept: config.groupsPerToken,
+    top: config.expertsPerToken,
+    isNormalised: config.normTopkProb,
+    scaling: config.routedScalingFactor,
+    hasShared: config.sharedExpertCount > 0,
   }
 }
 
@@ -185,19 +201,17 @@ function expertScratch(
 ): Pick<Scratch, 'experts' | 'chosen'> {
   const layerCount = range.end - firstExpertLayer(config, range)
   if (layerCount === 0) return { experts: null, chosen: [] }
-  const { hiddenSize, moeIntermediateSize, routedExpertCount, expertsPerToken } = config
+  const { hiddenSize, moeIntermediateSize, routedExpertCount } = config
+  const routing = routingRule(config)
   const sharedWidth = moeIntermediateSize * config.sharedExpertCount
-  const pairs = rowsMax * expertsPerToken
+  const pairs = rowsMax * pairsPerRow(routing)
   return {
     experts: {
       routerAndShared: activation('router-and-shared', routedExpertCount + 2 * sharedWidth),
-      shared:
-        sharedWidth === 0
-          ? null
-          : { hidden: activation('shared-hidden', sharedWidth), out: activation('shared-out', hiddenSize) },
+      sharedHidden: sharedWidth === 0 ? null : activation('shared-hidden', sharedWidth),
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
-      groups: memory.storage('expert-groups', groupsBytes(groupSizes(routedExpertCount, expertsPerToken, rowsMax))),
+      groups: memory.storage('expert-groups', groupsBytes(groupSizes(routing, rowsMax))),
       routeWeights: memory.storage('route-weights', pairs * 4),
     },
     chosen: Array.from({ length: layerCount }, (_, i) => memory.storage(`chosen-${i}`, pairs * 4)),

@@ -14,7 +14,7 @@ import type { RowSource } from './row-source.ts'
 
 type Fill =
   | { readonly kind: 'rows'; readonly part: MatrixPart; readonly target: Slice; readonly offset: number }
-  | { readonly kind: 'vector'; readonly tensor: string; readonly target: Slice }
+  | { readonly kind: 'vector'; readonly tensor: string; readonly width: number; readonly target: Slice }
   | { readonly kind: 'values'; readonly values: Float32Array | Uint32Array; readonly target: Slice }
 
 export class WeightBuffers {
@@ -32,7 +32,7 @@ export class WeightBuffers {
       if (fill.kind === 'rows') {
         const { weight, rowStart, rowCount } = fill.part
         await source.rows(weight, rowStart, rowCount, target, fill.offset)
-      } else write(gpu, target, fill.kind === 'vector' ? await source.vector(fill.tensor) : fill.values)
+      } else write(gpu, target, fill.kind === 'vector' ? await source.vector(fill.tensor, fill.width) : fill.values)
     }
   }
 
@@ -51,12 +51,8 @@ export class WeightBuffers {
     return { rowCount, columnCount, windows }
   }
 
-  norm({ tensor, width, format }: VectorLayout): NormWeight {
-    const slice = this.allocate(tensor, rowBytes(width, format))
-    const size = { rowCount: 1, columnCount: width, rowsPerScale: 1 }
-    const weight = { ...size, name: tensor, values: tensor, scales: null, zeroPoints: null, format }
-    this.request({ weight, rowStart: 0, rowCount: 1 }, slice, 0)
-    return { slice, format, width }
+  norm(vector: VectorLayout): NormWeight {
+    return { slice: this.vector(vector.tensor, vector, vector.width), width: vector.width }
   }
 
   /** f32 [width], widened exactly from whatever is stored; zeros for null. */
@@ -65,7 +61,7 @@ export class WeightBuffers {
     this.#fills.push(
       vector === null
         ? { kind: 'values', values: new Float32Array(width), target: slice }
-        : { kind: 'vector', tensor: vector.tensor, target: slice },
+        : { kind: 'vector', tensor: vector.tensor, width, target: slice },
     )
     return slice
   }

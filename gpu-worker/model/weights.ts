@@ -13,8 +13,15 @@ import type { DenseMlpWeights } from '../layers/dense-mlp.ts'
 import type { ExpertMlpWeights } from '../layers/expert-mlp.ts'
 import type { OutputWeights } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
-import { allocateExperts, placeExperts } from './expert-weights.ts'
-import type { AttentionLayout, ExpertMlpLayout, LayerLayout, MatrixLayout, ModelLayout } from './layout.ts'
+import { allocateExperts, placeExperts, sharedAsExpert } from './expert-weights.ts'
+import type {
+  AttentionLayout,
+  DenseMlpLayout,
+  ExpertMlpLayout,
+  LayerLayout,
+  MatrixLayout,
+  ModelLayout,
+} from './layout.ts'
 import type { BankPlacement, ExpertSize } from './placement.ts'
 import type { RowSource } from './row-source.ts'
 import { WeightBuffers } from './weight-buffers.ts'
@@ -111,22 +118,23 @@ function allocateAttention(
 }
 
 function allocateExpertMlp(
-  { routedExpertCount }: ModelConfig,
+  config: ModelConfig,
   mlp: ExpertMlpLayout,
   experts: LayerExperts,
   target: WeightBuffers,
 ): ExpertMlpWeights {
+  const apart = sharedAsExpert(mlp, expertSize(config)) === null ? mlp.shared : null
   return {
-    routerAndShared: target.matrix(routerAndShared(mlp)),
-    bias: target.vector('router-bias', mlp.bias, routedExpertCount),
+    routerAndShared: target.matrix(routerAndShared(mlp.router, apart)),
+    bias: target.vector('router-bias', mlp.bias, config.routedExpertCount),
     experts,
-    sharedDown: mlp.shared === null ? null : target.matrix(mlp.shared.down),
+    sharedDown: apart === null ? null : target.matrix(apart.down),
     norm: mlp.norm === null ? null : target.norm(mlp.norm),
   }
 }
 
 /** They read the same rows: one product. */
-function routerAndShared({ router, shared }: ExpertMlpLayout): MatrixLayout {
+function routerAndShared(router: MatrixLayout, shared: DenseMlpLayout | null): MatrixLayout {
   if (shared === null) return router
   const rowCount = router.rowCount + shared.gateUp.rowCount
   return { ...router, rowCount, parts: [...router.parts, ...shared.gateUp.parts] }

@@ -1,11 +1,10 @@
 /** residual-norm: the sum is exact f32 addition, the norm has rms-norm's bits. */
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { residualNormReference } from '../../gpu-worker/kernels/residual-norm.ref.ts'
 import { residualNorm } from '../../gpu-worker/kernels/residual-norm.ts'
 import { rmsNorm } from '../../gpu-worker/kernels/rms-norm.ts'
-import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
+import { formFor, openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, F32_ROUNDING, seeded, worstError } from '../fixtures/numbers.ts'
-import { rounded } from '../fixtures/stored-values.ts'
 
 let bench: KernelBench
 beforeAll(async () => {
@@ -16,10 +15,11 @@ afterAll(() => bench.close())
 
 const EPS = 1e-6
 
-it.each([1, 63, 64, 65, 80, 128, 7168])(
-  'residual-norm of %i values adds exactly and norms as rms-norm does',
-  async (width) => {
-    const weight = rounded(seeded(width, 1), 'bf16')
+const widths = [1, 63, 64, 65, 80, 128, 7168]
+
+describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
+  it.each(widths)('residual-norm of %i values adds exactly and norms as rms-norm does', async (width) => {
+    const weight = seeded(width, 1)
     const [dense, added] = [seeded(2 * width, 2), seeded(2 * width, 3)]
     const [x, delta, y, again] = [
       bench.activation(dense, width),
@@ -27,9 +27,9 @@ it.each([1, 63, 64, 65, 80, 128, 7168])(
       bench.result(2, width),
       bench.result(2, width),
     ]
-    const norm = bench.norm(weight, 'bf16')
-    await bench.run([residualNorm({ x, delta, weight: norm, y }, EPS, 4)], 2)
-    await bench.run([rmsNorm({ activation: x, offset: 0, width }, norm, again, EPS, 4)], 2)
+    const norm = bench.norm(weight)
+    await bench.run(formFor(processor, residualNorm({ x, delta, weight: norm, y }, EPS, 4)), 2)
+    await bench.run(rmsNorm(x, norm, again, EPS, 4), 2)
     const [sum, got] = [await bench.read(x, 2), await bench.read(y, 2)]
     expect(bits(got)).toEqual(bits(await bench.read(again, 2)))
     const bound = ((width / 64 + 20) / 2 + 3) * F32_ROUNDING
@@ -39,5 +39,5 @@ it.each([1, 63, 64, 65, 80, 128, 7168])(
       expect(bits(sum.subarray(...at))).toEqual(bits(wanted.x))
       expect(worstError(got.subarray(...at), wanted.y, wanted.y.map(Math.abs))).toBeLessThan(bound)
     }
-  },
-)
+  })
+})

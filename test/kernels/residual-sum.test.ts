@@ -17,8 +17,8 @@ it.each([1, 63, 64, 65, 80, 7168])('residual-sum of %i values adds exactly, as r
   const [stream, added] = [seeded(3 * width, 2), seeded(3 * width, 3)]
   const [x, same] = [bench.activation(stream, width), bench.activation(stream, width)]
   const [delta, y] = [bench.activation(added, width), bench.result(3, width)]
-  const weight = bench.norm(seeded(width, 1), 'f32')
-  await bench.run([residualSum(x, delta, 4), residualNorm({ x: same, delta, weight, y }, 1e-6, 4)], 3)
+  const weight = bench.norm(seeded(width, 1))
+  await bench.run([residualSum(x, delta, 4), ...residualNorm({ x: same, delta, weight, y }, 1e-6, 4)], 3)
   const got = bits(await bench.read(x, 3))
   expect(got).toEqual(bits(await bench.read(same, 3)))
   expect(got).toEqual(bits(residualSumReference(stream, added)))

@@ -1,7 +1,7 @@
 /** route: the reference's experts in rank order, its weights, and safe numbers for unsafe logits. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
-import { route, type RoutingRule } from '../../gpu-worker/kernels/route.ts'
+import { pairsPerRow, route, type RoutingRule } from '../../gpu-worker/kernels/route.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, seeded, worstError } from '../fixtures/numbers.ts'
 
@@ -13,12 +13,12 @@ afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
 const rules: readonly RoutingRule[] = [
-  { expertCount: 24, groupCount: 4, groupsKept: 2, top: 4, isNormalised: true, scaling: 2.5 },
-  { expertCount: 192, groupCount: 8, groupsKept: 4, top: 8, isNormalised: true, scaling: 2.5 },
-  { expertCount: 10, groupCount: 2, groupsKept: 1, top: 3, isNormalised: false, scaling: 1 },
-  { expertCount: 16, groupCount: 1, groupsKept: 1, top: 16, isNormalised: true, scaling: 1 },
-  { expertCount: 1, groupCount: 1, groupsKept: 1, top: 1, isNormalised: true, scaling: 2.5 },
-  { expertCount: 65, groupCount: 65, groupsKept: 3, top: 2, isNormalised: true, scaling: 1 },
+  { expertCount: 24, groupCount: 4, groupsKept: 2, top: 4, isNormalised: true, scaling: 2.5, hasShared: true },
+  { expertCount: 192, groupCount: 8, groupsKept: 4, top: 8, isNormalised: true, scaling: 2.5, hasShared: true },
+  { expertCount: 10, groupCount: 2, groupsKept: 1, top: 3, isNormalised: false, scaling: 1, hasShared: false },
+  { expertCount: 16, groupCount: 1, groupsKept: 1, top: 16, isNormalised: true, scaling: 1, hasShared: true },
+  { expertCount: 1, groupCount: 1, groupsKept: 1, top: 1, isNormalised: true, scaling: 2.5, hasShared: false },
+  { expertCount: 65, groupCount: 65, groupsKept: 3, top: 2, isNormalised: true, scaling: 1, hasShared: false },
 ]
 
 interface Routed {
@@ -27,24 +27,26 @@ interface Routed {
 }
 
 async function run(rule: RoutingRule, rows: readonly Float32Array[], bias: Float32Array<ArrayBuffer>): Promise<Routed> {
-  const { expertCount, top } = rule
+  const { expertCount } = rule
+  const pairs = pairsPerRow(rule)
   const offset = 3
   const width = expertCount + offset
   const padded = rows.flatMap((row) => [NaN, NaN, NaN, ...row])
   const logits = { activation: bench.activation(padded, width), offset, width: expertCount }
   const routes = {
-    chosen: bench.slice(new Uint32Array(rows.length * top).fill(0xffff)),
-    weights: bench.slice(new Float32Array(rows.length * top)),
+    chosen: bench.slice(new Uint32Array(rows.length * pairs).fill(0xffff)),
+    weights: bench.slice(new Float32Array(rows.length * pairs)),
   }
   await bench.run([route(logits, bench.slice(bias), routes, rule, rows.length)], rows.length)
   return {
-    chosen: await bench.readU32(routes.chosen, rows.length * top),
-    weights: await bench.readF32(routes.weights, rows.length * top),
+    chosen: await bench.readU32(routes.chosen, rows.length * pairs),
+    weights: await bench.readF32(routes.weights, rows.length * pairs),
   }
 }
 
 describe.each(rules)('$top of $expertCount experts, $groupsKept of $groupCount groups', (rule) => {
-  const { expertCount, top } = rule
+  const { expertCount } = rule
+  const pairs = pairsPerRow(rule)
 
   it.each(['no bias', 'a bias'])('chooses and weighs as the reference does, with %s', async (which) => {
     const bias = which === 'a bias' ? seeded(expertCount, 2, 0.3) : new Float32Array(expertCount)
@@ -52,8 +54,10 @@ describe.each(rules)('$top of $expertCount experts, $groupsKept of $groupCount g
     const { chosen, weights } = await run(rule, rows, bias)
     rows.forEach((row, i) => {
       const wanted = routeReference(row, bias, rule)
-      expect([...chosen.subarray(i * top, (i + 1) * top)]).toEqual(wanted.chosen)
-      expect(worstError(weights.subarray(i * top, (i + 1) * top), wanted.weights, wanted.weights)).toBeLessThan(2e-6)
+      expect([...chosen.subarray(i * pairs, (i + 1) * pairs)]).toEqual(wanted.chosen)
+      expect(worstError(weights.subarray(i * pairs, (i + 1) * pairs), wanted.weights, wanted.weights)).toBeLessThan(
+        2e-6,
+      )
     })
   })
 
@@ -70,14 +74,22 @@ describe.each(rules)('$top of $expertCount experts, $groupsKept of $groupCount g
       await run(rule, [good], bias),
       await run(rule, [good, new Float32Array(expertCount).fill(NaN)], bias),
     ]
-    expect([...beside.chosen].every((expert) => expert < expertCount)).toBe(true)
-    expect(beside.chosen.subarray(0, top)).toEqual(alone.chosen)
-    expect(bits(beside.weights.subarray(0, top))).toEqual(bits(alone.weights))
+    expect([...beside.chosen].every((expert) => expert < expertCount + Number(rule.hasShared))).toBe(true)
+    expect(beside.chosen.subarray(0, pairs)).toEqual(alone.chosen)
+    expect(bits(beside.weights.subarray(0, pairs))).toEqual(bits(alone.weights))
   })
 })
 
 it('refuses more experts than the kept groups hold', () => {
-  const rule: RoutingRule = { expertCount: 8, groupCount: 4, groupsKept: 1, top: 3, isNormalised: true, scaling: 1 }
+  const rule: RoutingRule = {
+    expertCount: 8,
+    groupCount: 4,
+    groupsKept: 1,
+    top: 3,
+    isNormalised: true,
+    scaling: 1,
+    hasShared: false,
+  }
   const slice = bench.slice(new Float32Array(64))
   const logits = { activation: bench.activation(seeded(8, 1), 8), offset: 0, width: 8 }
   expect(() => route(logits, slice, { chosen: slice, weights: slice }, rule, 1)).toThrow(/Cannot choose 3/)

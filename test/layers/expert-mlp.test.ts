@@ -1,4 +1,4 @@
-/** The expert MLP as a whole: router, routed and shared experts, rank order and norm, against f64. */
+/** The expert MLP as a whole: router, routed and shared experts, rank order and norms, against f64. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { expertCombineReference } from '../../gpu-worker/kernels/expert-combine.ref.ts'
 import { expertDownReference } from '../../gpu-worker/kernels/expert-down.ref.ts'
@@ -6,6 +6,7 @@ import { expertGateUpReference } from '../../gpu-worker/kernels/expert-gate-up.r
 import { groupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
 import { matmulReference } from '../../gpu-worker/kernels/matmul.ref.ts'
 import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
+import { pairsPerRow } from '../../gpu-worker/kernels/route.ts'
 import { expertMlp, groupSizes } from '../../gpu-worker/layers/expert-mlp.ts'
 import { expertBank } from '../fixtures/expert-bank.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
@@ -20,23 +21,28 @@ afterAll(() => bench.close())
 
 const EPS = 1e-6
 const [hidden, width, sharedWidth] = [40, 24, 48]
-const routing = { expertCount: 12, groupCount: 3, groupsKept: 2, top: 3, isNormalised: true, scaling: 2.5 }
+const rule = { expertCount: 12, groupCount: 3, groupsKept: 2, top: 3, isNormalised: true, scaling: 2.5 }
 
-function weight(count: number, seed: number): Float32Array {
-  return rounded(seeded(count, seed, 0.3), 'bf16')
+function weight(count: number, seed: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from(rounded(seeded(count, seed, 0.3), 'bf16'))
 }
 
 /** Operands hold the step's rows rounded up to whole groups of four. */
 it.each([
-  [1, true],
-  [3, true],
-  [6, true],
-  [1, false],
-  [6, false],
-])('%i rows, with a shared expert: %s', async (rows, hasShared) => {
+  [1, 'apart'],
+  [3, 'apart'],
+  [6, 'apart'],
+  [1, 'among the others'],
+  [6, 'among the others'],
+  [1, 'nowhere'],
+  [6, 'nowhere'],
+] as const)('%i rows, a shared expert that lies %s', async (rows, where) => {
+  const [hasShared, isApart] = [where !== 'nowhere', where === 'apart']
+  const routing = { ...rule, hasShared }
   const rowsMax = Math.ceil(rows / 4) * 4
   const { experts, values } = expertBank(bench, {
-    expertCount: 12,
+    expertCount: where === 'among the others' ? 13 : 12,
+    apartCount: Number(isApart),
     hiddenSize: hidden,
     width,
     bankCount: 2,
@@ -48,46 +54,50 @@ it.each([
     weight(sharedWidth * hidden, 82),
   ]
   const [down, norm, bias] = [weight(hidden * sharedWidth, 83), weight(hidden, 84), seeded(12, 85, 0.1)]
-  const x = seeded(rows * hidden, 86, 0.5)
-  const pairs = rowsMax * routing.top
-  const delta = bench.result(rows, hidden)
+  const [input, stream, next] = [seeded(rows * hidden, 86, 0.5), seeded(rows * hidden, 87), weight(hidden, 88)]
+  const pairs = rowsMax * pairsPerRow(routing)
+  const [x, normed] = [bench.activation(stream, hidden), bench.activation(input, hidden)]
   const operands = {
     weights: {
       routerAndShared: bench.matrix(
-        Float32Array.from(hasShared ? [...router, ...gate, ...up] : router),
+        Float32Array.from(isApart ? [...router, ...gate, ...up] : router),
         hidden,
         'bf16',
         50,
       ),
       bias: bench.slice(bias),
       experts,
-      sharedDown: hasShared ? bench.matrix(down, sharedWidth, 'bf16') : null,
-      norm: bench.norm(norm, 'bf16'),
+      sharedDown: isApart ? bench.matrix(down, sharedWidth, 'bf16') : null,
+      norm: bench.norm(norm),
     },
     scratch: {
-      routerAndShared: bench.result(rows, 12 + (hasShared ? 2 * sharedWidth : 0)),
-      shared: hasShared ? { hidden: bench.result(rows, sharedWidth), out: bench.result(rows, hidden) } : null,
+      routerAndShared: bench.result(rows, 12 + 2 * sharedWidth),
+      sharedHidden: bench.result(rows, sharedWidth),
       pairHidden: bench.result(pairs, width),
       pairOut: bench.result(pairs, hidden),
-      groups: bench.slice(new Uint32Array(groupsBytes(groupSizes(12, routing.top, rowsMax)) / 4)),
+      groups: bench.slice(new Uint32Array(groupsBytes(groupSizes(routing, rowsMax)) / 4)),
     },
     routes: { chosen: bench.slice(new Uint32Array(pairs)), weights: bench.slice(new Float32Array(pairs)) },
-    normed: bench.activation(x, hidden),
-    delta,
+    x,
+    normed,
+    next: bench.norm(next),
   }
   await bench.run(expertMlp(operands, { routing, eps: EPS, rowsMax }), rows)
-  const got = await bench.read(delta, rows)
+  const [gotX, got] = [await bench.read(x, rows), await bench.read(normed, rows)]
   for (let row = 0; row < rows; row++) {
-    const own = x.subarray(row * hidden, (row + 1) * hidden)
+    const at = [row * hidden, (row + 1) * hidden] as const
+    const own = input.subarray(...at)
     const { chosen, weights } = routeReference(matmulReference(own, router), bias, routing)
     const y = chosen.map((expert) => {
-      const { gate: g, up: u, down: d } = values[expert] ?? { gate: [], up: [], down: [] }
+      const { gate: g, up: u, down: d } = isApart && expert === 12 ? { gate, up, down } : (values[expert] ?? never())
       return expertDownReference(expertGateUpReference(own, g, u), d)
     })
-    const shared = hasShared
-      ? expertDownReference(expertGateUpReference(own, gate, up), down)
-      : new Float64Array(hidden)
-    const wanted = expertCombineReference(weights, y, shared, norm, EPS)
-    expect(worstError(got.subarray(row * hidden, (row + 1) * hidden), wanted, 1)).toBeLessThan(1e-5)
+    const wanted = expertCombineReference(weights, y, norm, stream.subarray(...at), next, EPS)
+    expect(worstError(gotX.subarray(...at), wanted.x, 1)).toBeLessThan(1e-5)
+    expect(worstError(got.subarray(...at), wanted.normed ?? [], 1)).toBeLessThan(1e-5)
   }
 })
+
+function never(): never {
+  throw new RangeError('No such expert')
+}

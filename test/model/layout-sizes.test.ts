@@ -29,8 +29,10 @@ describe('A.X K1', () => {
     const expertParameters = 60 * 192 * 3 * 2048 * 7168
     expect(layout.parameters.active).toBe(518_983_059_456 - layer0Norm - (expertParameters / 192) * 184)
     expect(fileBytes).toBe(2 * (518_983_059_456 - layer0Norm))
-    // Its dimensions need no padding; what the file has not is a bias and a table of places a router.
-    expect(total(layout)).toBe(fileBytes + 60 * 192 * (4 + 8))
+    // Its dimensions need no padding. Norms are f32 on the GPU; what the file has not is a router's bias and table of
+    // places: 192 experts and the shared one, in whole vec4s.
+    const norms = 61 * (2 * 7168 + 1536 + 512) + 60 * 7168 + 7168
+    expect(total(layout)).toBe(fileBytes + 2 * norms + 60 * (192 * 4 + 194 * 8))
   })
 
   it('has as many one by one, in 35,416 tensors, and quantised', () => {

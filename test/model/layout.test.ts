@@ -60,7 +60,9 @@ describe('layoutModel()', () => {
     }
     const layout = lay(axk1, tensors)
     expect(layout.parameters).toEqual(parts)
-    expect(layout.layers[0]?.kind === 'dense' && layout.layers[0].mlp.gateUp.parts).toHaveLength(1)
+    // Its halves: a shared expert may lie in a bank, gate and up apart.
+    const wanted = [0, axk1.intermediateSize].map((rowStart) => ({ rowStart, rowCount: axk1.intermediateSize }))
+    expect(layout.layers[0]?.kind === 'dense' && layout.layers[0].mlp.gateUp.parts).toMatchObject(wanted)
   })
 
   it('takes a single shared expert as the first of a list, and refuses several', () => {
