@@ -100,7 +100,7 @@ export async function buildRecipe<RowSet extends string>(
   return new Recipe(gpu, built)
 }
 
-/** What the parameters of such a recipe take: each block begins where it may be bound. */
+/** What the parameters of such a recipe take: each block begins where it may be bound; equal ones are one. */
 export function parameterBytes(dispatches: readonly RowDispatch<string>[], alignmentBytes: number): number {
   const blocks = dispatches.map(({ dispatch }) => sortConstants(dispatch.program).params)
   return placed(blocks, alignmentBytes).end
@@ -111,10 +111,14 @@ function placed(
   alignmentBytes: number,
 ): { readonly offsets: readonly number[]; readonly end: number } {
   const offsets: number[] = []
+  const known = new Map<string, number>()
   let end = 0
   for (const block of blocks) {
-    offsets.push(end)
-    end += Math.ceil((block?.byteLength ?? 0) / alignmentBytes) * alignmentBytes
+    const text = block === null ? '' : block.join()
+    const offset = known.get(text) ?? end
+    known.set(text, offset)
+    offsets.push(offset)
+    if (offset === end) end += Math.ceil((block?.byteLength ?? 0) / alignmentBytes) * alignmentBytes
   }
   return { offsets, end }
 }
