@@ -1,42 +1,52 @@
 /**
  * The same model by kernels that keep no order of summation: what `bench exactness` must catch, and what it costs to keep one.
  *
- * Only arithmetic changes: formats, bindings and grids stay. Includes are exchanged in the shaders' text, so that whatever
- * kernel uses them follows. Nothing serves with these.
+ * Only arithmetic changes: formats, bindings and grids stay. Functions are exchanged by name in the shaders' text, so that
+ * whatever kernel has them follows. Nothing serves with these.
  */
-import assert from 'node:assert/strict'
+import { strict as assert } from 'node:assert'
 import { readFileSync } from 'node:fs'
 import type { Dispatch } from '../../gpu-worker/gpu/program.ts'
 
 /** As servers do it: one row's products are summed in another order than many rows'. */
 export function freeOrder(dispatch: Dispatch): Dispatch {
-  return altered(dispatch, 'dot-strands')
+  return altered(dispatch, [...native, ...strands])
 }
 
 /** No chunks, but one order for all row counts: where this is the faster one, it is what the contract is measured against. */
 export function straightOrder(dispatch: Dispatch): Dispatch {
-  return altered(dispatch, 'dot-straight')
+  return altered(dispatch, native)
 }
 
-const kernels = new URL('../../gpu-worker/kernels/include/', import.meta.url)
+interface WgslFunction {
+  readonly name: string
+  readonly text: string
+}
 
-function altered(dispatch: Dispatch, row: 'dot-strands' | 'dot-straight'): Dispatch {
+const native = functionsOf('native.wgsl')
+const strands = functionsOf('strands.wgsl')
+/** All of K is one chunk. */
+const oneChunk = 'const UNITS_PER_CHUNK = 0x10000000u;'
+
+function altered(dispatch: Dispatch, functions: readonly WgslFunction[]): Dispatch {
   const { program } = dispatch
-  const source = program.source
-    .replace(textOf('dot', kernels), () => `${textOf(row)}\n${textOf('dot-free')}`)
-    .replace(exactExp, 'fn exp_exact(x: f32) -> f32 {\n  return exp(x);\n}\n')
+  const exchanged = functions.reduce(
+    (source, { name, text }) => source.replace(pattern(name), () => text),
+    program.source,
+  )
+  const source = exchanged.replace(/const UNITS_PER_CHUNK = \d+u;/, oneChunk)
   return { ...dispatch, program: { ...program, source } }
 }
 
-const exactExp = functionIn(textOf('exp', kernels), 'exp_exact')
-
-function textOf(name: string, folder: string | URL = import.meta.url): string {
-  return readFileSync(new URL(`${name}.wgsl`, folder), 'utf8')
+/** Every function of a file in this folder. */
+function functionsOf(file: string): WgslFunction[] {
+  const text = readFileSync(new URL(file, import.meta.url), 'utf8')
+  const functions = [...text.matchAll(pattern('\\w+', 'g'))].map(([whole, name = '']) => ({ name, text: whole }))
+  assert(functions.length > 0, `There are functions in ${file}`)
+  return functions
 }
 
-/** Its text, which ends with the first brace at a line's start. */
-function functionIn(text: string, name: string): string {
-  const found = new RegExp(`fn ${name}\\([^]*?\\n}\\n`).exec(text)?.[0]
-  assert(found !== undefined, `There is a function ${name}`)
-  return found
+/** A function's text ends with the first brace at the start of a line. */
+function pattern(name: string, flags = ''): RegExp {
+  return new RegExp(`fn (${name})\\([^]*?\\n}\\n`, flags)
 }

@@ -59,20 +59,27 @@ export async function orderCost(): Promise<OrderCost[]> {
 async function fastestMs(runners: readonly ModelRunner[], one: Case): Promise<number[]> {
   const engines = runners.map((runner) => new Engine(runner))
   const fastest = runners.map(() => Infinity)
+  let expected: readonly number[] | null = null
   for (let round = 0; round <= rounds; round++) {
     for (const [at, engine] of engines.entries()) {
-      const ms = await timeOf(engine, one)
+      const { ms, firstTokens } = await timeOf(engine, one)
+      expected ??= firstTokens
+      assert.deepEqual(firstTokens, expected, 'In any order of sums it is the same model')
       if (round > 0) fastest[at] = Math.min(fastest[at] ?? Infinity, ms)
     }
   }
   return fastest
 }
 
-/**
- * Milliseconds from the last first token to the last token; of a single token, from the start. Decodes find their
- * prompts in the cache from the second round on.
- */
-async function timeOf(engine: Engine, { streams, promptTokens, answerTokens }: Case): Promise<number> {
+interface Timed {
+  /** From the last first token to the last token; of a single token, from the start. */
+  readonly ms: number
+  /** By stream. */
+  readonly firstTokens: readonly number[]
+}
+
+/** Decodes find their prompts in the cache from the second round on. */
+async function timeOf(engine: Engine, { streams, promptTokens, answerTokens }: Case): Promise<Timed> {
   const isDecode = answerTokens > 1
   for (let stream = 0; stream < streams; stream++) {
     const submission = engine.submit({
@@ -86,12 +93,14 @@ async function timeOf(engine: Engine, { streams, promptTokens, answerTokens }: C
     assert.equal(submission.kind, 'accepted')
   }
   let startedMs = performance.now()
-  for (let waiting = streams; engine.hasWork;) {
+  const firstTokens = new Map<string, number>()
+  while (engine.hasWork) {
     for (const event of await engine.step()) {
       if (event.kind !== 'token' || event.index > 0) continue
-      waiting -= 1
-      if (waiting === 0 && isDecode) startedMs = performance.now()
+      firstTokens.set(event.id, event.tokenId)
+      if (firstTokens.size === streams && isDecode) startedMs = performance.now()
     }
   }
-  return performance.now() - startedMs
+  const ms = performance.now() - startedMs
+  return { ms, firstTokens: Array.from({ length: streams }, (_, stream) => firstTokens.get(`${stream}`) ?? -1) }
 }

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { freeOrder } from '../../bench/exactness/free-order.ts'
 import { type NamedMix, prove, type RunnerShape } from '../../bench/exactness/proof.ts'
 import { drawTrials, promptOf } from '../../bench/exactness/trials.ts'
+import { wgsl } from '../../gpu-worker/kernels/wgsl.ts'
 
 const tight: RunnerShape = { sequencesMax: 8, rowsMax: 128, blockCount: 26 }
 const mixes: readonly NamedMix[] = [
@@ -52,4 +53,15 @@ it('draws requests that are all different, a third of them long, turns behind ea
   expect(lengths.filter((length) => length + 32 > 512).length).toBeGreaterThanOrEqual(504 / 3)
   expect(Math.max(...lengths)).toBeLessThan(700)
   expect(trials.every(({ number, parent }) => parent === null || parent < number)).toBe(true)
+})
+
+it.each(['dot', 'lanes', 'exp'] as const)('the free order exchanges what include/%s.wgsl has, and nothing else', (include) => {
+  const source = `// before\n${wgsl('embed', include)}`
+  const { program } = freeOrder({
+    program: { name: 'any', source, access: [], constants: {} },
+    bindings: [],
+    grid: () => null,
+  })
+  expect(program.source).not.toBe(source)
+  expect(program.source.match(/\bfn \w+/g)).toEqual(source.match(/\bfn \w+/g))
 })
