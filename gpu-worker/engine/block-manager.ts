@@ -1,7 +1,7 @@
 /**
- * Who holds which KV block: a free list, a reference count for every block of the pool, and the full blocks worth keeping.
+ * Who holds which KV block, and what the full ones hold: by key they are found again, by anyone who may know the key.
  *
- * It does not know sequences or tokens; what a full block contains is the prefix cache's to know.
+ * It does not know sequences, tenants or tokens.
  *
  *   references[b] = 0   free: in the free list, contents worthless; or cached: kept for its content until reused
  *   references[b] = 1   used: one table holds it; only such a block may be written, and only until it is published
@@ -9,12 +9,14 @@
  */
 import assert from 'node:assert/strict'
 import type { BlockId } from './batch.ts'
-import { PrefixCache, type PrefixKey } from './prefix-cache.ts'
+import type { PrefixKey } from './prefix-key.ts'
 
 export class BlockManager {
   readonly #free: BlockId[]
   readonly #references: Uint32Array
-  readonly #cache = new PrefixCache()
+  /** What is published, both ways: a block's content does not change until it is evicted. */
+  readonly #blocks = new Map<PrefixKey, BlockId>()
+  readonly #keys = new Map<BlockId, PrefixKey>()
   /** Published blocks that no table holds, the longest unused first. */
   readonly #cached = new Set<BlockId>()
   readonly #onFreed: (blocks: readonly BlockId[]) => void
@@ -55,7 +57,13 @@ export class BlockManager {
 
   /** The blocks of the longest known prefix, used or cached: valid until the next `allocate`; `share` holds them. */
   find(keys: readonly PrefixKey[]): readonly BlockId[] {
-    return this.#cache.find(keys)
+    const found: BlockId[] = []
+    for (const key of keys) {
+      const block = this.#blocks.get(key)
+      if (block === undefined) break
+      found.push(block)
+    }
+    return found
   }
 
   /** Lets one more table hold these blocks, which are full and from now on read-only. */
@@ -67,10 +75,13 @@ export class BlockManager {
     }
   }
 
-  /** The block is full, and computed by the steps given to the Runner so far: later ones may read it. */
+  /** The block is full, and computed by the steps planned so far: later ones may read it. Of equal contents the first stays. */
   publish(key: PrefixKey, block: BlockId): void {
     assert(this.referencesOf(block) > 0, `Cannot publish KV block ${block}: it is free`)
-    this.#cache.publish(key, block)
+    if (this.#blocks.has(key)) return
+    assert(!this.#keys.has(block), `Cannot publish KV block ${block}: it holds something else`)
+    this.#blocks.set(key, block)
+    this.#keys.set(block, key)
   }
 
   /**
@@ -84,7 +95,7 @@ export class BlockManager {
       assert(references > 0, `Cannot release KV block ${block}: it is free`)
       this.#references[block] = references - 1
       if (references > 1) continue
-      if (this.#cache.has(block)) this.#cached.add(block)
+      if (this.#keys.has(block)) this.#cached.add(block)
       else freed.push(block)
     }
     if (freed.length > 0) this.#onFreed(freed)
@@ -108,15 +119,17 @@ export class BlockManager {
       const block = index as BlockId
       const places = [free.has(block), count > 0, this.#cached.has(block)].filter(Boolean).length
       assert.equal(places, 1, `I13: KV block ${block} is not exactly one of free, used and cached`)
-      assert(count > 0 || this.#cache.has(block) !== free.has(block), `I13: KV block ${block} is kept for nothing`)
+      assert(count > 0 || this.#keys.has(block) !== free.has(block), `I13: KV block ${block} is kept for nothing`)
     }
   }
 
   #evict(): BlockId {
     const [block] = this.#cached
-    assert(block !== undefined, 'Cannot evict a KV block: none is cached')
+    const key = block === undefined ? undefined : this.#keys.get(block)
+    assert(block !== undefined && key !== undefined, 'Cannot evict a KV block: none is cached')
     this.#cached.delete(block)
-    this.#cache.forget(block)
+    this.#blocks.delete(key)
+    this.#keys.delete(block)
     this.#onFreed([block])
     return block
   }

@@ -12,7 +12,7 @@
 import assert from 'node:assert/strict'
 import { defaultAgeCapsMs } from './admission.ts'
 import type { Batch } from './batch.ts'
-import { rootKey } from './prefix-cache.ts'
+import { rootKey } from './prefix-key.ts'
 import type { Runner, StepResult, TokenLogProb } from './runner.ts'
 import { positionsMax, type Scheduled, Scheduler, type SchedulerOptions } from './scheduler.ts'
 import { type EndReason, Sequence, type SequenceRequest } from './sequence.ts'

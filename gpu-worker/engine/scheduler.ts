@@ -19,7 +19,7 @@ import assert from 'node:assert/strict'
 import { type AgeCapsMs, firstInOrder } from './admission.ts'
 import type { BlockId, SequenceRows } from './batch.ts'
 import { BlockManager } from './block-manager.ts'
-import type { PrefixKey } from './prefix-cache.ts'
+import type { PrefixKey } from './prefix-key.ts'
 import type { RunnerLimits } from './runner.ts'
 import type { EndReason, Sequence } from './sequence.ts'
 

@@ -9,7 +9,7 @@
  */
 import assert from 'node:assert/strict'
 import type { BlockId, Penalties, SamplerRow, SequenceRows } from './batch.ts'
-import { blockKey, type PrefixKey } from './prefix-cache.ts'
+import { blockKey, type PrefixKey } from './prefix-key.ts'
 
 /** In order of urgency: who waits for the first token, who for an answer behind long thinking, who for the end. */
 export const serviceClasses = ['interactive', 'think', 'batch'] as const

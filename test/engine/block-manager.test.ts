@@ -3,7 +3,7 @@ import { array, assert, constantFrom, nat, property, record } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import { BlockManager } from '../../gpu-worker/engine/block-manager.ts'
-import { rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
+import { rootKey } from '../../gpu-worker/engine/prefix-key.ts'
 
 const block = (id: number) => id as BlockId
 

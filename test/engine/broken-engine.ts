@@ -68,12 +68,12 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     broken: "rootKey(this.#runner.fingerprint, '')",
   },
   'forgets what comes before a block': {
-    file: 'prefix-cache.ts',
+    file: 'prefix-key.ts',
     rule: "return digest(Buffer.from(before, 'binary'),",
     broken: 'return digest(Buffer.alloc(0),',
   },
   'finds a block that was given away': {
-    file: 'prefix-cache.ts',
+    file: 'block-manager.ts',
     rule: 'this.#blocks.delete(key)',
     broken: '',
   },

@@ -1,6 +1,6 @@
 /** A scheduler alone and what tests of its policy ask of it: sequences by prompt length, steps as rows. */
 import { defaultAgeCapsMs } from '../../gpu-worker/engine/admission.ts'
-import { rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
+import { rootKey } from '../../gpu-worker/engine/prefix-key.ts'
 import type { RunnerLimits } from '../../gpu-worker/engine/runner.ts'
 import { positionsMax, type Scheduled, Scheduler } from '../../gpu-worker/engine/scheduler.ts'
 import { Sequence, type SequenceRequest } from '../../gpu-worker/engine/sequence.ts'

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import { BlockManager } from '../../gpu-worker/engine/block-manager.ts'
-import { blockKey, type PrefixKey, rootKey } from '../../gpu-worker/engine/prefix-cache.ts'
+import { blockKey, type PrefixKey, rootKey } from '../../gpu-worker/engine/prefix-key.ts'
 
 const root = rootKey('model', 'acme')
 
