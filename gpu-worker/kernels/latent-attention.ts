@@ -1,8 +1,8 @@
 /**
  * Multi-head latent attention over the paged cache, in absorbed form: queries and outputs live in latent space.
  *
- * Two shaders, one arithmetic: a workgroup of 64 lanes; or, on a CPU whose lanes can swap values, 8 of one
- * subgroup.
+ * Three shaders, one arithmetic: a workgroup of 64 lanes for four heads; on a GPU, of 256 for sixteen where a model has as
+ * many; on a CPU whose lanes can swap values, 8 of one subgroup.
  */
 import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import type { RowDispatch } from '../gpu/recipe.ts'
@@ -17,6 +17,7 @@ import {
 import { ROUNDS, type AttentionRowSet } from './attention-plan.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { attendByLanes } from './latent-attention-lanes.ts'
+import { attendByTiles, fitsTile } from './latent-attention-tile.ts'
 import { latentMerge } from './latent-merge.ts'
 import { entryLayout } from './latent-pages.ts'
 import { wgsl } from './wgsl.ts'
@@ -45,7 +46,7 @@ function onAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): D
       { ...attendByLanes(operands, rule), subgroups: true },
       { ...general, subgroups: false },
     ]),
-    ...onlyOn('gpu', [general]),
+    ...onlyOn('gpu', [fitsTile(rule.shape) ? attendByTiles(operands, rule) : general]),
   ]
 }
 

@@ -18,6 +18,7 @@ export type Include =
   | 'exp'
   | 'lanes'
   | 'log'
+  | 'mix'
   | 'pages-f32'
   | 'pages-f16'
   | 'quads'

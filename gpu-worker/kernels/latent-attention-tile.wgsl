@@ -1,0 +1,266 @@
+// latent-attention.wgsl for sixteen heads together: the same bits, each tile of keys read by neighbouring lanes.
+//
+// Bindings and contract as there; LATENT of at most 512. Alone a lane that scores a key reads its entry from end to end,
+// far from its neighbours' entries: here a workgroup brings STAGE vec4 of all 64 entries and 16 queries at a time, each
+// time the next while it multiplies. One workgroup: one item, 16 heads (past the last head: the last again, unkept).
+// A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = items.
+const HEADS_TOGETHER = 16u;
+const TILE = 64u;
+const TILES_PER_SPLIT = 8u;
+const WHOLE = 0xffffffffu;
+const LOWEST = -3.4028234e38;
+const STAGE = 8u;
+// One more than keys: the lanes that bring one entry write to different banks.
+const STAGE_STRIDE = TILE + 1u;
+const CHUNK_VECTORS = 64u;
+const COLUMNS = 128u;
+// 64 scores are compared as 8 times 8.
+const FAN = 8u;
+
+struct Params {
+  HEADS: u32,
+  SCALE: f32,
+  ENTRY_VECTORS: u32,
+  LATENT_VECTORS: u32,
+  FIRST_ITEM: u32,
+}
+
+@group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> tables: array<u32>;
+@group(0) @binding(2) var<storage, read> items: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> pages: array<PageQuad>;
+@group(0) @binding(4) var<storage, read> queries: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+// [STAGE, keys]; [heads, STAGE].
+var<workgroup> entry_stage: array<vec4<f32>, STAGE * STAGE_STRIDE>;
+var<workgroup> query_stage: array<vec4<f32>, HEADS_TOGETHER * STAGE>;
+// Four heads a vec4, a component a head: scores, then weights [quads of heads, keys]; the rest one vec4 a quad of heads.
+var<workgroup> scores: array<vec4<f32>, HEADS_TOGETHER / 4u * TILE>;
+var<workgroup> highest: array<vec4<f32>, HEADS_TOGETHER / 4u * FAN>;
+var<workgroup> keeps: array<vec4<f32>, HEADS_TOGETHER / 4u>;
+var<workgroup> takes: array<vec4<f32>, HEADS_TOGETHER / 4u>;
+var<workgroup> sums: array<vec4<f32>, HEADS_TOGETHER / 4u>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let item = items[params.FIRST_ITEM + group.y];
+  let row = item.x;
+  let is_whole = item.y == WHOLE;
+  let first_head = group.x * HEADS_TOGETHER;
+  let keys = rows[row].y + 1u;
+  let table = rows[row].z;
+  let tiles = (keys + TILE - 1u) / TILE;
+  // Of this lane's heads when it scores, and of those when it mixes: `half`, then half + 1.
+  let quad = lane / TILE;
+  let half = 2u * (lane / COLUMNS);
+  var total = Mix();
+  var total_max = vec4<f32>(LOWEST);
+  let first_tile = select(item.y * TILES_PER_SPLIT, 0u, is_whole);
+  let end_tile = select(min(first_tile + TILES_PER_SPLIT, tiles), tiles, is_whole);
+  for (var split = first_tile; split < end_tile; split += TILES_PER_SPLIT) {
+    var part = Mix();
+    var split_max = vec4<f32>(LOWEST);
+    for (var tile = split; tile < min(split + TILES_PER_SPLIT, end_tile); tile += 1u) {
+      let first = tile * TILE;
+      let count = min(TILE, keys - first);
+      let score = params.SCALE * scored(row, first_head, table, first, count, lane);
+      scores[lane] = select(vec4<f32>(LOWEST), score, lane % TILE < count);
+      workgroupBarrier();
+      let tile_max = max(split_max, highest_scores(lane));
+      if (lane % TILE == 0u) {
+        keeps[quad] = exp_each(split_max - tile_max);
+      }
+      // From memory: no compiler may fuse the score's product with this difference.
+      scores[lane] = exp_each(scores[lane] - tile_max);
+      workgroupBarrier();
+      part = merged(part, keeps[half], keeps[half + 1u], mixed(table, first, count, lane));
+      split_max = tile_max;
+      // The next tile overwrites scores and keeps after its first barriers.
+    }
+    workgroupBarrier();
+    let merged_max = max(total_max, split_max);
+    if (lane % TILE == 0u) {
+      keeps[quad] = exp_each(total_max - merged_max);
+      takes[quad] = select(split_max, exp_each(split_max - merged_max), is_whole);
+    }
+    workgroupBarrier();
+    if (is_whole) {
+      total = merged(total, keeps[half], keeps[half + 1u], taken(part, takes[half], takes[half + 1u]));
+    } else {
+      keep_part(group.y, first_head, part, takes[half], takes[half + 1u], lane);
+    }
+    total_max = merged_max;
+  }
+  if (lane % COLUMNS == 0u) {
+    sums[half] = total.low_sum;
+    sums[half + 1u] = total.high_sum;
+  }
+  workgroupBarrier();
+  if (is_whole) {
+    keep_whole(row, first_head, total, lane);
+  }
+}
+
+// First quad of the cache entry at `position`.
+fn entry_of(table: u32, position: u32) -> u32 {
+  return (tables[table + position / 32u] * 32u + position % 32u) * params.ENTRY_VECTORS;
+}
+
+// Key lane % 64 for the four heads of lane / 64. A barrier at the start of each stage, and one within.
+fn scored(row: u32, first_head: u32, table: u32, first: u32, count: u32, lane: u32) -> vec4<f32> {
+  // What this lane brings: vec4 lane % 8 of each stage, of two entries and, in the lower lanes, of one query.
+  let place = lane % STAGE;
+  let carrier = lane / STAGE;
+  let low = entry_of(table, first + min(carrier, count - 1u));
+  let high = entry_of(table, first + min(carrier + TILE / 2u, count - 1u));
+  let head = min(first_head + carrier % HEADS_TOGETHER, params.HEADS - 1u);
+  let query = (row * params.HEADS + head) * params.ENTRY_VECTORS;
+  let own_queries = lane / TILE * 4u * STAGE;
+  var from_low = page_values(pages[low + min(place, params.ENTRY_VECTORS - 1u)]);
+  var from_high = page_values(pages[high + min(place, params.ENTRY_VECTORS - 1u)]);
+  var from_query = queries[query + min(place, params.ENTRY_VECTORS - 1u)];
+  var total = vec4<f32>(0.0);
+  var part = vec4<f32>(0.0);
+  for (var start = 0u; start < params.ENTRY_VECTORS; start += STAGE) {
+    workgroupBarrier();
+    entry_stage[place * STAGE_STRIDE + carrier] = from_low;
+    entry_stage[place * STAGE_STRIDE + carrier + TILE / 2u] = from_high;
+    if (carrier < HEADS_TOGETHER) {
+      query_stage[lane] = from_query;
+    }
+    workgroupBarrier();
+    let next = min(start + STAGE + place, params.ENTRY_VECTORS - 1u);
+    from_low = page_values(pages[low + next]);
+    from_high = page_values(pages[high + next]);
+    from_query = queries[query + next];
+    for (var i = 0u; i < min(STAGE, params.ENTRY_VECTORS - start); i += 1u) {
+      let a = query_stage[own_queries + i];
+      let b = query_stage[own_queries + STAGE + i];
+      let c = query_stage[own_queries + 2u * STAGE + i];
+      let d = query_stage[own_queries + 3u * STAGE + i];
+      part = dot_quads(entry_stage[i * STAGE_STRIDE + lane % TILE], a, b, c, d, part);
+    }
+    let end = start + STAGE;
+    if (end % CHUNK_VECTORS == 0u || end >= params.ENTRY_VECTORS) {
+      total += part;
+      part = vec4<f32>(0.0);
+    }
+  }
+  return total;
+}
+
+// The tile's highest score of each head of this lane's quad; a maximum is exact in any order. One barrier inside.
+fn highest_scores(lane: u32) -> vec4<f32> {
+  if (lane < HEADS_TOGETHER / 4u * FAN) {
+    var some = scores[FAN * lane];
+    for (var i = 1u; i < FAN; i += 1u) {
+      some = max(some, scores[FAN * lane + i]);
+    }
+    highest[lane] = some;
+  }
+  workgroupBarrier();
+  let base = lane / TILE * FAN;
+  var all = highest[base];
+  for (var i = 1u; i < FAN; i += 1u) {
+    all = max(all, highest[base + i]);
+  }
+  return all;
+}
+
+// A tile's Σ weight · entry, keys ascending, of this lane's columns, and Σ weight in the lanes of column 0.
+fn mixed(table: u32, first: u32, count: u32, lane: u32) -> Mix {
+  var mix = Mix();
+  let column = min(lane % COLUMNS, params.LATENT_VECTORS - 1u);
+  let weights = 2u * (lane / COLUMNS) * TILE;
+  for (var start = 0u; start < count; start += 32u) {
+    let base = entry_of(table, first + start) + column;
+    let end = min(32u, count - start);
+    var j = 0u;
+    // Four loads under way at a time.
+    for (; j + 4u <= end; j += 4u) {
+      let at = base + j * params.ENTRY_VECTORS;
+      let p = page_values(pages[at]);
+      let q = page_values(pages[at + params.ENTRY_VECTORS]);
+      let r = page_values(pages[at + 2u * params.ENTRY_VECTORS]);
+      let s = page_values(pages[at + 3u * params.ENTRY_VECTORS]);
+      mix = add_key(mix, weights + start + j, p, lane);
+      mix = add_key(mix, weights + start + j + 1u, q, lane);
+      mix = add_key(mix, weights + start + j + 2u, r, lane);
+      mix = add_key(mix, weights + start + j + 3u, s, lane);
+    }
+    for (; j < end; j += 1u) {
+      mix = add_key(mix, weights + start + j, page_values(pages[base + j * params.ENTRY_VECTORS]), lane);
+    }
+  }
+  return mix;
+}
+
+fn add_key(mix: Mix, at: u32, value: vec4<f32>, lane: u32) -> Mix {
+  let low = scores[at];
+  let high = scores[at + TILE];
+  var next = with_key(mix, low, high, value);
+  if (lane % COLUMNS == 0u) {
+    next.low_sum += low;
+    next.high_sum += high;
+  }
+  return next;
+}
+
+// `low_max`, `high_max`: of the split. Head by head: an index into what a lane holds would push it out of registers.
+fn keep_part(slot: u32, first_head: u32, part: Mix, low_max: vec4<f32>, high_max: vec4<f32>, lane: u32) {
+  let head = first_head + 8u * (lane / COLUMNS);
+  keep_head_part(slot, head, part.low[0], part.low_sum.x, low_max.x, lane);
+  keep_head_part(slot, head + 1u, part.low[1], part.low_sum.y, low_max.y, lane);
+  keep_head_part(slot, head + 2u, part.low[2], part.low_sum.z, low_max.z, lane);
+  keep_head_part(slot, head + 3u, part.low[3], part.low_sum.w, low_max.w, lane);
+  keep_head_part(slot, head + 4u, part.high[0], part.high_sum.x, high_max.x, lane);
+  keep_head_part(slot, head + 5u, part.high[1], part.high_sum.y, high_max.y, lane);
+  keep_head_part(slot, head + 6u, part.high[2], part.high_sum.z, high_max.z, lane);
+  keep_head_part(slot, head + 7u, part.high[3], part.high_sum.w, high_max.w, lane);
+}
+
+fn keep_head_part(slot: u32, head: u32, value: vec4<f32>, sum: f32, highest_score: f32, lane: u32) {
+  let column = lane % COLUMNS;
+  if (column >= params.LATENT_VECTORS || head >= params.HEADS) {
+    return;
+  }
+  let at = (slot * params.HEADS + head) * (params.LATENT_VECTORS + 1u);
+  parts[at + column] = value;
+  if (column == 0u) {
+    parts[at + params.LATENT_VECTORS] = vec4<f32>(sum, highest_score, 0.0, 0.0);
+  }
+}
+
+fn keep_whole(row: u32, first_head: u32, total: Mix, lane: u32) {
+  let half = lane / COLUMNS;
+  let head = first_head + 8u * half;
+  let low = sums[2u * half];
+  let high = sums[2u * half + 1u];
+  keep_head(row, head, total.low[0] / low.x, lane);
+  keep_head(row, head + 1u, total.low[1] / low.y, lane);
+  keep_head(row, head + 2u, total.low[2] / low.z, lane);
+  keep_head(row, head + 3u, total.low[3] / low.w, lane);
+  keep_head(row, head + 4u, total.high[0] / high.x, lane);
+  keep_head(row, head + 5u, total.high[1] / high.y, lane);
+  keep_head(row, head + 6u, total.high[2] / high.z, lane);
+  keep_head(row, head + 7u, total.high[3] / high.w, lane);
+}
+
+fn keep_head(row: u32, head: u32, value: vec4<f32>, lane: u32) {
+  let column = lane % COLUMNS;
+  if (column < params.LATENT_VECTORS && head < params.HEADS) {
+    out[(row * params.HEADS + head) * params.LATENT_VECTORS + column] = value;
+  }
+}
+
+// One text of exp for four heads: compilers are slow.
+fn exp_each(x: vec4<f32>) -> vec4<f32> {
+  var result = x;
+  for (var head = 0u; head < min(params.HEADS, 4u); head += 1u) {
+    result[head] = exp_exact(result[head]);
+  }
+  return result;
+}
