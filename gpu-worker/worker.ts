@@ -11,6 +11,7 @@ import { heartbeatMs, heartbeatTtlMs, lockMs, lockRenewMs, suspectStalledCount }
 import { readScriptSources } from '../contract/script-files.ts'
 import { JobScripts, type ScriptSources } from '../contract/scripts.ts'
 import { Consumer } from './consumer.ts'
+import { type AgeCapsMs, defaultAgeCapsMs } from './engine/admission.ts'
 import { Engine } from './engine/engine.ts'
 import type { Runner } from './engine/runner.ts'
 import { EngineLoop } from './engine-loop.ts'
@@ -36,6 +37,8 @@ export interface WorkerOptions {
   readonly log: Logger
   /** Prompt rows of one step; all that the Runner holds if absent. */
   readonly prefillRowsMax?: number
+  /** The engine's own if absent; a bench's baseline has others. */
+  readonly ageCapsMs?: AgeCapsMs
   /** Wall clock, ms. */
   readonly nowMs: () => number
   /** Tests shorten them; everyone else leaves them to the limits. */
@@ -93,8 +96,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     throw error
   }
 
-  const { prefillRowsMax = runner.limits.rowsMax } = options
-  const engine = new Engine(runner, { prefillRowsMax })
+  const { prefillRowsMax = runner.limits.rowsMax, ageCapsMs = defaultAgeCapsMs } = options
+  const engine = new Engine(runner, { prefillRowsMax, ageCapsMs })
   const contextTokens = Math.min(text.contextTokensMax, engine.tokensMax)
   let isReady = false
   const heartbeats = new Heartbeats({
