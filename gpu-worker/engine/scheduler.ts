@@ -120,6 +120,7 @@ export class Scheduler {
     this.blocks.checkIntegrity([...this.#running].map(({ running }) => running.blocks))
   }
 
+  /** Decodes, then prefills while rows of the chunk are left: those that run, then whoever may start. */
   #planTogether(nowMs: number): Scheduled[] {
     const preemptionCount = this.#preemptionCount
     const dueFirst = [...this.#running].sort((a, b) => a.dueMs - b.dueMs || a.arrival - b.arrival)
