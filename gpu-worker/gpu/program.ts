@@ -43,6 +43,11 @@ export function onlyOn(processor: Processor, dispatches: readonly Dispatch[]): D
   return dispatches.map((dispatch) => ({ ...dispatch, processor }))
 }
 
+/** The dispatches, for adapters with subgroups alone or for those without. */
+export function withSubgroups(subgroups: boolean, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({ ...dispatch, subgroups }))
+}
+
 /** A binding that must hold at least `bytes`; a smaller one would be clamped in silence by the shader. */
 export function holding(slice: Slice, bytes: number, name: string): Slice {
   if (slice.bytes < bytes) throw new RangeError(`Binding ${name} is too small: need ${bytes} bytes, got ${slice.bytes}`)

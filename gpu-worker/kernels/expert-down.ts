@@ -3,9 +3,10 @@
  *
  * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
  */
-import { onlyOn, type Dispatch } from '../gpu/program.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
 import { expertDownGrouped } from './expert-down-grouped.ts'
+import { expertDownLanes } from './expert-down-lanes.ts'
 import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
 import { expertDownTile } from './expert-down-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
@@ -24,13 +25,29 @@ export function expertDown(
   const grouped = groups === null ? [] : expertDownGrouped(operands, groups)
   const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
   return [
-    ...onlyOn('cpu', expertDownSingle(operands, top, rowsMax)),
+    ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups)),
     ...onlyOn('gpu', [...expertDownTile(operands, top, rowsMax, rowsBelow), ...grouped]),
   ]
 }
 
-/** Four values of one pair a lane. */
-export function expertDownSingle(operands: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
+/** In groups where lanes can pass activations around: it takes a load to get one. */
+function onCpu(operands: ExpertDownOperands, top: number, rowsMax: number, groups: ExpertGroups | null): Dispatch[] {
+  if (groups === null) return expertDownSingle(operands, top, rowsMax)
+  const rowsBelow = groupedFrom(groups, 'cpu')
+  return [
+    ...withSubgroups(false, expertDownSingle(operands, top, rowsMax)),
+    ...withSubgroups(true, expertDownSingle(operands, top, rowsMax, rowsBelow)),
+    ...expertDownLanes(operands, groups),
+  ]
+}
+
+/** Four values of one pair a lane; for steps of fewer than `rowsBelow` rows. */
+export function expertDownSingle(
+  operands: ExpertDownOperands,
+  top: number,
+  rowsMax: number,
+  rowsBelow = Infinity,
+): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.map((bank) => ({
     program: {
@@ -40,6 +57,6 @@ export function expertDownSingle(operands: ExpertDownOperands, top: number, rows
       constants: downConstants(operands, bank, top),
     },
     bindings: downBindings(operands, bank, top, rowsMax),
-    grid: (rows) => [Math.ceil(hiddenSize / WORKGROUP_ROWS), top, rows],
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil(hiddenSize / WORKGROUP_ROWS), top, rows] : null),
   }))
 }

@@ -3,9 +3,10 @@
  *
  * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
  */
-import { onlyOn, type Dispatch } from '../gpu/program.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
 import { expertGateUpGrouped } from './expert-gate-up-grouped.ts'
+import { expertGateUpLanes } from './expert-gate-up-lanes.ts'
 import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
 import { expertGateUpTile } from './expert-gate-up-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
@@ -24,13 +25,29 @@ export function expertGateUp(
   const grouped = groups === null ? [] : expertGateUpGrouped(operands, groups)
   const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
   return [
-    ...onlyOn('cpu', expertGateUpSingle(operands, top, rowsMax)),
+    ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups)),
     ...onlyOn('gpu', [...expertGateUpTile(operands, top, rowsMax, rowsBelow), ...grouped]),
   ]
 }
 
-/** Four values of one pair a lane. */
-export function expertGateUpSingle(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
+/** In groups where lanes can pass activations around: it takes a load to get one. */
+function onCpu(operands: ExpertGateUpOperands, top: number, rowsMax: number, groups: ExpertGroups | null): Dispatch[] {
+  if (groups === null) return expertGateUpSingle(operands, top, rowsMax)
+  const rowsBelow = groupedFrom(groups, 'cpu')
+  return [
+    ...withSubgroups(false, expertGateUpSingle(operands, top, rowsMax)),
+    ...withSubgroups(true, expertGateUpSingle(operands, top, rowsMax, rowsBelow)),
+    ...expertGateUpLanes(operands, groups),
+  ]
+}
+
+/** Four values of one pair a lane; for steps of fewer than `rowsBelow` rows. */
+export function expertGateUpSingle(
+  operands: ExpertGateUpOperands,
+  top: number,
+  rowsMax: number,
+  rowsBelow = Infinity,
+): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.map((bank) => ({
     program: {
@@ -40,6 +57,6 @@ export function expertGateUpSingle(operands: ExpertGateUpOperands, top: number, 
       constants: gateUpConstants(operands, bank, top),
     },
     bindings: gateUpBindings(operands, bank, top, rowsMax),
-    grid: (rows) => [Math.ceil(width / WORKGROUP_ROWS), top, rows],
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil(width / WORKGROUP_ROWS), top, rows] : null),
   }))
 }

@@ -5,11 +5,8 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
-import { lanesIncludes } from './weight-shader.ts'
+import { LANES_ROWS, lanesIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
-
-/** Matrix rows of a workgroup: eight lanes of four. */
-const WORKGROUP_ROWS = 32
 
 /** The steps that a dispatch is for, and how many rows of activations a workgroup takes at a time. */
 export interface LaneRows {
@@ -36,6 +33,6 @@ export function matmulLanes(operands: MatmulOperands, rowsMax: number, rows: Lan
     grid: (count) =>
       count < rowsFrom || count > rowsTo
         ? null
-        : [Math.ceil(window.rowCount / WORKGROUP_ROWS), Math.ceil(count / together), 1],
+        : [Math.ceil(window.rowCount / LANES_ROWS), Math.ceil(count / together), 1],
   }))
 }

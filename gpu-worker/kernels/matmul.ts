@@ -4,7 +4,7 @@
  * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile. On a CPU a load costs more than a
  * product: there eight lanes pass activations to one another, or, where they cannot, each weight serves four rows.
  */
-import { onlyOn, type Dispatch } from '../gpu/program.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
 import { matmulLane } from './matmul-lane.ts'
 import { matmulLanes } from './matmul-lanes.ts'
@@ -23,7 +23,7 @@ export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
   const single = matmulSingle(operands, rowsMax, ROWS_TOGETHER_FROM)
   return [
     ...onlyOn('cpu', [
-      ...withoutSubgroups([...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
+      ...withSubgroups(false, [...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
       ...matmulLane(operands, rowsMax, 2),
       ...matmulLanes(operands, rowsMax, { together: 4, rowsFrom: 2, rowsTo: 4 }),
       ...matmulLanes(operands, rowsMax, { together: 8, rowsFrom: 5, rowsTo: Infinity }),
@@ -34,10 +34,6 @@ export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
       ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
     ]),
   ]
-}
-
-function withoutSubgroups(dispatches: readonly Dispatch[]): Dispatch[] {
-  return dispatches.map((dispatch) => ({ ...dispatch, subgroups: false }))
 }
 
 /** One dispatch per window, for steps of fewer than `rowsBelow` rows. */

@@ -20,6 +20,9 @@ export function weightIncludes(columnCount: number, format: WeightFormat): Inclu
   ]
 }
 
+/** Weight rows of eight lanes together. */
+export const LANES_ROWS = 32
+
 /** Includes that define the products by eight lanes. */
 export function lanesIncludes(columnCount: number, format: WeightFormat): Include[] {
   return ['subgroups', ...weightIncludes(columnCount, format), 'lanes']

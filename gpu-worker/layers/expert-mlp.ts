@@ -5,7 +5,7 @@
  * with the router, which reads the same rows, and its result goes where the last pair's belongs.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { onlyOn, type Dispatch } from '../gpu/program.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { LayerExperts } from '../kernels/bank.ts'
 import { expertCombine } from '../kernels/expert-combine.ts'
 import { expertDown } from '../kernels/expert-down.ts'
@@ -74,6 +74,7 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
     route(scores, weights.bias, routes, routing, rowsMax),
     ...onlyOn('gpu', [expertGroups(chosen, groups)]),
+    ...onlyOn('cpu', withSubgroups(true, [expertGroups(chosen, groups, 'cpu')])),
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),
     ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, pairs, rowsMax, groups),
     ...sharedApart(weights, scratch, routing, rowsMax),
