@@ -2,7 +2,7 @@
  * Chooses each row's experts and their weights from the router's logits.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch } from '../gpu/program.ts'
+import { holding, onlyOn, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, type ActivationPart } from './matrix.ts'
 import { wgsl } from './wgsl.ts'
 
@@ -29,6 +29,10 @@ export interface Routes {
   readonly weights: Slice
 }
 
+/** A CPU's come eight at a time and wait badly for others; no order of lanes enters the result. */
+const CPU_LANES = 8
+const GPU_LANES = 64
+
 /** `bias`: f32 [experts]. */
 export function route(
   logits: ActivationPart,
@@ -36,7 +40,7 @@ export function route(
   routes: Routes,
   rule: RoutingRule,
   rowsMax: number,
-): Dispatch {
+): Dispatch[] {
   const { expertCount, groupCount, groupsKept, top } = rule
   const pairs = pairsPerRow(rule)
   if (logits.width !== expertCount || expertCount % groupCount !== 0 || groupsKept > groupCount) {
@@ -45,12 +49,13 @@ export function route(
   if (top > (expertCount / groupCount) * groupsKept) {
     throw new RangeError(`Cannot choose ${top} experts from ${groupsKept} of ${groupCount} groups of ${expertCount}`)
   }
-  return {
+  const withLanes = (lanes: number): Dispatch => ({
     program: {
       name: 'route',
       source: wgsl('route', 'exp'),
       access: ['read', 'read', 'write', 'write'],
       constants: {
+        LANES: lanes,
         EXPERTS: expertCount,
         GROUPS: groupCount,
         GROUPS_KEPT: groupsKept,
@@ -69,5 +74,6 @@ export function route(
       holding(routes.weights, rowsMax * pairs * 4, 'weights'),
     ],
     grid: (rows) => [rows, 1, 1],
-  }
+  })
+  return [...onlyOn('cpu', [withLanes(CPU_LANES)]), ...onlyOn('gpu', [withLanes(GPU_LANES)])]
 }

@@ -10,9 +10,10 @@
 //            last is that one's number, EXPERTS
 //   weights  f32 [rows, PAIRS], write: a shared expert's is 1
 //
-// One workgroup: one row; lanes stride over experts and groups; ranks are counted, not sorted, so no order of lanes
+// One workgroup: one row; its lanes, as many as the adapter likes, stride over experts and groups; ranks are counted, not sorted, so no order of lanes
 // enters. A NaN counts as −∞, so expert numbers stay in range. Grid: x = rows.
 // Rounds: sigmoid (exp.wgsl), p + bias, each sum (in rank order), quotient, product.
+override LANES: u32;
 override EXPERTS: u32;
 override GROUPS: u32;
 override TOP: u32;
@@ -40,21 +41,21 @@ var<workgroup> group_score: array<f32, GROUPS>;
 var<workgroup> kept: array<u32, GROUPS>;
 var<workgroup> top_probability: array<f32, TOP>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = workgroup.x;
-  for (var e = lane; e < EXPERTS; e += 64u) {
+  for (var e = lane; e < EXPERTS; e += LANES) {
     let p = sigmoid(logits[row * params.X_STRIDE + params.X_OFFSET + e]);
     let c = p + bias[e];
     probability[e] = p;
     choice[e] = select(c, LOWEST, is_nan(c));
   }
   workgroupBarrier();
-  for (var g = lane; g < GROUPS; g += 64u) {
+  for (var g = lane; g < GROUPS; g += LANES) {
     group_score[g] = best_two(g);
   }
   workgroupBarrier();
-  for (var g = lane; g < GROUPS; g += 64u) {
+  for (var g = lane; g < GROUPS; g += LANES) {
     var rank = 0u;
     for (var other = 0u; other < GROUPS; other += 1u) {
       rank += u32(goes_before(group_score[other], other, group_score[g], g));
@@ -63,13 +64,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
   workgroupBarrier();
   let per_group = EXPERTS / GROUPS;
-  for (var e = lane; e < EXPERTS; e += 64u) {
+  for (var e = lane; e < EXPERTS; e += LANES) {
     if (kept[e / per_group] == 0u) {
       continue;
     }
     var rank = 0u;
-    for (var other = 0u; other < EXPERTS; other += 1u) {
-      rank += kept[other / per_group] * u32(goes_before(choice[other], other, choice[e], e));
+    for (var g = 0u; g < GROUPS; g += 1u) {
+      if (kept[g] == 0u) {
+        continue;
+      }
+      for (var other = g * per_group; other < (g + 1u) * per_group; other += 1u) {
+        rank += u32(goes_before(choice[other], other, choice[e], e));
+      }
     }
     if (rank < TOP) {
       chosen[row * params.PAIRS + rank] = e;
@@ -81,7 +87,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var rank = 0u; rank < TOP; rank += 1u) {
     sum += top_probability[rank];
   }
-  for (var rank = lane; rank < TOP; rank += 64u) {
+  for (var rank = lane; rank < TOP; rank += LANES) {
     var weight = top_probability[rank];
     if (params.NORMALISE != 0u) {
       weight = weight / (sum + 1e-20);

@@ -72,7 +72,7 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
   const groups = { ...groupSizes(routing, rowsMax), slice: scratch.groups }
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
-    route(scores, weights.bias, routes, routing, rowsMax),
+    ...route(scores, weights.bias, routes, routing, rowsMax),
     ...onlyOn('gpu', [expertGroups(chosen, groups)]),
     ...onlyOn('cpu', withSubgroups(true, [expertGroups(chosen, groups, 'cpu')])),
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),

@@ -2,7 +2,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
 import { pairsPerRow, route, type RoutingRule } from '../../gpu-worker/kernels/route.ts'
-import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
+import type { Processor } from '../../gpu-worker/gpu/program.ts'
+import { formFor, openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, seeded, worstError } from '../fixtures/numbers.ts'
 
 let bench: KernelBench
@@ -26,7 +27,12 @@ interface Routed {
   readonly weights: Float32Array
 }
 
-async function run(rule: RoutingRule, rows: readonly Float32Array[], bias: Float32Array<ArrayBuffer>): Promise<Routed> {
+async function run(
+  rule: RoutingRule,
+  rows: readonly Float32Array[],
+  bias: Float32Array<ArrayBuffer>,
+  processor: Processor = 'cpu',
+): Promise<Routed> {
   const { expertCount } = rule
   const pairs = pairsPerRow(rule)
   const offset = 3
@@ -37,7 +43,7 @@ async function run(rule: RoutingRule, rows: readonly Float32Array[], bias: Float
     chosen: bench.slice(new Uint32Array(rows.length * pairs).fill(0xffff)),
     weights: bench.slice(new Float32Array(rows.length * pairs)),
   }
-  await bench.run([route(logits, bench.slice(bias), routes, rule, rows.length)], rows.length)
+  await bench.run(formFor(processor, route(logits, bench.slice(bias), routes, rule, rows.length)), rows.length)
   return {
     chosen: await bench.readU32(routes.chosen, rows.length * pairs),
     weights: await bench.readF32(routes.weights, rows.length * pairs),
@@ -48,10 +54,14 @@ describe.each(rules)('$top of $expertCount experts, $groupsKept of $groupCount g
   const { expertCount } = rule
   const pairs = pairsPerRow(rule)
 
-  it.each(['no bias', 'a bias'])('chooses and weighs as the reference does, with %s', async (which) => {
-    const bias = which === 'a bias' ? seeded(expertCount, 2, 0.3) : new Float32Array(expertCount)
+  it.each([
+    ['cpu', 'no bias', 0],
+    ['cpu', 'a bias', 0.3],
+    ['gpu', 'a bias', 0.3],
+  ] as const)('on a %s chooses and weighs as the reference does, with %s', async (processor, _which, size) => {
+    const bias = seeded(expertCount, 2, size)
     const rows = Array.from({ length: 20 }, (_, i) => seeded(expertCount, i + 10))
-    const { chosen, weights } = await run(rule, rows, bias)
+    const { chosen, weights } = await run(rule, rows, bias, processor)
     rows.forEach((row, i) => {
       const wanted = routeReference(row, bias, rule)
       expect([...chosen.subarray(i * pairs, (i + 1) * pairs)]).toEqual(wanted.chosen)
