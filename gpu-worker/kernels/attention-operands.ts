@@ -29,8 +29,11 @@ export interface AttentionRule {
   readonly round: Round
 }
 
-/** Heads of one workgroup. */
+/** Heads of one workgroup, but where a shader says otherwise. */
 export const HEADS_TOGETHER = 4
+
+/** A tile's 64 scores are compared as 8 times 8. */
+const FAN = 8
 
 export const ATTENTION_ACCESS: readonly Access[] = ['read', 'read', 'read', 'read', 'read', 'write', 'write']
 
@@ -58,6 +61,7 @@ export function attentionConstants({ work }: LatentAttentionOperands, { shape, s
     SCALE: scale,
     ENTRY_VECTORS: entry / 4,
     LATENT_VECTORS: ropeStart / 4,
+    FAN,
     FIRST_ITEM: round * itemsPerRound(work),
   }
 }

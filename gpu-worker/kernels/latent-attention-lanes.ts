@@ -22,11 +22,10 @@ export function attendByLanes(operands: LatentAttentionOperands, rule: Attention
   return {
     program: {
       name: 'latent-attention-lanes',
-      source: wgsl('latent-attention-lanes', 'subgroups', `pages-${operands.pages.format}`, 'exp'),
+      source: wgsl('latent-attention-lanes', 'subgroups', `pages-${operands.pages.format}`, 'exp', 'attention'),
       access: ATTENTION_ACCESS,
       constants: {
         ...attentionConstants(operands, rule),
-        TURNS: turns,
         OUT_CELLS: turns * HEADS_TOGETHER * LANES,
       },
     },

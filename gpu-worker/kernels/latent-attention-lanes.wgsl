@@ -9,28 +9,6 @@ override OUT_CELLS: u32;
 
 const HEADS_TOGETHER = 4u;
 const LANES = 8u;
-const TILE = 64u;
-const TILES_PER_SPLIT = 8u;
-const WHOLE = 0xffffffffu;
-const LOWEST = -3.4028234e38;
-
-struct Params {
-  HEADS: u32,
-  SCALE: f32,
-  ENTRY_VECTORS: u32,
-  LATENT_VECTORS: u32,
-  TURNS: u32,
-  FIRST_ITEM: u32,
-}
-
-@group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> tables: array<u32>;
-@group(0) @binding(2) var<storage, read> items: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read> pages: array<PageQuad>;
-@group(0) @binding(4) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(7) var<uniform> params: Params;
 
 // A lane reads what it wrote itself, alone: scores, then weights [keys], a component a head; [turns, heads, lanes].
 var<workgroup> scores: array<vec4<f32>, TILE>;
@@ -80,11 +58,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
 struct Sum {
   sum: vec4<f32>,
   max: vec4<f32>,
-}
-
-// First quad of the cache entry at `position`.
-fn entry_of(table: u32, position: u32) -> u32 {
-  return (tables[table + position / 32u] * 32u + position % 32u) * params.ENTRY_VECTORS;
 }
 
 // Leaves the tile's scores and returns the highest of each head.
@@ -146,7 +119,7 @@ fn add_quad(x: vec4<f32>, quads: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
 // Adds a tile's Σ weight · entry, keys ascending, to the split's, which shrink; returns Σ weight.
 fn mix_tile(table: u32, first: u32, count: u32, lane: u32, shrink: vec4<f32>, is_first: bool) -> vec4<f32> {
   var sum = vec4<f32>(0.0);
-  for (var turn = 0u; turn < params.TURNS; turn += 1u) {
+  for (var turn = 0u; turn < turns(); turn += 1u) {
     // Past the last column: the last again, unkept.
     let column = min(lane + LANES * turn, params.LATENT_VECTORS - 1u);
     sum = vec4<f32>(0.0);
@@ -181,7 +154,7 @@ fn merge(total: Sum, part: Sum, lane: u32, is_first: bool) -> Sum {
   let merged_max = max(total.max, part.max);
   let keep = exp_each(total.max - merged_max);
   let take = exp_each(part.max - merged_max);
-  for (var cell = lane; cell < params.TURNS * HEADS_TOGETHER * LANES; cell += LANES) {
+  for (var cell = lane; cell < turns() * HEADS_TOGETHER * LANES; cell += LANES) {
     let head = cell / LANES % HEADS_TOGETHER;
     let before = select(total_out[cell], vec4<f32>(0.0), is_first);
     total_out[cell] = fma(before, vec4<f32>(keep[head]), split_out[cell] * take[head]);
@@ -211,6 +184,7 @@ fn keep_whole(row: u32, first_head: u32, sum: vec4<f32>, lane: u32) {
   }
 }
 
-fn exp_each(x: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(exp_exact(x.x), exp_exact(x.y), exp_exact(x.z), exp_exact(x.w));
+// Columns of a lane.
+fn turns() -> u32 {
+  return (params.LATENT_VECTORS + LANES - 1u) / LANES;
 }

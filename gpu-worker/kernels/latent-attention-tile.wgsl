@@ -5,41 +5,18 @@
 // time the next while it multiplies. One workgroup: one item, 16 heads (past the last head: the last again, unkept).
 // A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = items.
 const HEADS_TOGETHER = 16u;
-const TILE = 64u;
-const TILES_PER_SPLIT = 8u;
-const WHOLE = 0xffffffffu;
-const LOWEST = -3.4028234e38;
 const STAGE = 8u;
 // One more than keys: the lanes that bring one entry write to different banks.
 const STAGE_STRIDE = TILE + 1u;
 const CHUNK_VECTORS = 64u;
 const COLUMNS = 128u;
-// 64 scores are compared as 8 times 8.
-const FAN = 8u;
-
-struct Params {
-  HEADS: u32,
-  SCALE: f32,
-  ENTRY_VECTORS: u32,
-  LATENT_VECTORS: u32,
-  FIRST_ITEM: u32,
-}
-
-@group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> tables: array<u32>;
-@group(0) @binding(2) var<storage, read> items: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read> pages: array<PageQuad>;
-@group(0) @binding(4) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(7) var<uniform> params: Params;
 
 // [STAGE, keys]; [heads, STAGE].
 var<workgroup> entry_stage: array<vec4<f32>, STAGE * STAGE_STRIDE>;
 var<workgroup> query_stage: array<vec4<f32>, HEADS_TOGETHER * STAGE>;
 // Four heads a vec4, a component a head: scores, then weights [quads of heads, keys]; the rest one vec4 a quad of heads.
 var<workgroup> scores: array<vec4<f32>, HEADS_TOGETHER / 4u * TILE>;
-var<workgroup> highest: array<vec4<f32>, HEADS_TOGETHER / 4u * FAN>;
+var<workgroup> highest: array<vec4<f32>, HEADS_TOGETHER / 4u * 8u>;
 var<workgroup> keeps: array<vec4<f32>, HEADS_TOGETHER / 4u>;
 var<workgroup> takes: array<vec4<f32>, HEADS_TOGETHER / 4u>;
 var<workgroup> sums: array<vec4<f32>, HEADS_TOGETHER / 4u>;
@@ -104,11 +81,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
-// First quad of the cache entry at `position`.
-fn entry_of(table: u32, position: u32) -> u32 {
-  return (tables[table + position / 32u] * 32u + position % 32u) * params.ENTRY_VECTORS;
-}
-
 // Key lane % 64 for the four heads of lane / 64. A barrier at the start of each stage, and one within.
 fn scored(row: u32, first_head: u32, table: u32, first: u32, count: u32, lane: u32) -> vec4<f32> {
   // What this lane brings: vec4 lane % 8 of each stage, of two entries and, in the lower lanes, of one query.
@@ -154,17 +126,17 @@ fn scored(row: u32, first_head: u32, table: u32, first: u32, count: u32, lane: u
 
 // The tile's highest score of each head of this lane's quad; a maximum is exact in any order. One barrier inside.
 fn highest_scores(lane: u32) -> vec4<f32> {
-  if (lane < HEADS_TOGETHER / 4u * FAN) {
-    var some = scores[FAN * lane];
-    for (var i = 1u; i < FAN; i += 1u) {
-      some = max(some, scores[FAN * lane + i]);
+  if (lane < HEADS_TOGETHER / 4u * params.FAN) {
+    var some = scores[params.FAN * lane];
+    for (var i = 1u; i < params.FAN; i += 1u) {
+      some = max(some, scores[params.FAN * lane + i]);
     }
     highest[lane] = some;
   }
   workgroupBarrier();
-  let base = lane / TILE * FAN;
+  let base = lane / TILE * params.FAN;
   var all = highest[base];
-  for (var i = 1u; i < FAN; i += 1u) {
+  for (var i = 1u; i < params.FAN; i += 1u) {
     all = max(all, highest[base + i]);
   }
   return all;
@@ -254,13 +226,4 @@ fn keep_head(row: u32, head: u32, value: vec4<f32>, lane: u32) {
   if (column < params.LATENT_VECTORS && head < params.HEADS) {
     out[(row * params.HEADS + head) * params.LATENT_VECTORS + column] = value;
   }
-}
-
-// One text of exp for four heads: compilers are slow.
-fn exp_each(x: vec4<f32>) -> vec4<f32> {
-  var result = x;
-  for (var head = 0u; head < min(params.HEADS, 4u); head += 1u) {
-    result[head] = exp_exact(result[head]);
-  }
-  return result;
 }

@@ -22,9 +22,6 @@ import { latentMerge } from './latent-merge.ts'
 import { entryLayout } from './latent-pages.ts'
 import { wgsl } from './wgsl.ts'
 
-/** 64 scores are compared as 8 times 8. */
-const FAN = 8
-
 /** Round by round, what `planAttention` says; `scale` multiplies every score. */
 export function latentAttention(
   operands: LatentAttentionOperands,
@@ -56,13 +53,12 @@ function attend(operands: LatentAttentionOperands, rule: AttentionRule): Dispatc
   return {
     program: {
       name: 'latent-attention',
-      source: wgsl('latent-attention', `pages-${operands.pages.format}`, 'exp', 'quads'),
+      source: wgsl('latent-attention', `pages-${operands.pages.format}`, 'exp', 'attention', 'quads'),
       access: ATTENTION_ACCESS,
       constants: {
         ...attentionConstants(operands, rule),
         QUERY_CELLS: HEADS_TOGETHER * (entry / 4),
         OUT_CELLS: HEADS_TOGETHER * (ropeStart / 4 + 1),
-        FAN,
       },
     },
     bindings: attentionBindings(operands, shape),

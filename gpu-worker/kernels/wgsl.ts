@@ -12,6 +12,7 @@ export type ColumnCount = 1 | 4 | 8
 
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
+  | 'attention'
   | `columns-${ColumnCount}`
   | `chunk-${'units' | 'vectors'}`
   | 'dot'

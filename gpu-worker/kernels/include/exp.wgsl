@@ -24,6 +24,23 @@ fn exp_exact(x: f32) -> f32 {
   return e * bitcast<f32>((i32(n) + 127) << 23u);
 }
 
+// `exp_exact` of each component, by the same steps.
+fn exp_each(x: vec4<f32>) -> vec4<f32> {
+  let y = min(x, vec4<f32>(88.0));
+  let n = floor(fma(y, vec4<f32>(1.44269504), vec4<f32>(0.5)));
+  let r = fma(n, vec4<f32>(2.12194440e-4), fma(n, vec4<f32>(-0.693359375), y));
+  var p = vec4<f32>(1.9875691500e-4);
+  p = fma(p, r, vec4<f32>(1.3981999507e-3));
+  p = fma(p, r, vec4<f32>(8.3334519073e-3));
+  p = fma(p, r, vec4<f32>(4.1665795894e-2));
+  p = fma(p, r, vec4<f32>(1.6666665459e-1));
+  p = fma(p, r, vec4<f32>(5.0000001201e-1));
+  let e = fma(p, r * r, r) + 1.0;
+  let power = e * bitcast<vec4<f32>>((vec4<i32>(n) + 127) << vec4<u32>(23u));
+  let is_nan_each = (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+  return select(select(power, vec4<f32>(0.0), x < vec4<f32>(-87.0)), x, is_nan_each);
+}
+
 fn sigmoid(x: f32) -> f32 {
   return select(1.0 / (1.0 + exp_exact(-x)), x, is_nan(x));
 }
