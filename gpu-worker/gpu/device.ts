@@ -1,13 +1,16 @@
 /**
  * Opens a GPU through Dawn and turns its silent failures into loud ones.
  *
- * Knows nothing of shaders or models. Reads no environment: toggles and deadlines are arguments.
+ * Knows nothing of shaders or models. Toggles and deadlines are arguments; of the environment it touches what a software
+ * driver reads (`software-driver.ts`).
  */
+import { availableParallelism } from 'node:os'
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
 import { parkedWait } from './parked-wait.ts'
 import type { Processor } from './program.ts'
+import { tuneSoftwareDriver } from './software-driver.ts'
 import { unknownToggles } from './toggles.ts'
 
 Object.assign(globalThis, globals)
@@ -188,6 +191,7 @@ async function requestAdapter(toggles: readonly string[], options: DeviceOptions
   const way =
     'Install a Vulkan driver that Dawn accepts (for CPUs: Mesa lavapipe 25 or newer), or give the process access to its GPU.'
   const key = wanted.join(' ')
+  tuneSoftwareDriver(process.env, availableParallelism())
   const gpu = instances.get(key) ?? create(wanted)
   instances.set(key, gpu)
   let adapter: GPUAdapter | null

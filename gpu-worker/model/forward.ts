@@ -22,6 +22,7 @@ import { Captures } from './captures.ts'
 import type { RowSet } from './model-recipe.ts'
 import { type OutputScratch, pickedMaxOf, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
 import { promptLogProbs } from './prompt-log-probs.ts'
+import { StepCommands } from './step-commands.ts'
 import type { StepWriter, WrittenStep } from './step-writer.ts'
 
 export interface ModelOnGpu {
@@ -60,6 +61,7 @@ export class ModelRunner implements Runner {
   readonly #model: ModelOnGpu
   readonly #staging: Buffers
   readonly #captures: Captures
+  readonly #commands: StepCommands
   /** Of what steps sample, in turn. */
   readonly #samples: readonly Readback[]
   #stepCount = 0
@@ -73,6 +75,8 @@ export class ModelRunner implements Runner {
     this.fingerprint = fingerprint
     this.#staging = new Buffers(gpu, 'readback')
     this.#captures = new Captures(model, this.#staging, limits.sequencesMax)
+    const recipes = model.output === null ? [] : [model.output.logits, model.output.sampler]
+    this.#commands = new StepCommands(gpu, [model.layers, ...recipes])
     const sampledBytes = scratch.output?.sampled.bytes
     const ways = sampledBytes === undefined ? [] : Array.from({ length: STEPS_IN_FLIGHT_MAX }, () => sampledBytes)
     this.#samples = ways.map((bytes) => new Readback(gpu, this.#staging, bytes))
@@ -140,30 +144,29 @@ export class ModelRunner implements Runner {
     }
   }
 
+  /** The step's pass, and what comes behind it. */
+  #submit(counts: WrittenStep['counts'], ...behind: GPUCommandBuffer[]): void {
+    const { commands, dispatchCount } = this.#commands.take(counts)
+    this.dispatchCount = dispatchCount
+    this.#model.gpu.device.queue.submit([commands, ...behind])
+  }
+
   /** The step of a stage that ends before the model does. */
   async #runLayers(batch: Batch, { counts }: WrittenStep): Promise<StageResult> {
-    const { gpu, scratch, layers } = this.#model
-    const encoder = gpu.device.createCommandEncoder({ label: 'step' })
-    const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount = layers.encode(pass, counts)
-    pass.end()
+    const { gpu, scratch } = this.#model
+    this.#submit(counts)
+    const encoder = gpu.device.createCommandEncoder({ label: 'hidden' })
     const hidden = await this.#captures.readRows(encoder, scratch.x, counts.all)
     return { sampled: batch.sequences.map(() => null), hidden }
   }
 
   async #runAll(batch: Batch, step: WrittenStep, recipes: OutputRecipes): Promise<StageResult> {
-    const { gpu, scratch, layers, writer } = this.#model
+    const { gpu, scratch, writer } = this.#model
     const { counts, sampledSequences } = step
     const output = outputOf(scratch)
     // With nothing to sample one word is read all the same: it tells that the step is done.
     const sampledBytes = counts.told > 0 ? output.sampled.bytes : 4 * Math.max(1, counts.picked)
-    const encoder = gpu.device.createCommandEncoder({ label: 'step' })
-    const pass = encoder.beginComputePass({ label: 'step' })
-    this.dispatchCount = [layers, recipes.logits, recipes.sampler].reduce(
-      (sum, recipe) => sum + recipe.encode(pass, counts),
-      0,
-    )
-    pass.end()
+    const encoder = gpu.device.createCommandEncoder({ label: 'way back' })
     const way = (this.#stepCount += 1) % this.#samples.length
     const samples = this.#samples[way]
     assert(samples !== undefined, 'A model that samples has a way back for it')
@@ -172,8 +175,11 @@ export class ModelRunner implements Runner {
       batch.capture?.logits === 'sampled'
         ? this.#captures.copySampled(encoder, way, output.logits, counts.picked)
         : undefined
-    gpu.device.queue.submit([encoder.finish()])
-    const [words, logits] = await Promise.all([samples.read(sampledBytes, 'a step'), takeLogits?.()])
+    this.#submit(counts, encoder.finish())
+    const coming = Promise.all([samples.read(sampledBytes, 'a step'), takeLogits?.()])
+    // Where steps overlap, the next one is encoded while this one runs anyway.
+    if (this.limits.stepsInFlightMax === 1) this.#commands.prepare(counts)
+    const [words, logits] = await coming
     const tokens = new Uint32Array(words.buffer)
     const sampled: (Sampled | null)[] = batch.sequences.map(() => null)
     sampledSequences.forEach((sequence, i) => {
