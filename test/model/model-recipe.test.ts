@@ -58,8 +58,10 @@ const alike: CheckpointMix[] = [
 ]
 
 describe.each(adapters)('an expert layer of A.X K1 on a $processor, subgroups: $subgroups', (adapter) => {
-  // On GPUs steps of many pairs sort them by expert first.
-  const groups = adapter.processor === 'gpu' ? groupedFrom(groupSizes(routingRule(config), 64)) : Infinity
+  const { processor, subgroups } = adapter
+  // Steps of many pairs sort them by expert first.
+  const isSorted = processor === 'gpu' || subgroups
+  const groups = isSorted ? groupedFrom(groupSizes(routingRule(config), 64), processor) : Infinity
 
   it.each(alike)(
     'takes 13 dispatches at 1 … 64 rows with experts and the rest in $rest, 14 where pairs are sorted',
