@@ -196,6 +196,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     const hurry = new AbortController()
     const drain = async (drainMs: number) => {
       isReady = false
+      void heartbeats.beat()
       const patience = delay(drainMs, undefined, { signal: hurry.signal }).catch(() => undefined)
       await Promise.race([Promise.allSettled([consumer.drain()]), patience])
       hurry.abort()
