@@ -6,7 +6,8 @@ const overlapping: RunnerShape = { sequencesMax: 32, stepsInFlight: 2 }
 /** Blocks for a fifth of what its sequences ask for: they are preempted, and what the cache keeps is evicted. */
 const tight: RunnerShape = { sequencesMax: 32, stepsInFlight: 1, blockCount: 96 }
 const tightOverlapping: RunnerShape = { ...tight, stepsInFlight: 2 }
-/** The kernels for GPUs, whatever the adapter. */
+/** The kernels for CPU adapters and for GPUs, whatever the adapter. */
+const cpuKernels: RunnerShape = { ...onePlan, processor: 'cpu' }
 const gpuKernels: RunnerShape = { sequencesMax: 32, stepsInFlight: 2, processor: 'gpu' }
 /** As on an adapter whose lanes cannot swap values. */
 const lanesApart: RunnerShape = { ...overlapping, subgroups: false }
@@ -17,7 +18,8 @@ const wide: RunnerShape = { sequencesMax: 64, rowsMax: 512, stepsInFlight: 1 }
 /** Chunks of primes and of powers of two, of a few rows and of all that a step holds. */
 export const mixes: readonly NamedMix[] = [
   { name: '32 at once', shape: onePlan, prefillRowsMax: 256, companyMax: 32 },
-  { name: '32 at once, chunks of 61', shape: onePlan, prefillRowsMax: 61, companyMax: 32 },
+  { name: 'kernels for CPU adapters, chunks of 61', shape: cpuKernels, prefillRowsMax: 61, companyMax: 32 },
+  { name: '24 at once, chunks of 128', shape: onePlan, prefillRowsMax: 128, companyMax: 24 },
   { name: '8 at once, chunks of 97', shape: onePlan, prefillRowsMax: 97, companyMax: 8 },
   { name: '64 at once, chunks of 480', shape: wide, prefillRowsMax: 480, companyMax: 64 },
   { name: '64 at once, chunks of 199', shape: wide, prefillRowsMax: 199, companyMax: 64 },
@@ -31,7 +33,6 @@ export const mixes: readonly NamedMix[] = [
   { name: 'few blocks, chunks of 200', shape: tight, prefillRowsMax: 200, companyMax: 32 },
   { name: 'few blocks, steps overlap', shape: tightOverlapping, prefillRowsMax: 256, companyMax: 32 },
   { name: 'few blocks, steps overlap, chunks of 113', shape: tightOverlapping, prefillRowsMax: 113, companyMax: 28 },
-  { name: 'kernels for GPUs', shape: gpuKernels, prefillRowsMax: 256, companyMax: 32 },
   { name: 'kernels for GPUs, chunks of 83', shape: gpuKernels, prefillRowsMax: 83, companyMax: 16 },
   {
     name: 'kernels for GPUs, few blocks',
