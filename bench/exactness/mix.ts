@@ -7,14 +7,13 @@
 import assert from 'node:assert/strict'
 import type { BlockId } from '../../gpu-worker/engine/batch.ts'
 import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
-import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import { type Dice, dice } from '../../test/fixtures/dice.ts'
 import type { Trial } from './trials.ts'
 import type { Answer, Judge } from './truth.ts'
-import { WatchedRunner } from './watched-runner.ts'
+import { type WatchableRunner, WatchedRunner } from './watched-runner.ts'
 
 /** A Runner whose memory can be spoilt. */
-export interface PoisonableRunner extends Runner {
+export interface PoisonableRunner extends WatchableRunner {
   fillBlocks(blocks: readonly BlockId[], value: number): void
 }
 

@@ -4,10 +4,9 @@
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
 import { Engine, type EngineEvent } from '../../gpu-worker/engine/engine.ts'
-import type { Runner } from '../../gpu-worker/engine/runner.ts'
 import { inLanes } from './lanes.ts'
 import { promptOf, type Trial } from './trials.ts'
-import { type SampledRow, WatchedRunner } from './watched-runner.ts'
+import { type SampledRow, type WatchableRunner, WatchedRunner } from './watched-runner.ts'
 
 export interface Answer {
   readonly promptTokenIds: readonly number[]
@@ -33,7 +32,7 @@ interface Row {
 
 /** One at a time in an engine of its own, with nothing to share. Several Runners share the trials, each alone with its own. */
 export async function answersAlone(
-  runners: readonly Runner[],
+  runners: readonly WatchableRunner[],
   trials: readonly Trial[],
   onAnswer: (count: number) => void = () => undefined,
 ): Promise<Answer[]> {

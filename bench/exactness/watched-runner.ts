@@ -2,7 +2,7 @@
  * The serving Runner, watched: whose logits a step sampled from, through which kernels, and where it cut a prompt.
  *
  * A sequence has no name in a batch; its seed is one here, and (seed, index) names a row of logits. It changes nothing
- * that the Runner does but to read back the sampled rows' logits. Kernels are seen where WebGPU is called.
+ * that the Runner does but to read back the sampled rows' logits.
  */
 import assert from 'node:assert/strict'
 import type { Batch, SamplerRow } from '../../gpu-worker/engine/batch.ts'
@@ -22,12 +22,17 @@ export interface Watch {
   onCut(): void
 }
 
+export interface WatchableRunner extends Runner {
+  /** Of the step given last, once it is given. */
+  readonly kernels: readonly string[]
+}
+
 export class WatchedRunner implements Runner {
-  readonly #inner: Runner
+  readonly #inner: WatchableRunner
   #watch: Watch | null = null
 
   /** The inner Runner stays the caller's, who closes it. */
-  constructor(inner: Runner) {
+  constructor(inner: WatchableRunner) {
     this.#inner = inner
   }
 
@@ -51,9 +56,8 @@ export class WatchedRunner implements Runner {
       if (sampler === null && (start + tokenIds.length) % blockTokens !== 0) watch.onCut()
     }
     const samplers = batch.sequences.flatMap(({ sampler }) => sampler ?? [])
-    const { result: running, kernels } = kernelsOf(() =>
-      this.#inner.run({ ...batch, capture: { logits: 'sampled', experts: false } }),
-    )
+    const running = this.#inner.run({ ...batch, capture: { logits: 'sampled', experts: false } })
+    const kernels = [...new Set(this.#inner.kernels)].sort().join(' ')
     const result = await running
     const logits = result.logits ?? new Float32Array()
     assert.equal(logits.length, samplers.length * vocabSize, 'Each sampled row has its logits')
@@ -65,35 +69,5 @@ export class WatchedRunner implements Runner {
 
   close(): Promise<void> {
     return Promise.resolve()
-  }
-}
-
-/** Of the step that is being encoded. */
-let seen: Set<string> | null = null
-let isWatching = false
-
-/** The kernels that `act` sets before its first await, which for a Runner are all of its step's. */
-function kernelsOf<T>(act: () => T): { readonly result: T; readonly kernels: string } {
-  watchPipelines()
-  seen = new Set()
-  const result = act()
-  const kernels = [...seen].sort().join(' ')
-  seen = null
-  assert(kernels !== '', 'A step encodes its dispatches before it awaits anything')
-  return { result, kernels }
-}
-
-function watchPipelines(): void {
-  if (isWatching) return
-  isWatching = true
-  const names = new WeakMap<GPUComputePipeline, string>()
-  // oxlint-disable-next-line typescript/unbound-method -- called on a pass each time
-  const { setPipeline } = GPUComputePassEncoder.prototype
-  GPUComputePassEncoder.prototype.setPipeline = function (pipeline) {
-    // A label is asked of Dawn itself: once.
-    const name = names.get(pipeline) ?? pipeline.label
-    names.set(pipeline, name)
-    seen?.add(name)
-    setPipeline.call(this, pipeline)
   }
 }

@@ -40,9 +40,9 @@ export class Recipe<RowSet extends string> {
     this.#workgroupsMax = gpu.limits.maxComputeWorkgroupsPerDimension
   }
 
-  /** Encodes the dispatches in order; returns how many took part. */
-  encode(pass: GPUComputePassEncoder, rowCounts: Readonly<Record<RowSet, number>>): number {
-    let count = 0
+  /** Encodes the dispatches in order; returns the programs' names of those that took part. */
+  encode(pass: GPUComputePassEncoder, rowCounts: Readonly<Record<RowSet, number>>): string[] {
+    const names: string[] = []
     for (const built of this.#dispatches) {
       const rows = rowCounts[built.rows]
       const grid = rows === 0 ? null : built.dispatch.grid(rows)
@@ -51,9 +51,9 @@ export class Recipe<RowSet extends string> {
       pass.setPipeline(built.pipeline)
       pass.setBindGroup(0, built.bindGroup)
       pass.dispatchWorkgroups(...grid)
-      count += 1
+      names.push(built.dispatch.program.name)
     }
-    return count
+    return names
   }
 
   /** Beyond the limit a dispatch would compute nothing at all. */

@@ -56,8 +56,8 @@ export interface StageResult extends StepResult {
 export class ModelRunner implements Runner {
   readonly limits: RunnerLimits
   readonly fingerprint: string
-  /** Of the last step. */
-  dispatchCount = 0
+  /** Names of the kernels that the step given last dispatches, in order. */
+  kernels: readonly string[] = []
   readonly #model: ModelOnGpu
   readonly #staging: Buffers
   readonly #captures: Captures
@@ -80,6 +80,11 @@ export class ModelRunner implements Runner {
     const sampledBytes = scratch.output?.sampled.bytes
     const ways = sampledBytes === undefined ? [] : Array.from({ length: STEPS_IN_FLIGHT_MAX }, () => sampledBytes)
     this.#samples = ways.map((bytes) => new Readback(gpu, this.#staging, bytes))
+  }
+
+  /** Of the step given last. */
+  get dispatchCount(): number {
+    return this.kernels.length
   }
 
   /** Of everything it owns on the GPU. */
@@ -146,8 +151,8 @@ export class ModelRunner implements Runner {
 
   /** The step's pass, and what comes behind it. */
   #submit(counts: WrittenStep['counts'], ...behind: GPUCommandBuffer[]): void {
-    const { commands, dispatchCount } = this.#commands.take(counts)
-    this.dispatchCount = dispatchCount
+    const { commands, kernels } = this.#commands.take(counts)
+    this.kernels = kernels
     this.#model.gpu.device.queue.submit([commands, ...behind])
   }
 

@@ -12,7 +12,8 @@ type Counts = Readonly<Record<RowSet, number>>
 
 export interface StepPass {
   readonly counts: Counts
-  readonly dispatchCount: number
+  /** Of its dispatches, in order. */
+  readonly kernels: readonly string[]
   /** To be submitted once. */
   readonly commands: GPUCommandBuffer
 }
@@ -43,9 +44,9 @@ export class StepCommands {
   #encode(counts: Counts): StepPass {
     const encoder = this.#gpu.device.createCommandEncoder({ label: 'step' })
     const pass = encoder.beginComputePass({ label: 'step' })
-    const dispatchCount = this.#recipes.reduce((sum, recipe) => sum + recipe.encode(pass, counts), 0)
+    const kernels = this.#recipes.flatMap((recipe) => recipe.encode(pass, counts))
     pass.end()
-    return { counts, dispatchCount, commands: encoder.finish() }
+    return { counts, kernels, commands: encoder.finish() }
   }
 }
 

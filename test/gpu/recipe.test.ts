@@ -63,9 +63,9 @@ describe('a Recipe', () => {
     const recipe = await build(probe)
     const encoder = gpu.device.createCommandEncoder()
     const pass = encoder.beginComputePass()
-    expect(recipe.encode(pass, { all: 3 })).toBe(1)
-    expect(recipe.encode(pass, { all: 10 })).toBe(0)
-    expect(recipe.encode(pass, { all: 0 })).toBe(0)
+    expect(recipe.encode(pass, { all: 3 })).toEqual(['probe'])
+    expect(recipe.encode(pass, { all: 10 })).toEqual([])
+    expect(recipe.encode(pass, { all: 0 })).toEqual([])
     pass.end()
     const readback = new Readback(gpu, buffers, 16)
     const [out] = probe.bindings
