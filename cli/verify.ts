@@ -24,7 +24,7 @@ Exit code 1 when something falls short. Profile exact: NMSE ≤ 1e-8 at every po
   DIR              folder of a checkpoint and of a reference's answers
   --model DIR      the checkpoint, if it is in another folder
   --expected FILE  the answers, if they are in another file
-  --profile P      exact (default) or kv16
+  --profile P      exact (default), kv16 or matrix
   --frequencies T  bf16 or f16: repeat a reference that rounded its inverse RoPE frequencies (f32)
   --binding-bytes N  a smaller binding limit than the adapter's
   --rows N         rows of one step (256)

@@ -34,7 +34,11 @@ export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesM
   // The plan is for GPUs.
   const runs = lists.flat().filter(({ dispatch, rows }) => {
     return (
-      SHORT_STEP.has(rows) && dispatch.processor !== 'cpu' && dispatch.subgroups !== false && dispatch.grid(1) !== null
+      SHORT_STEP.has(rows) &&
+      dispatch.processor !== 'cpu' &&
+      dispatch.subgroups !== false &&
+      dispatch.products !== 'matrix' &&
+      dispatch.grid(1) !== null
     )
   })
   return {

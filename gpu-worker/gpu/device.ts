@@ -50,6 +50,7 @@ export interface AdapterFacts {
 interface DeviceUse {
   readonly processor: Processor
   readonly hasSubgroups: boolean
+  readonly hasMatrices: boolean
   /** Whether it computes on the cores that this process runs on. */
   readonly isHost: boolean
   readonly deadlineMs: number
@@ -67,6 +68,8 @@ export class Gpu {
   readonly processor: Processor
   /** Whether lanes can swap values in subgroups, of eight lanes or more. */
   readonly hasSubgroups: boolean
+  /** Whether subgroups of 32 lanes multiply matrices, 16 × 16 of f16, and add up in f32. */
+  readonly hasMatrices: boolean
   readonly deadlineMs: number
   readonly #isHost: boolean
   #failure: GpuError | null = null
@@ -80,11 +83,13 @@ export class Gpu {
     this.#fail(new GpuError(kind, `The GPU ${what}: ${withoutSource(error.message)}`))
   }
 
-  constructor(device: GPUDevice, adapter: AdapterFacts, { processor, hasSubgroups, isHost, deadlineMs }: DeviceUse) {
+  constructor(device: GPUDevice, adapter: AdapterFacts, use: DeviceUse) {
+    const { processor, hasSubgroups, hasMatrices, isHost, deadlineMs } = use
     this.device = device
     this.adapter = adapter
     this.processor = processor
     this.hasSubgroups = hasSubgroups
+    this.hasMatrices = hasMatrices
     this.deadlineMs = deadlineMs
     this.#isHost = isHost
     device.addEventListener('uncapturederror', this.#onUncaptured)
@@ -164,7 +169,8 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const { subgroupMinSize: lanes = 0 } = adapter.info
   const canSwap = features.includes('subgroups') && lanes >= SUBGROUP_LANES_MIN
   const hasSubgroups = options.subgroups ?? canSwap
-  return new Gpu(device, facts, { processor, hasSubgroups, isHost, deadlineMs })
+  const hasMatrices = multipliesMatrices(adapter)
+  return new Gpu(device, facts, { processor, hasSubgroups, hasMatrices, isHost, deadlineMs })
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */
@@ -177,7 +183,40 @@ function late(what: string, deadlineMs: number): GpuError {
   return new GpuError('deadline', `The GPU did not finish within ${deadlineMs} ms: ${what}`)
 }
 
-const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query']
+/** Offered only with Dawn's unsafe toggles; WebGPU's types do not know it yet. */
+const MATRIX_FEATURE = 'chromium-experimental-subgroup-matrix' as GPUFeatureName
+
+const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query', MATRIX_FEATURE]
+
+/** As Dawn describes one kind of matrix. */
+interface MatrixConfig {
+  readonly componentType: string
+  readonly resultComponentType: string
+  readonly M: number
+  readonly N: number
+  readonly K: number
+}
+
+function multipliesMatrices({ features, info }: GPUAdapter): boolean {
+  // WebGPU's types do not know the configs either.
+  const {
+    subgroupMinSize,
+    subgroupMaxSize,
+    subgroupMatrixConfigs = [],
+  } = info as GPUAdapterInfo & {
+    readonly subgroupMatrixConfigs?: readonly MatrixConfig[]
+  }
+  const isOfMatrixSize = subgroupMinSize === MATRIX_LANES && subgroupMaxSize === MATRIX_LANES
+  if (!features.has(MATRIX_FEATURE) || !features.has('shader-f16') || !isOfMatrixSize) return false
+  return subgroupMatrixConfigs.some(({ componentType, resultComponentType, M, N, K }) => {
+    const isOfTypes = componentType === 'f16' && resultComponentType === 'f32'
+    return isOfTypes && [M, N, K].every((side) => side === MATRIX_SIDE)
+  })
+}
+
+/** The one shape that block-matrix.wgsl is written for. */
+const MATRIX_LANES = 32
+const MATRIX_SIDE = 16
 
 /** What Dawn takes when nobody names a backend; it does not tell which one it took. */
 const DEFAULT_BACKEND: Partial<Record<NodeJS.Platform, string>> = { linux: 'vulkan', darwin: 'metal', win32: 'd3d12' }

@@ -24,6 +24,9 @@ export interface Program {
 /** What an adapter computes on. Some programs exist twice, with the same bits: each kind has its own shape of work. */
 export type Processor = 'cpu' | 'gpu'
 
+/** How matrix products are summed up: in the order of the contract, or as matrix units do it, with other bits. */
+export type Products = 'ordered' | 'matrix'
+
 /** Workgroups in x, y, z. */
 export type Grid = readonly [number, number, number]
 
@@ -34,6 +37,8 @@ export interface Dispatch {
   readonly processor?: Processor
   /** Whether this is for adapters whose lanes can swap values in subgroups or for the others; absent: for both. */
   readonly subgroups?: boolean
+  /** The products that this is of; absent: it has none, or the same in both. */
+  readonly products?: Products
   /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */
   grid(rows: number): Grid | null
 }
@@ -46,6 +51,19 @@ export function onlyOn(processor: Processor, dispatches: readonly Dispatch[]): D
 /** The dispatches, for adapters with subgroups alone or for those without. */
 export function withSubgroups(subgroups: boolean, dispatches: readonly Dispatch[]): Dispatch[] {
   return dispatches.map((dispatch) => ({ ...dispatch, subgroups }))
+}
+
+/** The dispatches, for one way of summing up products alone. */
+export function onlyBy(products: Products, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({ ...dispatch, products }))
+}
+
+/** The dispatches, for steps of fewer than `rowsBelow` rows. */
+export function inStepsBelow(rowsBelow: number, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({
+    ...dispatch,
+    grid: (rows) => (rows < rowsBelow ? dispatch.grid(rows) : null),
+  }))
 }
 
 /** A binding that must hold at least `bytes`; a smaller one would be clamped in silence by the shader. */

@@ -9,7 +9,7 @@ import { sortConstants } from './constants.ts'
 import type { Gpu } from './device.ts'
 import { GpuError } from './gpu-error.ts'
 import type { Pipelines } from './pipelines.ts'
-import type { Dispatch, Grid } from './program.ts'
+import type { Dispatch, Grid, Products } from './program.ts'
 
 /** A dispatch and the set of rows that its grid covers. */
 export interface RowDispatch<RowSet extends string> {
@@ -73,6 +73,7 @@ export async function buildRecipe<RowSet extends string>(
   pipelines: Pipelines,
   buffers: Buffers,
   dispatches: readonly RowDispatch<RowSet>[],
+  products: Products = 'ordered',
 ): Promise<Recipe<RowSet>> {
   const sorted = dispatches.map(({ dispatch }) => sortConstants(dispatch.program))
   const params = writeParams(
@@ -81,8 +82,9 @@ export async function buildRecipe<RowSet extends string>(
     sorted.map((constants) => constants.params),
   )
   const mine = dispatches.flatMap((entry, i) => {
-    const { processor = gpu.processor, subgroups = gpu.hasSubgroups } = entry.dispatch
-    return processor === gpu.processor && subgroups === gpu.hasSubgroups ? [{ entry, i }] : []
+    const { processor = gpu.processor, subgroups = gpu.hasSubgroups, products: own = products } = entry.dispatch
+    const isMine = processor === gpu.processor && subgroups === gpu.hasSubgroups && own === products
+    return isMine ? [{ entry, i }] : []
   })
   const built = await Promise.all(
     mine.map(async ({ entry, i }) => {

@@ -6,23 +6,25 @@
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { groupedFrom, groupsBytes, itemsMost, pairsAt, type ExpertGroups } from './expert-groups.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
-import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
+import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** For steps that have groups. */
-export function expertDownGrouped(operands: ExpertDownOperands, groups: ExpertGroups): Dispatch[] {
+export function expertDownGrouped(operands: ExpertDownOperands, groups: ExpertGroups<4 | 8>): Dispatch[] {
   const { top, rowsMax, slice, together } = groups
   const { hiddenSize, width, banks } = operands.experts
-  return banks.map((bank) => ({
-    program: {
-      name: 'expert-down-grouped',
-      source: wgsl('expert-down-grouped', ...tileIncludes(width, bank.downFormat, together)),
-      access: DOWN_ACCESS,
-      constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_LANES: chunkLanes(width) },
-    },
-    // In place of `chosen`.
-    bindings: [holding(slice, groupsBytes(groups), 'groups'), ...downBindings(operands, bank, top, rowsMax).slice(1)],
-    grid: (rows) =>
-      rows < groupedFrom(groups) ? null : [Math.ceil(hiddenSize / TILE_ROWS), itemsMost(groups, rows), 1],
-  }))
+  return banks.flatMap((bank) =>
+    perShader(tileShaders(width, bank.downFormat, together), ({ includes }) => ({
+      program: {
+        name: 'expert-down-grouped',
+        source: wgsl('expert-down-grouped', ...includes),
+        access: DOWN_ACCESS,
+        constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_LANES: chunkLanes(width) },
+      },
+      // In place of `chosen`.
+      bindings: [holding(slice, groupsBytes(groups), 'groups'), ...downBindings(operands, bank, top, rowsMax).slice(1)],
+      grid: (rows) =>
+        rows < groupedFrom(groups) ? null : [Math.ceil(hiddenSize / TILE_ROWS), itemsMost(groups, rows), 1],
+    })),
+  )
 }

@@ -9,10 +9,9 @@ import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } fro
 import { LANES_ROWS, lanesIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** For steps that have groups, of eight. */
-export function expertDownLanes(operands: ExpertDownOperands, groups: ExpertGroups): Dispatch[] {
-  const { top, rowsMax, slice, together } = groups
-  if (together !== 8) throw new RangeError(`Groups of ${together}, expected 8`)
+/** For steps that have groups. */
+export function expertDownLanes(operands: ExpertDownOperands, groups: ExpertGroups<8>): Dispatch[] {
+  const { top, rowsMax, slice } = groups
   const { hiddenSize, width, banks } = operands.experts
   return banks.map((bank) => ({
     subgroups: true,

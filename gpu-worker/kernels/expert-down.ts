@@ -1,13 +1,14 @@
 /**
  * The routed experts' second product for every (row, rank) pair: one dispatch per bank.
  *
- * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, blocks for large groups, a lane for four on a CPU.
  */
-import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import { inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
+import { expertDownBlock } from './expert-down-block.ts'
 import { expertDownGrouped } from './expert-down-grouped.ts'
 import { expertDownLanes } from './expert-down-lanes.ts'
-import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
+import { groupedFrom, largeFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
 import { expertDownTile } from './expert-down-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -15,23 +16,35 @@ import { wgsl } from './wgsl.ts'
 /** Matrix rows of a workgroup: 64 invocations of four. */
 const WORKGROUP_ROWS = 256
 
-/** `groups`: where the GPU's are, if any. */
+/** `groups`: where they are, if any. */
 export function expertDown(
   operands: ExpertDownOperands,
   top: number,
   rowsMax: number,
-  groups: ExpertGroups | null = null,
+  groups: StepGroups | null = null,
 ): Dispatch[] {
-  const grouped = groups === null ? [] : expertDownGrouped(operands, groups)
-  const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
   return [
-    ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups)),
-    ...onlyOn('gpu', [...expertDownTile(operands, top, rowsMax, rowsBelow), ...grouped]),
+    ...onlyBy('ordered', [
+      ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups?.small ?? null)),
+      ...onlyOn('gpu', groups === null ? expertDownTile(operands, top, rowsMax) : ofGroups(operands, groups)),
+    ]),
+    // Every row count by the same loop.
+    ...onlyBy('matrix', groups === null ? [] : expertDownBlock(operands, groups.all, 'matrix')),
+  ]
+}
+
+/** Pair by pair, then the pairs of an expert in small groups, then in large ones. */
+function ofGroups(operands: ExpertDownOperands, groups: StepGroups): Dispatch[] {
+  const { small, large } = groups
+  return [
+    ...inStepsBelow(groupedFrom(small), expertDownTile(operands, small.top, small.rowsMax)),
+    ...inStepsBelow(largeFrom(groups), expertDownGrouped(operands, small)),
+    ...(large === null ? [] : expertDownBlock(operands, large, 'ordered')),
   ]
 }
 
 /** In groups where lanes can pass activations around: it takes a load to get one. */
-function onCpu(operands: ExpertDownOperands, top: number, rowsMax: number, groups: ExpertGroups | null): Dispatch[] {
+function onCpu(operands: ExpertDownOperands, top: number, rowsMax: number, groups: ExpertGroups<8> | null): Dispatch[] {
   if (groups === null) return expertDownSingle(operands, top, rowsMax)
   const rowsBelow = groupedFrom(groups, 'cpu')
   return [

@@ -6,26 +6,31 @@
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { groupedFrom, groupsBytes, itemsMost, pairsAt, type ExpertGroups } from './expert-groups.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
+import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** For steps that have groups. */
-export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: ExpertGroups): Dispatch[] {
+export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: ExpertGroups<4 | 8>): Dispatch[] {
   const { top, rowsMax, slice, together } = groups
   const { hiddenSize, width, banks } = operands.experts
-  return banks.map((bank) => ({
-    program: {
-      name: 'expert-gate-up-grouped',
-      source: wgsl('expert-gate-up-grouped', ...tileIncludes(hiddenSize, bank.gateUpFormat, together), 'exp'),
-      access: GATE_UP_ACCESS,
-      constants: {
-        ...gateUpConstants(operands, bank, top),
-        PAIRS_AT: pairsAt(groups),
-        CHUNK_LANES: chunkLanes(hiddenSize),
+  return banks.flatMap((bank) =>
+    perShader(tileShaders(hiddenSize, bank.gateUpFormat, together), ({ includes }) => ({
+      program: {
+        name: 'expert-gate-up-grouped',
+        source: wgsl('expert-gate-up-grouped', ...includes, 'exp'),
+        access: GATE_UP_ACCESS,
+        constants: {
+          ...gateUpConstants(operands, bank, top),
+          PAIRS_AT: pairsAt(groups),
+          CHUNK_LANES: chunkLanes(hiddenSize),
+        },
       },
-    },
-    // In place of `chosen`.
-    bindings: [holding(slice, groupsBytes(groups), 'groups'), ...gateUpBindings(operands, bank, top, rowsMax).slice(1)],
-    grid: (rows) => (rows < groupedFrom(groups) ? null : [Math.ceil(width / TILE_ROWS), itemsMost(groups, rows), 1]),
-  }))
+      // In place of `chosen`.
+      bindings: [
+        holding(slice, groupsBytes(groups), 'groups'),
+        ...gateUpBindings(operands, bank, top, rowsMax).slice(1),
+      ],
+      grid: (rows) => (rows < groupedFrom(groups) ? null : [Math.ceil(width / TILE_ROWS), itemsMost(groups, rows), 1]),
+    })),
+  )
 }

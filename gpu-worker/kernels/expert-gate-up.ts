@@ -1,13 +1,14 @@
 /**
  * The routed experts' first product and SwiGLU for every (row, rank) pair: one dispatch per bank.
  *
- * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, blocks for large groups, a lane for four on a CPU.
  */
-import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import { inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
+import { expertGateUpBlock } from './expert-gate-up-block.ts'
 import { expertGateUpGrouped } from './expert-gate-up-grouped.ts'
 import { expertGateUpLanes } from './expert-gate-up-lanes.ts'
-import { groupedFrom, type ExpertGroups } from './expert-groups.ts'
+import { groupedFrom, largeFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
 import { expertGateUpTile } from './expert-gate-up-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -15,23 +16,40 @@ import { wgsl } from './wgsl.ts'
 /** Matrix rows of a workgroup: 64 invocations of four. */
 const WORKGROUP_ROWS = 256
 
-/** `groups`: where the GPU's are, if any. */
+/** `groups`: where they are, if any. */
 export function expertGateUp(
   operands: ExpertGateUpOperands,
   top: number,
   rowsMax: number,
-  groups: ExpertGroups | null = null,
+  groups: StepGroups | null = null,
 ): Dispatch[] {
-  const grouped = groups === null ? [] : expertGateUpGrouped(operands, groups)
-  const rowsBelow = groups === null ? Infinity : groupedFrom(groups)
   return [
-    ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups)),
-    ...onlyOn('gpu', [...expertGateUpTile(operands, top, rowsMax, rowsBelow), ...grouped]),
+    ...onlyBy('ordered', [
+      ...onlyOn('cpu', onCpu(operands, top, rowsMax, groups?.small ?? null)),
+      ...onlyOn('gpu', groups === null ? expertGateUpTile(operands, top, rowsMax) : ofGroups(operands, groups)),
+    ]),
+    // Every row count by the same loop.
+    ...onlyBy('matrix', groups === null ? [] : expertGateUpBlock(operands, groups.all, 'matrix')),
+  ]
+}
+
+/** Pair by pair, then the pairs of an expert in small groups, then in large ones. */
+function ofGroups(operands: ExpertGateUpOperands, groups: StepGroups): Dispatch[] {
+  const { small, large } = groups
+  return [
+    ...inStepsBelow(groupedFrom(small), expertGateUpTile(operands, small.top, small.rowsMax)),
+    ...inStepsBelow(largeFrom(groups), expertGateUpGrouped(operands, small)),
+    ...(large === null ? [] : expertGateUpBlock(operands, large, 'ordered')),
   ]
 }
 
 /** In groups where lanes can pass activations around: it takes a load to get one. */
-function onCpu(operands: ExpertGateUpOperands, top: number, rowsMax: number, groups: ExpertGroups | null): Dispatch[] {
+function onCpu(
+  operands: ExpertGateUpOperands,
+  top: number,
+  rowsMax: number,
+  groups: ExpertGroups<8> | null,
+): Dispatch[] {
   if (groups === null) return expertGateUpSingle(operands, top, rowsMax)
   const rowsBelow = groupedFrom(groups, 'cpu')
   return [

@@ -2,32 +2,37 @@
  * Sorts a step's (row, rank) pairs by expert: afterwards one workgroup can serve several pairs of an expert.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch, type Processor } from '../gpu/program.ts'
+import { holding, inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch, type Processor } from '../gpu/program.ts'
 import { wgsl } from './wgsl.ts'
 
-/**
- * Fewer pairs an expert, over all experts, are faster one by one: their workgroups compute nothing in vain. On a CPU
- * a lane that has no product to compute costs little beside its loads.
- */
-const PAIRS_PER_EXPERT: Readonly<Record<Processor, number>> = { gpu: 2, cpu: 1 }
+/** Pairs of one expert that a workgroup multiplies at a time. */
+export type PairsTogether = 4 | 8 | 32
+
+/** Fewer pairs an expert, over all experts, are faster in smaller groups: their workgroups compute less in vain. */
+const PAIRS_PER_EXPERT: Readonly<Record<PairsTogether, number>> = { 4: 2, 8: 2, 32: 12 }
+/** A lane of a CPU that has no product to compute costs little beside its loads. */
+const PAIRS_PER_EXPERT_ON_CPU = 1
 
 /** Where a step's groups lie, and from how many rows on there are any. */
-export interface ExpertGroups {
+export interface ExpertGroups<Together extends PairsTogether = PairsTogether> {
   readonly slice: Slice
   readonly expertCount: number
   /** Experts a row. */
   readonly top: number
   readonly rowsMax: number
-  /** Pairs of one expert that a workgroup multiplies at a time. */
-  readonly together: 4 | 8
+  readonly together: Together
+  /** For steps of any number of rows. */
+  readonly isForAll?: boolean
 }
 
 /** What they take: items, then pairs, in u32s. */
 export type GroupSizes = Omit<ExpertGroups, 'slice'>
 
-/** Steps of fewer rows have no groups. */
-export function groupedFrom({ expertCount, top }: GroupSizes, processor: Processor = 'gpu'): number {
-  return Math.ceil((PAIRS_PER_EXPERT[processor] * expertCount) / top)
+/** Steps of fewer rows have no such groups. */
+export function groupedFrom(sizes: GroupSizes, processor: Processor = 'gpu'): number {
+  const { expertCount, top, together, isForAll = false } = sizes
+  const pairs = processor === 'cpu' ? PAIRS_PER_EXPERT_ON_CPU : PAIRS_PER_EXPERT[together]
+  return isForAll ? 1 : Math.ceil((pairs * expertCount) / top)
 }
 
 /** Items of a step at most: each expert may have one that is not full. */
@@ -43,6 +48,48 @@ export function pairsAt(sizes: GroupSizes): number {
 
 export function groupsBytes(sizes: GroupSizes): number {
   return (pairsAt(sizes) + sizes.rowsMax * sizes.top) * 4
+}
+
+/** Of a step's groups, small or large. */
+export type StepGroupSizes = Pick<ExpertGroups, 'expertCount' | 'top' | 'rowsMax'>
+
+/** A step's groups: small ones where an expert has few pairs, else large ones, in the same place. */
+export interface StepGroups {
+  readonly small: ExpertGroups<8>
+  /** Null where no step has enough rows. */
+  readonly large: ExpertGroups<32> | null
+  /** Large ones whatever the step. */
+  readonly all: ExpertGroups<32>
+}
+
+/** What the groups of any step take. */
+export function stepGroupsBytes(sizes: StepGroupSizes): number {
+  return groupsBytes({ ...sizes, together: 8 })
+}
+
+/** `slice` holds `stepGroupsBytes`. */
+export function stepGroups(sizes: StepGroupSizes, slice: Slice): StepGroups {
+  const large = { ...sizes, slice, together: 32 } as const
+  const small = { ...sizes, slice, together: 8 } as const
+  return { small, large: groupedFrom(large) <= sizes.rowsMax ? large : null, all: { ...large, isForAll: true } }
+}
+
+/** The first step whose groups are large. */
+export function largeFrom({ large }: StepGroups): number {
+  return large === null ? Infinity : groupedFrom(large)
+}
+
+/** The groups of any step, where kernels work on them. */
+export function stepExpertGroups(chosen: Slice, groups: StepGroups): Dispatch[] {
+  const { small, large, all } = groups
+  const few = inStepsBelow(largeFrom(groups), [expertGroups(chosen, small)])
+  return [
+    ...onlyOn('gpu', [
+      ...onlyBy('ordered', large === null ? few : [...few, expertGroups(chosen, large)]),
+      ...onlyBy('matrix', [expertGroups(chosen, all)]),
+    ]),
+    ...onlyOn('cpu', withSubgroups(true, [expertGroups(chosen, small, 'cpu')])),
+  ]
 }
 
 /** For steps that have groups on such an adapter. */

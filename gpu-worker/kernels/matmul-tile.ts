@@ -3,7 +3,7 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
-import { chunkLanes, TILE_ROWS, tileIncludes } from './weight-shader.ts'
+import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
 import { wgsl, type ColumnCount } from './wgsl.ts'
 
 /** The steps that a dispatch is for, and how many rows of activations a workgroup takes at a time. */
@@ -18,19 +18,23 @@ export function matmulTile(operands: MatmulOperands, rowsMax: number, tile: Tile
   checkShapes(operands)
   const { columns, rowsFrom, rowsTo } = tile
   const { columnCount, windows } = operands.matrix
-  return windows.map((window) => ({
-    program: {
-      name: 'matmul-tile',
-      source: wgsl('matmul-tile', ...tileIncludes(columnCount, window.format, columns)),
-      access: ['read', 'read', 'write'],
-      constants: {
-        ...matmulConstants(operands, window),
-        ROWS_MAX: rowsMax,
-        CHUNK_LANES: chunkLanes(columnCount),
+  return windows.flatMap((window) =>
+    perShader(tileShaders(columnCount, window.format, columns), ({ includes }) => ({
+      program: {
+        name: 'matmul-tile',
+        source: wgsl('matmul-tile', ...includes),
+        access: ['read', 'read', 'write'],
+        constants: {
+          ...matmulConstants(operands, window),
+          ROWS_MAX: rowsMax,
+          CHUNK_LANES: chunkLanes(columnCount),
+        },
       },
-    },
-    bindings: matmulBindings(operands, window, rowsMax),
-    grid: (rows) =>
-      rows < rowsFrom || rows > rowsTo ? null : [Math.ceil(window.rowCount / TILE_ROWS), Math.ceil(rows / columns), 1],
-  }))
+      bindings: matmulBindings(operands, window, rowsMax),
+      grid: (rows) =>
+        rows < rowsFrom || rows > rowsTo
+          ? null
+          : [Math.ceil(window.rowCount / TILE_ROWS), Math.ceil(rows / columns), 1],
+    })),
+  )
 }

@@ -1,11 +1,12 @@
 /**
  * y = x · Wᵀ for rows of activations and a matrix in row windows: one dispatch per window.
  *
- * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile. On a CPU a load costs more than a
- * product: there eight lanes pass activations to one another, or, where they cannot, each weight serves four rows.
+ * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile, or a block of many rows. On a CPU a
+ * load costs more than a product: there eight lanes pass activations to one another, or, where they cannot, each weight serves four rows.
  */
-import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import { onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
+import { matmulBlock } from './matmul-block.ts'
 import { matmulLane } from './matmul-lane.ts'
 import { matmulLanes } from './matmul-lanes.ts'
 import { matmulRows } from './matmul-rows.ts'
@@ -22,17 +23,26 @@ const ROWS_TOGETHER_FROM = 3
 export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
   const single = matmulSingle(operands, rowsMax, ROWS_TOGETHER_FROM)
   return [
-    ...onlyOn('cpu', [
-      ...withSubgroups(false, [...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
-      ...matmulLane(operands, rowsMax, 2),
-      ...matmulLanes(operands, rowsMax, { together: 4, rowsFrom: 2, rowsTo: 4 }),
-      ...matmulLanes(operands, rowsMax, { together: 8, rowsFrom: 5, rowsTo: Infinity }),
+    ...onlyBy('ordered', [
+      ...onlyOn('cpu', [
+        ...withSubgroups(false, [...single, ...matmulRows(operands, rowsMax, ROWS_TOGETHER_FROM)]),
+        ...matmulLane(operands, rowsMax, 2),
+        ...matmulLanes(operands, rowsMax, { together: 4, rowsFrom: 2, rowsTo: 4 }),
+        ...matmulLanes(operands, rowsMax, { together: 8, rowsFrom: 5, rowsTo: Infinity }),
+      ]),
+      ...onlyOn('gpu', [
+        ...matmulTile(operands, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
+        ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
+        ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: 16 }),
+        ...matmulBlock(operands, rowsMax, { rowsTogether: 32, rowsFrom: 17, rowsTo: 32, products: 'ordered' }),
+        ...matmulBlock(operands, rowsMax, { rowsTogether: 64, rowsFrom: 33, rowsTo: Infinity, products: 'ordered' }),
+      ]),
     ]),
-    ...onlyOn('gpu', [
-      ...matmulTile(operands, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
-      ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
-      ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
-    ]),
+    // Every row count by the same loop.
+    ...onlyBy(
+      'matrix',
+      matmulBlock(operands, rowsMax, { rowsTogether: 32, rowsFrom: 1, rowsTo: Infinity, products: 'matrix' }),
+    ),
   ]
 }
 

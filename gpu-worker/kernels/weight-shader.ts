@@ -4,7 +4,16 @@
  * A quantised format is four texts: how values are packed, how scales are stored, where zero points come from, and who
  * shares a scale. Each kernel's `Params` holds the constants, whatever its formats, so that they cost no pipelines.
  */
-import { isPlain, rowLayout, VALUES_PER_UNIT, VECTOR_BYTES, type WeightFormat } from './matrix.ts'
+import type { Dispatch, Products } from '../gpu/program.ts'
+import {
+  bytesPerValue,
+  isPlain,
+  rowLayout,
+  VALUES_PER_UNIT,
+  VECTOR_BYTES,
+  type QuantizedFormat,
+  type WeightFormat,
+} from './matrix.ts'
 import type { ColumnCount, Include } from './wgsl.ts'
 
 /** Includes that define `weight_unit` and `weight_at` for rows of this many columns, and the products over them. */
@@ -28,20 +37,75 @@ export function lanesIncludes(columnCount: number, format: WeightFormat): Includ
   return ['subgroups', ...weightIncludes(columnCount, format), 'lanes']
 }
 
-/** Includes that define `dot_tile`. One activation row goes by whole vectors where each lies within one group. */
-export function tileIncludes(columnCount: number, format: WeightFormat, columns: ColumnCount): Include[] {
-  const weights = weightIncludes(columnCount, format)
-  const tile: Include[] = ['tile', `columns-${columns}`]
-  if (columns !== 1) return [...weights, ...tile, 'chunk-units']
-  if (isPlain(format)) return [...weights, ...tile, 'vectors-plain', 'chunk-vectors']
-  const vectorValues = format.kind === 'int4' ? 32 : 16
-  const isWhole = groupColumns(columnCount, format.groupColumns) % vectorValues === 0
+/** One way to a tile's products, and whether it is for devices with subgroups; undefined: for all. */
+export interface TileShader {
+  readonly includes: readonly Include[]
+  readonly subgroups?: boolean
+}
+
+/**
+ * Includes that define `dot_tile`, first those. One activation row goes by whole vectors where each lies within one group;
+ * where lanes can swap them, four lanes read a line together.
+ */
+export function tileShaders(columnCount: number, format: WeightFormat, columns: ColumnCount): TileShader[] {
+  const weights = [...weightIncludes(columnCount, format), 'tile', `columns-${columns}`] as const
+  if (columns !== 1 || (!isPlain(format) && !hasWholeVectors(columnCount, format))) {
+    return [{ includes: [...weights, 'chunk-units'] }]
+  }
+  const decode = decodeInclude(format)
+  const groups: readonly Include[] = isPlain(format) ? [] : ['decode-groups']
+  const alone: readonly Include[] = [...weights, decode, ...groups, 'vectors', 'chunk-vectors']
+  if (!isPlain(format) && !hasChunkScales(columnCount, format)) return [{ includes: alone }]
+  const lines: readonly Include[] = isPlain(format) ? [] : ['decode-lines']
   return [
-    ...weights,
-    ...tile,
-    ...(isWhole ? (['vectors-groups', 'chunk-vectors'] as const) : (['chunk-units'] as const)),
+    { includes: ['subgroups', ...weights, decode, ...lines, 'vectors', 'chunk-lines'], subgroups: true },
+    { includes: alone, subgroups: false },
   ]
 }
+
+/** A dispatch for each way. */
+export function perShader(shaders: readonly TileShader[], dispatch: (shader: TileShader) => Dispatch): Dispatch[] {
+  return shaders.map((shader) => {
+    const { subgroups } = shader
+    return subgroups === undefined ? dispatch(shader) : { ...dispatch(shader), subgroups }
+  })
+}
+
+/** How a packed vector becomes weights: by one fma where a scale is short enough. */
+function decodeInclude(format: WeightFormat): Include {
+  if (isPlain(format)) return 'decode-plain'
+  if (format.kind === 'fp8' || format.scale === 'f32') return 'decode-product'
+  return `decode-${format.kind}`
+}
+
+function hasWholeVectors(columnCount: number, { kind, groupColumns: group }: QuantizedFormat): boolean {
+  return groupColumns(columnCount, group) % (kind === 'int4' ? 32 : 16) === 0
+}
+
+/** Whether 16 bytes hold all of a chunk's scales, at places that shifts find. */
+function hasChunkScales(columnCount: number, { scale, groupColumns: group }: QuantizedFormat): boolean {
+  const columns = groupColumns(columnCount, group)
+  return Number.isInteger(Math.log2(columns)) && CHUNK_COLUMNS / columns <= VECTOR_BYTES / bytesPerValue(scale)
+}
+
+/** Includes that define `dot_block`, in the order of the contract or by matrix units; first those. */
+export function blockIncludes(columnCount: number, format: WeightFormat, products: Products): Include[] {
+  const weights = weightIncludes(columnCount, format)
+  if (products === 'matrix') return ['matrices', ...weights, 'block-sums', 'block-matrix']
+  return [...weights, 'block-sums', 'block']
+}
+
+/** Activation rows of a block. */
+export type BlockRows = 32 | 64
+
+/** 64 lanes with eight by eight sums each. */
+export function blockShape(rowsTogether: BlockRows): { readonly weightRows: number; readonly rowLanes: number } {
+  const weightRows = BLOCK_SUMS / rowsTogether
+  return { weightRows, rowLanes: weightRows / LANE_ROWS }
+}
+
+const LANE_ROWS = 8
+const BLOCK_SUMS = 64 * LANE_ROWS * LANE_ROWS
 
 /** The constants of a kernel whose weight rows have this many columns. Unused ones are 0. */
 export function weightConstants(columnCount: number, format: WeightFormat) {

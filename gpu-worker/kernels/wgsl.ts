@@ -14,11 +14,13 @@ export type ColumnCount = 1 | 4 | 8
 export type Include =
   | 'attention'
   | `columns-${ColumnCount}`
-  | `chunk-${'units' | 'vectors'}`
+  | `chunk-${'units' | 'vectors' | 'lines'}`
+  | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
   | 'exp'
   | 'lanes'
   | 'log'
+  | 'matrices'
   | 'mix'
   | 'pages-f32'
   | 'pages-f16'
@@ -31,7 +33,8 @@ export type Include =
   | 'row-sum-eighths'
   | 'subgroups'
   | 'tile'
-  | `vectors-${'plain' | 'groups'}`
+  | 'vectors'
+  | `decode-${'plain' | 'groups' | 'lines' | 'product' | 'int4' | 'int8'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

@@ -5,12 +5,12 @@
  * with the router, which reads the same rows, and its result goes where the last pair's belongs.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import type { Dispatch } from '../gpu/program.ts'
 import type { LayerExperts } from '../kernels/bank.ts'
 import { expertCombine } from '../kernels/expert-combine.ts'
 import { expertDown } from '../kernels/expert-down.ts'
 import { expertGateUp } from '../kernels/expert-gate-up.ts'
-import { expertGroups, type GroupSizes } from '../kernels/expert-groups.ts'
+import { stepExpertGroups, stepGroups, type StepGroupSizes } from '../kernels/expert-groups.ts'
 import { matmul } from '../kernels/matmul.ts'
 import { paddedColumns, type Activation, type Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
@@ -69,12 +69,11 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
   const { chosen } = routes
   const pairs = pairsPerRow(routing)
   const scores = { activation: routerAndShared, offset: 0, width: routing.expertCount }
-  const groups = { ...groupSizes(routing, rowsMax), slice: scratch.groups }
+  const groups = stepGroups(groupSizes(routing, rowsMax), scratch.groups)
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
     ...route(scores, weights.bias, routes, routing, rowsMax),
-    ...onlyOn('gpu', [expertGroups(chosen, groups)]),
-    ...onlyOn('cpu', withSubgroups(true, [expertGroups(chosen, groups, 'cpu')])),
+    ...stepExpertGroups(chosen, groups),
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),
     ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, pairs, rowsMax, groups),
     ...sharedApart(weights, scratch, routing, rowsMax),
@@ -88,10 +87,10 @@ function firstProduct({ routerAndShared }: ExpertMlpWeights, scratch: ExpertMlpS
   return { slice: scratch.routerAndShared.slice, width, stride: paddedColumns(width) }
 }
 
-/** Groups of eight: what the registers of a lane hold beside four rows of a matrix. */
-export function groupSizes(routing: RoutingRule, rowsMax: number): GroupSizes {
+/** What the step's groups are of. */
+export function groupSizes(routing: RoutingRule, rowsMax: number): StepGroupSizes {
   const { expertCount, hasShared } = routing
-  return { expertCount: expertCount + Number(hasShared), top: pairsPerRow(routing), rowsMax, together: 8 }
+  return { expertCount: expertCount + Number(hasShared), top: pairsPerRow(routing), rowsMax }
 }
 
 /** What follows its first product, which the router's dispatch computed; nothing where no expert lies apart. */

@@ -18,7 +18,7 @@ import { layoutModel, type LayerRange, type ModelLayout } from './layout.ts'
 import { fitMemory, type MemoryRequest } from './memory-fit.ts'
 import { layOutStep, type MemoryAccount, type ServedLayers } from './memory.ts'
 import { modelDispatches, type OutputDispatches, type RowSet } from './model-recipe.ts'
-import type { Profile } from './profile.ts'
+import { checkProfile, productsOf, type Profile } from './profile.ts'
 import { RopeTable } from './rope.ts'
 import type { RowSource } from './row-source.ts'
 import { StepWriter } from './step-writer.ts'
@@ -91,6 +91,7 @@ async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promi
 async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
   const { config } = checkpoint
   const { profile = 'exact', bindingBytesMax } = options
+  checkProfile(profile, gpu)
   const range = rangeOf(config, options.layers)
   const layout = layoutModel(config, checkpoint.tensors, checkpoint.quantization, range)
   if (options.rowSource === undefined) await checkWeightShapes(checkpoint, layout)
@@ -114,6 +115,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
       pipelines,
       activations,
       list.map(({ dispatch, rows }) => ({ dispatch: alter(dispatch), rows })),
+      productsOf(profile),
     )
   const [layers, output] = await Promise.all([recipe(dispatches.layers), outputRecipes(dispatches.output, recipe)])
   const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)

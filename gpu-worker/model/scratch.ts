@@ -6,7 +6,7 @@
 import type { Slice, Storage } from '../gpu/buffers.ts'
 import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
-import { groupsBytes } from '../kernels/expert-groups.ts'
+import { stepGroupsBytes } from '../kernels/expert-groups.ts'
 import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
@@ -211,7 +211,7 @@ function expertScratch(
       sharedHidden: sharedWidth === 0 ? null : activation('shared-hidden', sharedWidth),
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
-      groups: memory.storage('expert-groups', groupsBytes(groupSizes(routing, rowsMax))),
+      groups: memory.storage('expert-groups', stepGroupsBytes(groupSizes(routing, rowsMax))),
       routeWeights: memory.storage('route-weights', pairs * 4),
     },
     chosen: Array.from({ length: layerCount }, (_, i) => memory.storage(`chosen-${i}`, pairs * 4)),

@@ -8,7 +8,8 @@ import { bits, seeded } from '../fixtures/numbers.ts'
 
 let bench: KernelBench
 beforeAll(async () => {
-  bench = await openBench()
+  // With subgroups the same include as matmul-tile's, which takes long to compile here.
+  bench = await openBench({ subgroups: false })
 })
 afterAll(() => bench.close())
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { expertCombineReference } from '../../gpu-worker/kernels/expert-combine.ref.ts'
 import { expertDownReference } from '../../gpu-worker/kernels/expert-down.ref.ts'
 import { expertGateUpReference } from '../../gpu-worker/kernels/expert-gate-up.ref.ts'
-import { groupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
+import { stepGroupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
 import { matmulReference } from '../../gpu-worker/kernels/matmul.ref.ts'
 import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
 import { pairsPerRow } from '../../gpu-worker/kernels/route.ts'
@@ -75,7 +75,7 @@ it.each([
       sharedHidden: bench.result(rows, sharedWidth),
       pairHidden: bench.result(pairs, width),
       pairOut: bench.result(pairs, hidden),
-      groups: bench.slice(new Uint32Array(groupsBytes(groupSizes(routing, rowsMax)) / 4)),
+      groups: bench.slice(new Uint32Array(stepGroupsBytes(groupSizes(routing, rowsMax)) / 4)),
     },
     routes: { chosen: bench.slice(new Uint32Array(pairs)), weights: bench.slice(new Float32Array(pairs)) },
     x,

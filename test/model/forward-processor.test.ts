@@ -12,7 +12,13 @@ const stepRows = [12, 1, 3]
 const COMPILING_MS = 240_000
 
 async function logitBits(processor: Processor): Promise<number[]> {
-  const { runner, config } = await loadRunner({ checkpoint, sequencesMax: 1, rowsMax: 16, processor })
+  const { runner, config } = await loadRunner({
+    checkpoint,
+    sequencesMax: 1,
+    rowsMax: 16,
+    processor,
+    deadlineMs: COMPILING_MS,
+  })
   try {
     const bits: number[] = []
     let start = 0

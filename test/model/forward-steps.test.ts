@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BlockId, SequenceRows } from '../../gpu-worker/engine/batch.ts'
 import type { ModelRunner } from '../../gpu-worker/model/forward.ts'
 import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
-import { profiles } from '../../gpu-worker/model/profile.ts'
+import { orderedProfiles } from '../../gpu-worker/model/profile.ts'
 import { bits } from '../fixtures/numbers.ts'
 
 const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [1, 2] } as const
@@ -26,7 +26,7 @@ function rows(blockNumber: number, index: number, fedFrom?: number): SequenceRow
   }
 }
 
-describe.each(profiles)('profile %s', (profile) => {
+describe.each(orderedProfiles)('profile %s', (profile) => {
   let runner: ModelRunner
   beforeAll(async () => {
     const checkpoint = join(import.meta.dirname, '../../models/axk1-tiny')

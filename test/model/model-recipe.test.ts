@@ -42,7 +42,8 @@ function countsOf(mix: CheckpointMix, { processor, subgroups }: Adapter): (rows:
       return (
         (rows === 'all' || rows === 'items-0') &&
         (dispatch.processor ?? processor) === processor &&
-        (dispatch.subgroups ?? subgroups) === subgroups
+        (dispatch.subgroups ?? subgroups) === subgroups &&
+        dispatch.products !== 'matrix'
       )
     })
     return (rows) => own.filter(({ dispatch }) => dispatch.grid(rows) !== null).length
@@ -61,7 +62,7 @@ describe.each(adapters)('an expert layer of A.X K1 on a $processor, subgroups: $
   const { processor, subgroups } = adapter
   // Steps of many pairs sort them by expert first.
   const isSorted = processor === 'gpu' || subgroups
-  const groups = isSorted ? groupedFrom(groupSizes(routingRule(config), 64), processor) : Infinity
+  const groups = isSorted ? groupedFrom({ ...groupSizes(routingRule(config), 64), together: 8 }, processor) : Infinity
 
   it.each(alike)(
     'takes 13 dispatches at 1 … 64 rows with experts and the rest in $rest, 14 where pairs are sorted',

@@ -2,7 +2,7 @@
 fn chunk_of(
   w: ptr<storage, array<vec4<u32>>, read>, w_bases: vec4<u32>,
   x: ptr<storage, array<vec4<f32>>, read>, x_bases: array<u32, COLUMNS>,
-  chunk: u32, length: u32,
+  chunk: u32, length: u32, lane: u32,
 ) -> Sums {
   var sums = Sums();
   let end = min((length + 7u) / 8u, (chunk + 1u) * UNITS_PER_CHUNK);

@@ -1,3 +1,11 @@
+// Four weights of each of four weight rows.
+struct Quads {
+  a: vec4<f32>,
+  b: vec4<f32>,
+  c: vec4<f32>,
+  d: vec4<f32>,
+}
+
 // Four fma steps of four dot products side by side: sum + x · (a, b, c, d), k ascending.
 fn dot_quads(
   x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, sum: vec4<f32>,

@@ -12,14 +12,6 @@ const TILE_ROWS = 32u;
 // [column][chunk lane][row lane]
 var<workgroup> chunk_sums: array<vec4<f32>, COLUMNS * CHUNK_LANES * ROW_LANES>;
 
-// Four weights of each of four weight rows.
-struct Quads {
-  a: vec4<f32>,
-  b: vec4<f32>,
-  c: vec4<f32>,
-  d: vec4<f32>,
-}
-
 // What lane 8 · column + row lane gets: the products of its four weight rows with activation row x_bases[column]; the
 // other lanes, nothing. The tile starts at row n of `rows` rows from vector `w_base` on. All lanes must come here.
 fn dot_tile(
@@ -36,7 +28,7 @@ fn dot_tile(
     let count = min(CHUNK_LANES, chunks - first);
     var sums = Sums();
     if (chunk_lane < count) {
-      sums = chunk_of(w, w_bases, x, x_bases, first + chunk_lane, length);
+      sums = chunk_of(w, w_bases, x, x_bases, first + chunk_lane, length, lane);
     }
     // Others may still be adding up the sums before.
     workgroupBarrier();

@@ -1,0 +1,28 @@
+// Packed vectors of a format without scales: nothing to know of a row.
+struct Decoder {
+  nothing: u32,
+}
+
+fn decoded_quad(packed: vec4<u32>, quad: u32, by: Decoder) -> vec4<f32> {
+  return packed_quad(packed, quad);
+}
+
+fn vector_group(vector: u32) -> u32 {
+  return 0u;
+}
+
+fn decoder_at(w: ptr<storage, array<vec4<u32>>, read>, base: u32, group: u32) -> Decoder {
+  return Decoder(0u);
+}
+
+struct RowGroups {
+  nothing: u32,
+}
+
+fn row_groups(w: ptr<storage, array<vec4<u32>>, read>, base: u32, chunk: u32) -> RowGroups {
+  return RowGroups(0u);
+}
+
+fn decoder_in(groups: RowGroups, vector: u32) -> Decoder {
+  return Decoder(0u);
+}
