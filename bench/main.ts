@@ -1,6 +1,6 @@
 /** `npm run bench -- NAME [--json] [--control]`: the one way to every number in the documentation. */
 import { parseArgs } from 'node:util'
-import { printReport, type Report } from './report.ts'
+import { CannotMeasure, printReport, type Report } from './report.ts'
 
 interface Bench {
   readonly summary: string
@@ -45,7 +45,8 @@ ${Object.entries(benches)
 
   --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
   --control  what must fail: k1-layer with one scale of the reference falsified, exactness with a free order of sums
-Exit code 1 when a figure falls short of its goal, or an output was wrong.`
+Exit code 1 when a figure falls short of its goal, or an output was wrong; 2 when this machine lacks what a bench needs.
+  peers       needs Python with bench/peers/requirements.txt: python3, or what AXLE_PYTHON names`
 
 const { values, positionals } = parseArgs({
   options: {
@@ -64,5 +65,11 @@ if (values.help || name === undefined) {
   process.exitCode = 2
 } else {
   const run = await bench.load()
-  printReport(await run({ isControl: values.control }), values.json)
+  try {
+    printReport(await run({ isControl: values.control }), values.json)
+  } catch (error) {
+    if (!(error instanceof CannotMeasure)) throw error
+    console.error(error.message)
+    process.exitCode = 2
+  }
 }

@@ -25,6 +25,11 @@ export interface Report {
   readonly figures: readonly Figure[]
 }
 
+/** This machine lacks what the bench needs; the message says what would help. */
+export class CannotMeasure extends Error {
+  override readonly name: string = 'CannotMeasure'
+}
+
 const bytesPerGib = 2 ** 30
 
 export function machineName(): string {

@@ -14,7 +14,7 @@ import { costPerToken, idleProcessors, type TokenCost } from './scaling/worker-c
 const modelDir = join(import.meta.dirname, '../models/axk1-tiny')
 const sequenceCounts = [1, 8, 32, 64, 128] as const
 const contexts = [64, 192, 1_024, 2_048] as const
-const stepCount = 12
+const stepCount = 24
 /** The everyday context, as in `bench peers`: where the goals are judged. */
 const judgedContext = 192
 const slots = 32
@@ -47,7 +47,7 @@ export async function scaling(): Promise<Report> {
       date: new Date().toISOString().slice(0, 10),
       notes: [
         `step: median of ${stepCount}, all sequences behind one cached prompt; host: planning, packing, encoding, reading`,
-        `queue: ${slots} slots, jobs of ${jobsMeasured} answers on the fake Runner; processor time, asking included`,
+        `queue: ${slots} slots, ${jobsMeasured} jobs on the fake Runner behind ${jobsBefore}; processor time, asking included`,
       ],
       figures: [...stepFigures(cells), ...queueFigures(costs), idleFigure(idle)],
     }

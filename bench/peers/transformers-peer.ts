@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { z } from 'zod'
+import { CannotMeasure } from '../report.ts'
 
 export type PeerDtype = 'float32' | 'bfloat16'
 
@@ -30,8 +31,8 @@ const script = join(import.meta.dirname, 'transformers-peer.py')
 const requirements = join(import.meta.dirname, 'requirements.txt')
 const answerDeadlineMs = 120_000
 
-/** It cannot be compared with here; the message says what would help. */
-export class PeerMissing extends Error {
+/** Python, a package, or the pinned version of one is not there. */
+export class PeerMissing extends CannotMeasure {
   override readonly name = 'PeerMissing'
 
   constructor(python: string, what: string) {
