@@ -30,6 +30,10 @@ const benches: Readonly<Record<string, Bench>> = {
       'requests alone and in twenty mixes, bit for bit, through the engine; and what the order of sums costs; 12 min',
     load: async () => (await import('./exactness.ts')).exactness,
   },
+  immediates: {
+    summary: 'what a dispatch costs with its parameters as immediates, and in a uniform buffer; seconds',
+    load: async () => (await import('./immediates.ts')).immediates,
+  },
   'k1-layer': {
     summary:
       'one A.X K1 expert layer at full width against an f64 reference, and its time beside the plan; 5 GiB, minutes',
