@@ -33,32 +33,31 @@ export function chooseChunk(timings: readonly ChunkTiming[], budgetMs: number): 
   return chosen
 }
 
-/** Twice as many rows each time, up to the first that does not keep the budget. */
+/** Twice as many rows each time, up to the first that does not keep the budget: so the rows before each have been run. */
 async function timeChunks(runner: Runner, budgetMs: number, nowMs: () => number): Promise<ChunkTiming[]> {
   const timings: ChunkTiming[] = []
   const largest = Math.min(runner.limits.rowsMax, Math.floor(positionsMax(runner.limits) / 2))
-  for (let rows = Math.min(rowsMin, largest); ; rows = Math.min(2 * rows, largest)) {
-    const ms = await timeChunk(runner, rows, nowMs)
+  let rows = Math.min(rowsMin, largest)
+  await runRows(runner, 0, rows)
+  for (; ; rows = Math.min(2 * rows, largest)) {
+    let ms = Infinity
+    for (let trial = 0; trial < trialCount; trial += 1) {
+      const startedAt = nowMs()
+      await runRows(runner, rows, rows)
+      ms = Math.min(ms, nowMs() - startedAt)
+    }
     timings.push({ rows, ms })
     if (rows === largest || ms > budgetMs) return timings
   }
 }
 
-async function timeChunk(runner: Runner, rows: number, nowMs: () => number): Promise<number> {
-  const blocks = Array.from({ length: Math.ceil((2 * rows) / runner.limits.blockTokens) }, (_, at) => at as BlockId)
-  const tokenIds = Array.from({ length: rows }, (_, at) => at % runner.limits.vocabSize)
-  const run = async (start: number) => {
-    const batch = { sequences: [{ tokenIds, start, blocks, sampler: null }] }
-    await runner.run(batch).catch((error: unknown) => {
-      throw new StepFailed(batch, error)
-    })
-  }
-  await run(0)
-  let best = Infinity
-  for (let trial = 0; trial < trialCount; trial += 1) {
-    const startedAt = nowMs()
-    await run(rows)
-    best = Math.min(best, nowMs() - startedAt)
-  }
-  return best
+/** So many rows of a prompt, from this position on. */
+async function runRows(runner: Runner, start: number, rows: number): Promise<void> {
+  const { blockTokens, vocabSize } = runner.limits
+  const blocks = Array.from({ length: Math.ceil((start + rows) / blockTokens) }, (_, at) => at as BlockId)
+  const tokenIds = Array.from({ length: rows }, (_, at) => at % vocabSize)
+  const batch = { sequences: [{ tokenIds, start, blocks, sampler: null }] }
+  await runner.run(batch).catch((error: unknown) => {
+    throw new StepFailed(batch, error)
+  })
 }
