@@ -32,7 +32,7 @@ const cases: readonly Case[] = [
   { name: 'decode, 32 streams', streams: 32, promptTokens: 200, answerTokens: 24 },
   { name: 'prefill of 512 tokens', streams: 1, promptTokens: 512, answerTokens: 1 },
 ]
-const rounds = 5
+const rounds = 12
 /** Of a prompt: all streams begin alike, so that few rows are to be prefilled. */
 const sharedTokens = 160
 const orders = [undefined, freeOrder, straightOrder] as const
