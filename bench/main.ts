@@ -1,10 +1,15 @@
-/** `npm run bench -- NAME [--json] [--control]`: the one way to every number in the documentation. */
+/** `npm run bench -- NAME [--json] [--control] [--short]`: the one way to every number in the documentation. */
 import { parseArgs } from 'node:util'
 import { CannotMeasure, printReport, type Report } from './report.ts'
 
+interface BenchOptions {
+  readonly isControl: boolean
+  readonly isShort: boolean
+}
+
 interface Bench {
   readonly summary: string
-  readonly load: () => Promise<(options: { readonly isControl: boolean }) => Promise<Report>>
+  readonly load: () => Promise<(options: BenchOptions) => Promise<Report>>
 }
 
 const benches: Readonly<Record<string, Bench>> = {
@@ -41,7 +46,7 @@ const benches: Readonly<Record<string, Bench>> = {
   },
 }
 
-const usage = `Usage: npm run bench -- NAME [--json] [--control]
+const usage = `Usage: npm run bench -- NAME [--json] [--control] [--short]
 
 ${Object.entries(benches)
   .map(([name, bench]) => `  ${name.padEnd(10)} ${bench.summary}`)
@@ -49,6 +54,7 @@ ${Object.entries(benches)
 
   --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
   --control  what must fail: k1-layer with one scale of the reference falsified, exactness with a free order of sums
+  --short    exactness: an eighth of the requests, in a minute or two; how many there are is not judged
 Exit code 1 when a figure falls short of its goal, or an output was wrong; 2 when this machine lacks what a bench needs.
   peers       needs Python with bench/peers/requirements.txt: python3, or what AXLE_PYTHON names`
 
@@ -56,6 +62,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     control: { type: 'boolean', default: false },
+    short: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
   allowPositionals: true,
@@ -70,7 +77,7 @@ if (values.help || name === undefined) {
 } else {
   const run = await bench.load()
   try {
-    printReport(await run({ isControl: values.control }), values.json)
+    printReport(await run({ isControl: values.control, isShort: values.short }), values.json)
   } catch (error) {
     if (!(error instanceof CannotMeasure)) throw error
     console.error(error.message)
