@@ -8,7 +8,7 @@ import { Crowd } from './soak/crowd.ts'
 import { medianGrowth } from './soak/memory-watch.ts'
 import { askAlone, type Question } from './soak/questions.ts'
 
-describe('the soak', { timeout: 120_000 }, () => {
+describe('the soak', { timeout: 240_000 }, () => {
   it('I11, I13, I14: every token is as alone, blocks come back, memory stays, under preemption and leavers', async () => {
     const { requests, answered, cancelled, finished } = await soak({ full: false })
     expect(answered + cancelled + finished).toBe(requests)

@@ -31,7 +31,7 @@ export interface SoakCounts extends CrowdCounts {
 
 const modelDir = join(import.meta.dirname, '../../models/axk1-tiny')
 const fullLength = { minutes: 120, perMinute: 900, conversationCount: 96 } as const
-const reducedLength = { minutes: 0.15, perMinute: 1_500, conversationCount: 12 } as const
+const reducedLength = { minutes: 0.1, perMinute: 1_500, conversationCount: 10 } as const
 /** A long sequence nearly fills the pool, a dozen of everyday length do; 'alone' is asked in the same pool. */
 const runnerSize = { sequencesMax: 16, rowsMax: 128, blockCount: 32 } as const
 const waitingMax = runnerSize.sequencesMax

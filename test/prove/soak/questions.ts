@@ -57,12 +57,17 @@ export async function askAlone(
   return conversations
 }
 
-/** Half greedy, half drawn, with each filter in a part of them. */
+/** Half greedy, half drawn, with each filter in a part of them, and penalties, least tokens and log probabilities in some. */
 function drawSampling(draw: Dice): SequenceRequest['sampling'] {
   const seed = [draw(0, 2 ** 30), draw(0, 2 ** 30)] as const
-  if (draw.chance(0.5)) return { temperature: 0, topK: 0, topP: 1, minP: 0, seed }
+  const extras = {
+    ...(draw.chance(0.25) ? { penalties: { presence: 0.5, frequency: 0.25, repetition: 1.2 } } : {}),
+    ...(draw.chance(0.2) ? { minTokens: draw(1, 8) } : {}),
+    ...(draw.chance(0.2) ? { logprobCount: draw(0, 5) } : {}),
+  }
+  if (draw.chance(0.5)) return { temperature: 0, topK: 0, topP: 1, minP: 0, seed, ...extras }
   const [topK, topP, minP] = [draw.chance(0.5) ? 40 : 0, draw.chance(0.5) ? 0.9 : 1, draw.chance(0.2) ? 0.02 : 0]
-  return { temperature: draw(5, 12) / 10, topK, topP, minP, seed }
+  return { temperature: draw(5, 12) / 10, topK, topP, minP, seed, ...extras }
 }
 
 async function answerAlone(
