@@ -1,52 +1,51 @@
 /**
  * Brings each head's mixed latent to its value (W_v): one dispatch per kv_b window.
+ *
+ * Two shaders, one arithmetic: a lane for four values of one row; or, on a CPU whose lanes can swap values, several rows
+ * together by value-up-lanes.
  */
-import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch } from '../gpu/program.ts'
-import { headWindows, type AttentionShape } from './attention-shape.ts'
-import { entryLayout } from './latent-pages.ts'
-import { bytesOfRows, rowBytes, type Activation, type Matrix } from './matrix.ts'
-import { weightConstants, weightIncludes } from './weight-shader.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import type { AttentionShape } from './attention-shape.ts'
+import { valueUpLanes } from './value-up-lanes.ts'
+import { valueUpWindows, type ValueUpOperands } from './value-up-operands.ts'
+import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
+/** From here on decoding a weight once for four rows beats computing rows that nobody wants. */
+const ROWS_TOGETHER_FROM = 3
 
-export interface ValueUpOperands {
-  /** f32 [rows, heads, latent padded to 4] */
-  readonly mixed: Slice
-  /** [heads · (nope + value), latent] */
-  readonly kvB: Matrix
-  /** f32 [rows, heads · value] */
-  readonly y: Activation
+export function valueUp(operands: ValueUpOperands, shape: AttentionShape, rowsMax: number): Dispatch[] {
+  const lanes = { rowsFrom: ROWS_TOGETHER_FROM, rowsTo: 4, together: 4 } as const
+  return [
+    ...onlyOn('cpu', [
+      ...withSubgroups(true, [
+        ...valueUpSingle(operands, shape, rowsMax, ROWS_TOGETHER_FROM),
+        ...valueUpLanes(operands, shape, rowsMax, lanes),
+        ...valueUpLanes(operands, shape, rowsMax, { rowsFrom: 5, rowsTo: Infinity, together: 8 }),
+      ]),
+      ...withSubgroups(false, valueUpSingle(operands, shape, rowsMax, Infinity)),
+    ]),
+    ...onlyOn('gpu', valueUpSingle(operands, shape, rowsMax, Infinity)),
+  ]
 }
 
-export function valueUp({ mixed, kvB, y }: ValueUpOperands, shape: AttentionShape, rowsMax: number): Dispatch[] {
-  if (y.width !== shape.headCount * shape.value) throw new RangeError(`Shapes do not fit: y ${y.width}`)
-  const { ropeStart } = entryLayout(shape)
-  return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
-    return {
-      program: {
-        name: 'value-up',
-        source: wgsl('value-up', ...weightIncludes(shape.latent, window.format)),
-        access: ['read', 'read', 'write'],
-        constants: {
-          NOPE: shape.nope,
-          VALUE: shape.value,
-          LATENT: shape.latent,
-          MIXED_VECTORS: ropeStart / 4,
-          ...weightConstants(shape.latent, window.format),
-          HEAD_START: headStart,
-          WINDOW_HEADS: headCount,
-          HEADS: shape.headCount,
-          Y_STRIDE: y.stride,
-        },
-      },
-      bindings: [
-        holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
-        holding(window.slice, window.rowCount * rowBytes(shape.latent, window.format), 'kv_b'),
-        holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
-      ],
-      grid: (rows) => [Math.ceil((headCount * Math.ceil(shape.value / 4)) / WORKGROUP), rows, 1],
-    }
-  })
+/** For steps of fewer than `rowsBelow` rows. */
+export function valueUpSingle(
+  operands: ValueUpOperands,
+  shape: AttentionShape,
+  rowsMax: number,
+  rowsBelow: number,
+): Dispatch[] {
+  return valueUpWindows(operands, shape, rowsMax).map(({ format, headCount, constants, access, bindings }) => ({
+    program: {
+      name: 'value-up',
+      source: wgsl('value-up', ...weightIncludes(shape.latent, format)),
+      access,
+      constants,
+    },
+    bindings,
+    grid: (rows) =>
+      rows < rowsBelow ? [Math.ceil((headCount * Math.ceil(shape.value / 4)) / WORKGROUP), rows, 1] : null,
+  }))
 }
