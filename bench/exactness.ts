@@ -29,7 +29,7 @@ export async function exactness({ isControl, isShort }: ExactnessOptions): Promi
   const startedMs = performance.now()
   const { runner, adapter } = await loadRunner({ checkpoint: modelDir, sequencesMax: 1 })
   await runner.close()
-  const free = { alterDispatch: freeOrder }
+  const free = { alterDispatch: freeOrder, processor: 'cpu' } as const
   const proof = await prove({
     trialCount: isShort ? shortTrialCount : trialCount,
     mixes,

@@ -1,8 +1,8 @@
 /**
  * The same model by kernels that keep no order of summation: what `bench exactness` must catch, and what it costs to keep one.
  *
- * Only arithmetic changes: formats, bindings and grids stay. Functions are exchanged by name in the shaders' text, so that
- * whatever kernel has them follows. Nothing serves with these.
+ * Of the kernels for CPU adapters; those for GPUs have other functions. Formats, bindings and grids stay: functions are
+ * exchanged by name in the shaders' text, so that whatever kernel has them follows. Nothing serves with these.
  */
 import { strict as assert } from 'node:assert'
 import { readFileSync } from 'node:fs'

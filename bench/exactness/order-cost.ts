@@ -1,5 +1,6 @@
 /**
- * What the order contract costs end to end: the engine over axk1-tiny against the same over kernels without an order.
+ * What the order contract costs end to end: the engine over axk1-tiny against the same over kernels without an order, both
+ * by the kernels for CPU adapters.
  *
  * Rounds alternate, and a figure is the ratio of the fastest: on a shared machine slow rounds tell of others. Of the free
  * orders the fastest counts, in each case anew.
@@ -42,7 +43,12 @@ export async function orderCost(): Promise<OrderCost[]> {
   const runners: ModelRunner[] = []
   try {
     for (const alterDispatch of orders) {
-      const shape = { checkpoint: modelDir, sequencesMax: 32, ...(alterDispatch && { alterDispatch }) }
+      const shape = {
+        checkpoint: modelDir,
+        sequencesMax: 32,
+        processor: 'cpu',
+        ...(alterDispatch && { alterDispatch }),
+      } as const
       runners.push((await loadRunner(shape)).runner)
     }
     const costs: OrderCost[] = []
