@@ -1,10 +1,11 @@
-/** `npm run bench -- NAME [--json] [--control] [--short]`: the one way to every number in the documentation. */
+/** `npm run bench -- NAME [--json] [--control] [--short] [--write]`: the one way to every number in the documentation. */
 import { parseArgs } from 'node:util'
 import { CannotMeasure, printReport, type Report } from './report.ts'
 
 interface BenchOptions {
   readonly isControl: boolean
   readonly isShort: boolean
+  readonly isWrite: boolean
 }
 
 interface Bench {
@@ -35,6 +36,10 @@ const benches: Readonly<Record<string, Bench>> = {
       'requests alone and in twenty mixes, bit for bit, through the engine; and what the order of sums costs; 12 min',
     load: async () => (await import('./exactness.ts')).exactness,
   },
+  roofline: {
+    summary: "this adapter's peaks, and the share of them that each kernel reaches; products beside naive ones",
+    load: async () => (await import('./roofline.ts')).roofline,
+  },
   immediates: {
     summary: 'what a dispatch costs with its parameters as immediates, and in a uniform buffer; seconds',
     load: async () => (await import('./immediates.ts')).immediates,
@@ -46,7 +51,7 @@ const benches: Readonly<Record<string, Bench>> = {
   },
 }
 
-const usage = `Usage: npm run bench -- NAME [--json] [--control] [--short]
+const usage = `Usage: npm run bench -- NAME [--json] [--control] [--short] [--write]
 
 ${Object.entries(benches)
   .map(([name, bench]) => `  ${name.padEnd(10)} ${bench.summary}`)
@@ -55,6 +60,7 @@ ${Object.entries(benches)
   --json     one JSON object on the last line: {bench, machine, adapter, date, figures}
   --control  what must fail: k1-layer with one scale of the reference falsified, exactness with a free order of sums
   --short    exactness: an eighth of the requests, in a minute or two; how many there are is not judged
+  --write    roofline: the table into docs/performance.md
 Exit code 1 when a figure falls short of its goal, or an output was wrong; 2 when this machine lacks what a bench needs.
   peers       needs Python with bench/peers/requirements.txt: python3, or what AXLE_PYTHON names`
 
@@ -63,6 +69,7 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     control: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
   allowPositionals: true,
@@ -77,7 +84,7 @@ if (values.help || name === undefined) {
 } else {
   const run = await bench.load()
   try {
-    printReport(await run({ isControl: values.control, isShort: values.short }), values.json)
+    printReport(await run({ isControl: values.control, isShort: values.short, isWrite: values.write }), values.json)
   } catch (error) {
     if (!(error instanceof CannotMeasure)) throw error
     console.error(error.message)

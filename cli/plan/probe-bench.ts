@@ -35,7 +35,11 @@ export class ProbeBench {
     return this.#buffers.storage(name, bytes)
   }
 
-  write(slice: Slice, values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, at = 0): void {
+  write(
+    slice: Slice,
+    values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>,
+    at = 0,
+  ): void {
     if (values.length > 0) this.#gpu.device.queue.writeBuffer(slice.buffer, slice.offset + at, values)
   }
 
