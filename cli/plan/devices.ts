@@ -44,7 +44,7 @@ export interface Device {
   readonly asBuilt: Rates
   /** Which of Axle's kernels run there. */
   readonly kernels: 'cpu' | 'gpu'
-  /** f16 products, f32 sums on matrix units: no profile uses them yet. Null: none, or unknown. */
+  /** f16 products, f32 sums on matrix units, which profile matrix uses; as built is not of it. Null: none, or unknown. */
   readonly matrixFlopsPerSecond: number | null
   /** Where the numbers come from, for the printed footer. */
   readonly sources: readonly string[]

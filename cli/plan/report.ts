@@ -153,7 +153,7 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
     '      once for each token that chose it, or for eight where two or more choose each',
   ]
   if (devices.some(({ device }) => device.matrixFlopsPerSecond !== null)) {
-    lines.push('  matrix units: f16 products, f32 sums; no profile uses them yet')
+    lines.push('  matrix units: f16 products, f32 sums; profile matrix uses them, and is not planned here')
   }
   if (count > 1) {
     lines.push(
