@@ -35,7 +35,7 @@ export async function timeSampler(
   const samplers = bench.storage('samplers', records.records.byteLength)
   bench.write(samplers, records.records)
   const sampled = bench.storage('sampled', rows * 4)
-  const seconds = await bench.seconds([sample({ logits, samplers, sampled }, rows)], rows)
+  const seconds = await bench.seconds(sample({ logits, samplers, sampled }, rows), rows)
   const got = new Uint32Array(await bench.read(sampled, rows * 4))
   got.forEach((tokenId, row) => {
     const own = values.subarray(row * vocab, (row + 1) * vocab)

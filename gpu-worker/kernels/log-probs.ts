@@ -37,7 +37,7 @@ export function logProbs({ logits, samplers, sampled }: LogProbsOperands, sequen
   return {
     program: {
       name: 'log-probs',
-      source: wgsl('log-probs', 'exp', 'log', 'sampler', 'row-choice'),
+      source: wgsl('log-probs', 'exp', 'log', 'sampler', 'row-order', 'row-choice'),
       access: ['read', 'read', 'write'],
       constants: { VOCAB: logits.width, STRIDE: logits.stride, SEQUENCES: sequencesMax, ENTRIES, FAN },
     },

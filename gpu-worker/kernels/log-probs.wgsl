@@ -25,7 +25,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> sampled: array<u32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let wanted = samplers[group.x].logprobs;
   if (wanted == 0u) {
@@ -36,10 +36,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var best = best_behind(base, vec2<u32>(NO_ID, 0u), lane);
   let highest = logits[base + min(best.y, params.VOCAB - 1u)];
   var sum = 0.0;
-  for (var id = lane; id < params.VOCAB; id += LANES) {
+  for (var id = lane; id < params.VOCAB; id += OWNERS) {
     sum += exp_exact(logits[base + id] - highest);
   }
-  let log_sum = log_exact(sum_of_all(vec4<f32>(sum, 0.0, 0.0, 0.0), lane).x);
+  let log_sum = log_exact(sum_of_all(grown(Tree(), 0u, vec4<f32>(sum, 0.0, 0.0, 0.0)), lane).x);
   let chosen = sampled[group.x];
   if (lane == 0u && chosen != NOT_FINITE) {
     keep(at, chosen, (logits[base + chosen] - highest) - log_sum);
@@ -61,7 +61,7 @@ fn keep(at: u32, id: u32, log_prob: f32) {
 // The best token that comes after `last` (its key, its id) in the order of likelihood; NO_ID when none does.
 fn best_behind(base: u32, last: vec2<u32>, lane: u32) -> vec2<u32> {
   var best = vec2<u32>(0u, NO_ID);
-  for (var id = lane; id < params.VOCAB; id += LANES) {
+  for (var id = lane; id < params.VOCAB; id += OWNERS) {
     let own = vec2<u32>(key_of(logits[base + id]), id);
     if (own.x < last.x || (own.x == last.x && own.y > last.y)) {
       best = better(best, own);

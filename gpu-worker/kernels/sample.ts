@@ -2,10 +2,10 @@
  * Chooses the next token of every sampled sequence on the GPU.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch } from '../gpu/program.ts'
+import { holding, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, type Activation } from './matrix.ts'
 import { SAMPLER_RECORD_BYTES } from './step-input.ts'
-import { wgsl } from './wgsl.ts'
+import { wgsl, type Include } from './wgsl.ts'
 
 /** Written instead of a token id when a logit of the row is NaN or infinite. */
 export const NOT_FINITE = 0xffffffff
@@ -26,12 +26,29 @@ export interface SampleOperands {
   readonly sampled: Slice
 }
 
-export function sample({ logits, samplers, sampled }: SampleOperands, sequencesMax: number): Dispatch {
+/** By 256 lanes, or on CPU adapters by eight that pass values to one another: the same tokens. */
+export function sample(operands: SampleOperands, sequencesMax: number): Dispatch[] {
+  const byWorkgroup = sampleBy(['row-order', 'row-choice'], operands, sequencesMax)
+  return [
+    ...onlyOn('gpu', [byWorkgroup]),
+    ...onlyOn('cpu', [
+      ...withSubgroups(false, [byWorkgroup]),
+      ...withSubgroups(true, [sampleBy(['subgroups', 'row-order', 'row-choice-lanes'], operands, sequencesMax)]),
+    ]),
+  ]
+}
+
+/** `choice`: includes that say who looks at which tokens, and find the best and add up. */
+export function sampleBy(
+  choice: readonly Include[],
+  { logits, samplers, sampled }: SampleOperands,
+  sequencesMax: number,
+): Dispatch {
   if (logits.width >= VOCAB_MAX) throw new RangeError(`Cannot sample from ${logits.width} tokens, limit ${VOCAB_MAX}`)
   return {
     program: {
       name: 'sample',
-      source: wgsl('sample', 'exp', 'log', 'sampler', 'row-choice'),
+      source: wgsl('sample', ...choice, 'exp', 'log', 'sampler'),
       access: ['read', 'read', 'write'],
       constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
     },

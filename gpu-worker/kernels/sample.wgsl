@@ -15,8 +15,8 @@
 //
 // A logit that is LOWEST stands for a token that may not be chosen. A forced token is taken in any case of finite logits.
 //
-// One workgroup: one sequence; lane t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
-// round, by counts and masses; every sum is one tree: a lane's ids ascending, 16 lanes ascending, 16 sums ascending.
+// One workgroup: one sequence; owner t owns ids t, t + 256, … Borders are found on order-preserving u32 keys, two bits a
+// round, by counts and masses; every sum is one tree: an owner's ids ascending, 16 owners ascending, 16 sums ascending.
 // Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
 
 const NOT_FINITE = 0xffffffffu;
@@ -48,7 +48,7 @@ struct Row {
   last_id: u32,
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var row: Row;
   row.base = group.x * params.STRIDE;
@@ -57,13 +57,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   row.sampler = sampler;
   var finite = true;
   var best = vec2<u32>(0u, NO_ID);
-  for (var id = lane; id < params.VOCAB; id += LANES) {
-    let logit = logits[row.base + id];
-    finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
-    best = better(best, vec2<u32>(key_of(logit), id));
+  for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
+    for (var id = owner_of(turn, lane); id < params.VOCAB; id += OWNERS) {
+      let logit = logits[row.base + id];
+      finite = finite && (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
+      best = better(best, vec2<u32>(key_of(logit), id));
+    }
   }
   // Lanes that met a number that is none, and lanes that met a token to choose.
-  let met = sum_of_all(vec4<f32>(select(1.0, 0.0, finite), select(0.0, 1.0, best.x > LOWEST_KEY), 0.0, 0.0), lane);
+  let mine = vec4<f32>(select(1.0, 0.0, finite), select(0.0, 1.0, best.x > LOWEST_KEY), 0.0, 0.0);
+  let met = sum_of_all(grown(Tree(), 0u, mine), lane);
   best = best_of_all(best, lane);
   let is_forced = sampler.forced != NO_ID;
   let is_broken = met.x > 0.0 || (met.y == 0.0 && !is_forced);
@@ -83,12 +86,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
   }
   var winner = vec2<u32>(0u, NO_ID);
-  for (var id = lane; id < params.VOCAB; id += LANES) {
-    let logit = logits[row.base + id];
-    let mass = mass_of(row, logit);
-    if (is_kept(row, key_of(logit), id) && mass >= row.sampler.min_p) {
-      let score = fma(logit - row.highest, row.sampler.inverse_temperature, gumbel(row.sampler, id));
-      winner = better(winner, vec2<u32>(key_of(score), id));
+  for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
+    for (var id = owner_of(turn, lane); id < params.VOCAB; id += OWNERS) {
+      let logit = logits[row.base + id];
+      let mass = mass_of(row, logit);
+      if (is_kept(row, key_of(logit), id) && mass >= row.sampler.min_p) {
+        let score = fma(logit - row.highest, row.sampler.inverse_temperature, gumbel(row.sampler, id));
+        winner = better(winner, vec2<u32>(key_of(score), id));
+      }
     }
   }
   winner = best_of_all(winner, lane);
@@ -114,17 +119,21 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
     let shift = (select(2u * (params.ROUNDS - 1u), 32u, for_border) - 2u * round) & 31u;
     let digits = select(vec3<u32>(1u, 2u, 3u) << vec3<u32>(shift), vec3<u32>(0u), round == 0u);
     let steps = vec3<u32>(select(last_id, border, for_border)) | digits;
-    var sums = vec4<f32>(0.0);
-    for (var id = lane; id < params.VOCAB; id += LANES) {
-      let logit = logits[row.base + id];
-      let key = key_of(logit);
-      if (is_kept(row, key, id) && key >= border) {
-        let amount = select(1.0, mass_of(row, logit), by_mass);
-        let above = select((vec3<u32>(id) < steps) | vec3<bool>(key > border), vec3<u32>(key) >= steps, for_border);
-        sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(above, false));
+    var tree = Tree();
+    for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
+      var sums = vec4<f32>(0.0);
+      for (var id = owner_of(turn, lane); id < params.VOCAB; id += OWNERS) {
+        let logit = logits[row.base + id];
+        let key = key_of(logit);
+        if (is_kept(row, key, id) && key >= border) {
+          let amount = select(1.0, mass_of(row, logit), by_mass);
+          let above = select((vec3<u32>(id) < steps) | vec3<bool>(key > border), vec3<u32>(key) >= steps, for_border);
+          sums += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(above, false));
+        }
       }
+      tree = grown(tree, turn, sums);
     }
-    let reached = sum_of_all(sums, lane).xyz;
+    let reached = sum_of_all(tree, lane).xyz;
     if (round == 0u) {
       // Above 0, so that the likeliest token always stays.
       goal = select(goal, max(row.sampler.top_p * reached.x, 1e-30), by_mass);

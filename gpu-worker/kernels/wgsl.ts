@@ -27,6 +27,8 @@ export type Include =
   | 'quads'
   | 'rope'
   | 'row-choice'
+  | 'row-choice-lanes'
+  | 'row-order'
   | 'sampler'
   | 'row-quads'
   | 'row-sum'

@@ -63,9 +63,13 @@ export function outputTokens(
   pickedMax: number,
 ): RowDispatch<SampledRowSet>[] {
   return [
-    { dispatch: sample({ logits, samplers, sampled }, pickedMax), rows: 'plain' },
+    ...over('plain', sample({ logits, samplers, sampled }, pickedMax)),
     { dispatch: adjustLogits({ logits, samplers, changes, masks, adjusted }, pickedMax), rows: 'adjusted' },
-    { dispatch: sample({ logits: adjusted, samplers, sampled }, pickedMax), rows: 'adjusted' },
+    ...over('adjusted', sample({ logits: adjusted, samplers, sampled }, pickedMax)),
     { dispatch: logProbs({ logits, samplers, sampled }, pickedMax), rows: 'told' },
   ]
+}
+
+function over(rows: SampledRowSet, dispatches: readonly Dispatch[]): RowDispatch<SampledRowSet>[] {
+  return dispatches.map((dispatch) => ({ dispatch, rows }))
 }

@@ -1,7 +1,7 @@
 /** sample: a pure function of (logits row, sampler row), equal to sorting in f64 wherever f32 can tell. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { sampleReference, type SamplerFields } from '../../gpu-worker/kernels/sample.ref.ts'
-import { NOT_FINITE, sample } from '../../gpu-worker/kernels/sample.ts'
+import { NOT_FINITE, sample, sampleBy } from '../../gpu-worker/kernels/sample.ts'
 import { SamplerRecords } from '../../gpu-worker/model/sampler-records.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { seeded } from '../fixtures/numbers.ts'
@@ -29,8 +29,13 @@ async function draw(cases: readonly Drawn[]): Promise<number[]> {
   for (const { sampler } of cases) records.add(sampler)
   const sampled = bench.slice(new Uint32Array(cases.length))
   const logits = bench.activation(Float32Array.from(cases.flatMap(({ logits: row }) => Array.from(row))), vocab)
-  await bench.run([sample({ logits, samplers: bench.slice(records.records), sampled }, cases.length)], cases.length)
-  return [...(await bench.readU32(sampled, cases.length))]
+  const operands = { logits, samplers: bench.slice(records.records), sampled }
+  await bench.run([sampleBy(['row-order', 'row-choice'], operands, cases.length)], cases.length)
+  const byWorkgroup = [...(await bench.readU32(sampled, cases.length))]
+  await bench.run(sample(operands, cases.length), cases.length)
+  const got = [...(await bench.readU32(sampled, cases.length))]
+  expect(got, 'by the lanes of this adapter and by a whole workgroup').toEqual(byWorkgroup)
+  return got
 }
 
 /** Vocabularies around the 256 lanes, and one larger than any table in a lane. */

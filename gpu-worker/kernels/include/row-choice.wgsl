@@ -1,24 +1,28 @@
-// Over all tokens of one row by 256 lanes, lane t owning ids t, t + 256, …: the best of them, and sums in one tree: 16
-// lanes ascending, 16 sums ascending. Who includes this has FAN = 16 in its Params. Barriers inside; a second use of the
-// same function needs one between.
-const LANES = 256u;
-const NO_ID = 0xffffffffu;
+// Over all tokens of one row by 256 lanes, an owner each: the best of them, and sums in one tree: an owner's ids ascending,
+// 16 owners ascending, 16 sums ascending. Who includes this has FAN = 16 in its Params. Needs row-order.wgsl. Barriers
+// inside; a second use of the same function needs one between.
+const WORKGROUP = 256u;
+// Owners that a lane stands for.
+const OWNERS_EACH = 1u;
 
-var<workgroup> lane_sums: array<vec4<f32>, LANES>;
+var<workgroup> lane_sums: array<vec4<f32>, OWNERS>;
 var<workgroup> group_sums: array<vec4<f32>, 16>;
-var<workgroup> lane_best: array<vec2<u32>, LANES>;
+var<workgroup> lane_best: array<vec2<u32>, OWNERS>;
 var<workgroup> group_best: array<vec2<u32>, 16>;
 var<workgroup> whole_sum: vec4<f32>;
 
-// Order-preserving: a < b exactly when key_of(a) < key_of(b); −0 counts as 0.
-fn key_of(value: f32) -> u32 {
-  let bits = select(bitcast<u32>(value), 0u, value == 0.0);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+// What a lane knows of the tree.
+struct Tree {
+  sum: vec4<f32>,
 }
 
-// The higher key; of equal keys the lower id.
-fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-  return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
+fn owner_of(turn: u32, lane: u32) -> u32 {
+  return lane;
+}
+
+// With the sum of the owner of this turn.
+fn grown(tree: Tree, turn: u32, sum: vec4<f32>) -> Tree {
+  return Tree(sum);
 }
 
 fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
@@ -40,8 +44,8 @@ fn best_of_all(mine: vec2<u32>, lane: u32) -> vec2<u32> {
 }
 
 // Lane 0 alone adds the last 16: on a CPU, 256 lanes doing so cost more than all the rest of a round.
-fn sum_of_all(mine: vec4<f32>, lane: u32) -> vec4<f32> {
-  lane_sums[lane] = mine;
+fn sum_of_all(tree: Tree, lane: u32) -> vec4<f32> {
+  lane_sums[lane] = tree.sum;
   workgroupBarrier();
   if (lane < params.FAN) {
     var sum = lane_sums[lane * params.FAN];
