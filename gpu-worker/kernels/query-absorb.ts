@@ -1,65 +1,53 @@
 /**
  * Brings each head's query into latent space (q_nope · W_k) and turns its rope part: one dispatch per kv_b window.
+ *
+ * Two shaders, one arithmetic: a lane for eight values of one row; or, on a CPU whose lanes can swap values, several rows
+ * together by query-absorb-lanes.
  */
-import type { Slice } from '../gpu/buffers.ts'
-import { holding, type Dispatch } from '../gpu/program.ts'
-import { headWindows, rowsPerHead, type AttentionShape } from './attention-shape.ts'
-import { entryBytes, entryLayout } from './latent-pages.ts'
-import { bytesOfRows, paddedColumns, rowBytes, VALUES_PER_UNIT, type ActivationPart, type Matrix } from './matrix.ts'
-import { weightConstants, weightIncludes } from './weight-shader.ts'
+import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import type { AttentionShape } from './attention-shape.ts'
+import { paddedColumns, VALUES_PER_UNIT } from './matrix.ts'
+import { queryAbsorbLanes } from './query-absorb-lanes.ts'
+import { queryAbsorbWindows, type QueryAbsorbOperands, type QueryAbsorbRule } from './query-absorb-operands.ts'
+import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 const WORKGROUP = 64
-
-export interface QueryAbsorbOperands {
-  readonly rope: Slice
-  /** f32 [rows, heads · (nope + rope)] */
-  readonly q: ActivationPart
-  /** [heads · (nope + value), latent] */
-  readonly kvB: Matrix
-  /** f32 [rows, heads, entry] */
-  readonly queries: Slice
-}
+/** From here on decoding a weight once for four rows beats computing rows that nobody wants. */
+const ROWS_TOGETHER_FROM = 3
 
 export function queryAbsorb(
-  { rope, q, kvB, queries }: QueryAbsorbOperands,
+  operands: QueryAbsorbOperands,
   shape: AttentionShape,
   isInterleaved: boolean,
   rowsMax: number,
 ): Dispatch[] {
-  if (q.width !== shape.headCount * (shape.nope + shape.rope)) throw new RangeError(`Shapes do not fit: q ${q.width}`)
-  const { ropeStart, entry } = entryLayout(shape)
+  const rule = { shape, isInterleaved, rowsMax }
+  return [
+    ...onlyOn('cpu', [
+      ...withSubgroups(true, [
+        ...queryAbsorbSingle(operands, rule, ROWS_TOGETHER_FROM),
+        ...queryAbsorbLanes(operands, rule, ROWS_TOGETHER_FROM),
+      ]),
+      ...withSubgroups(false, queryAbsorbSingle(operands, rule, Infinity)),
+    ]),
+    ...onlyOn('gpu', queryAbsorbSingle(operands, rule, Infinity)),
+  ]
+}
+
+/** For steps of fewer than `rowsBelow` rows. */
+export function queryAbsorbSingle(operands: QueryAbsorbOperands, rule: QueryAbsorbRule, rowsBelow: number): Dispatch[] {
+  const { latent, rope } = rule.shape
   /** Invocations of a head: units of its latent and pairs of its rope part. */
-  const perHead = paddedColumns(shape.latent) / VALUES_PER_UNIT + shape.rope / 2
-  return headWindows(kvB, shape).map(({ window, headStart, headCount }) => {
-    return {
-      program: {
-        name: 'query-absorb',
-        source: wgsl('query-absorb', ...weightIncludes(shape.latent, window.format), 'rope'),
-        access: ['read', 'read', 'read', 'write'],
-        constants: {
-          NOPE: shape.nope,
-          ROPE: shape.rope,
-          LATENT: shape.latent,
-          ROPE_START: ropeStart,
-          ENTRY: entry,
-          ROWS_PER_HEAD: rowsPerHead(shape),
-          ...weightConstants(shape.latent, window.format),
-          HEAD_START: headStart,
-          WINDOW_HEADS: headCount,
-          HEADS: shape.headCount,
-          Q_STRIDE: q.activation.stride,
-          Q_OFFSET: q.offset,
-          INTERLEAVED: Number(isInterleaved),
-        },
-      },
-      bindings: [
-        holding(rope, rowsMax * shape.rope * 4, 'rope'),
-        holding(q.activation.slice, bytesOfRows(q.activation, rowsMax), 'q'),
-        holding(window.slice, window.rowCount * rowBytes(shape.latent, window.format), 'kv_b'),
-        holding(queries, rowsMax * shape.headCount * entryBytes(shape), 'queries'),
-      ],
-      grid: (rows) => [Math.ceil((headCount * perHead) / WORKGROUP), rows, 1],
-    }
-  })
+  const perHead = paddedColumns(latent) / VALUES_PER_UNIT + rope / 2
+  return queryAbsorbWindows(operands, rule).map(({ format, headCount, constants, access, bindings }) => ({
+    program: {
+      name: 'query-absorb',
+      source: wgsl('query-absorb', ...weightIncludes(latent, format), 'rope'),
+      access,
+      constants,
+    },
+    bindings,
+    grid: (rows) => (rows < rowsBelow ? [Math.ceil((headCount * perHead) / WORKGROUP), rows, 1] : null),
+  }))
 }
