@@ -8,7 +8,7 @@ const tight: RunnerShape = { sequencesMax: 32, stepsInFlight: 1, blockCount: 96 
 const tightOverlapping: RunnerShape = { ...tight, stepsInFlight: 2 }
 /** The kernels for CPU adapters and for GPUs, whatever the adapter. */
 const cpuKernels: RunnerShape = { ...onePlan, processor: 'cpu' }
-const gpuKernels: RunnerShape = { sequencesMax: 32, stepsInFlight: 2, processor: 'gpu' }
+const gpuKernels: RunnerShape = { ...tightOverlapping, processor: 'gpu' }
 /** As on an adapter whose lanes cannot swap values. */
 const lanesApart: RunnerShape = { ...overlapping, subgroups: false }
 /** Bindings so narrow that the experts of a layer lie in several banks. */
@@ -23,6 +23,7 @@ export const mixes: readonly NamedMix[] = [
   { name: '8 at once, chunks of 97', shape: onePlan, prefillRowsMax: 97, companyMax: 8 },
   { name: '64 at once, chunks of 480', shape: wide, prefillRowsMax: 480, companyMax: 64 },
   { name: '64 at once, chunks of 199', shape: wide, prefillRowsMax: 199, companyMax: 64 },
+  { name: '48 at once, chunks of 500', shape: wide, prefillRowsMax: 500, companyMax: 48 },
   { name: 'steps overlap', shape: overlapping, prefillRowsMax: 256, companyMax: 32 },
   { name: 'steps overlap, chunks of 64', shape: overlapping, prefillRowsMax: 64, companyMax: 32 },
   { name: 'steps overlap, chunks of 31', shape: overlapping, prefillRowsMax: 31, companyMax: 32 },
@@ -33,10 +34,9 @@ export const mixes: readonly NamedMix[] = [
   { name: 'few blocks, chunks of 200', shape: tight, prefillRowsMax: 200, companyMax: 32 },
   { name: 'few blocks, steps overlap', shape: tightOverlapping, prefillRowsMax: 256, companyMax: 32 },
   { name: 'few blocks, steps overlap, chunks of 113', shape: tightOverlapping, prefillRowsMax: 113, companyMax: 28 },
-  { name: 'kernels for GPUs, chunks of 83', shape: gpuKernels, prefillRowsMax: 83, companyMax: 16 },
   {
     name: 'kernels for GPUs, few blocks',
-    shape: { ...gpuKernels, blockCount: 96, subgroups: false },
+    shape: gpuKernels,
     prefillRowsMax: 256,
     companyMax: 32,
   },
