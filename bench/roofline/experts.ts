@@ -8,7 +8,7 @@ import { expertDownReference } from '../../gpu-worker/kernels/expert-down.ref.ts
 import { expertDown } from '../../gpu-worker/kernels/expert-down.ts'
 import { expertGateUpReference } from '../../gpu-worker/kernels/expert-gate-up.ref.ts'
 import { expertGateUp } from '../../gpu-worker/kernels/expert-gate-up.ts'
-import { stepExpertGroups, stepGroups, stepGroupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
+import { byGroups, expertGroups, stepGroups, stepGroupsBytes } from '../../gpu-worker/kernels/expert-groups.ts'
 import {
   formatName,
   paddedColumns,
@@ -80,7 +80,7 @@ export async function timeExperts(bench: ProbeBench, shape: ExpertsCase): Promis
   const groups = stepGroups(sizes, bench.storage('groups', stepGroupsBytes(sizes)))
   const seconds = await bench.seconds(
     [
-      ...stepExpertGroups(chosen, groups),
+      ...byGroups(groups, (own, processor) => [expertGroups(chosen, own, processor)]),
       ...expertGateUp({ chosen, x, experts, h }, top, rowsMax, groups),
       ...expertDown({ chosen, h, experts, y }, top, rowsMax, groups),
     ],

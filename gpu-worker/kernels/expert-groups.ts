@@ -79,16 +79,17 @@ export function largeFrom({ large }: StepGroups): number {
   return large === null ? Infinity : groupedFrom(large)
 }
 
-/** The groups of any step, where kernels work on them. */
-export function stepExpertGroups(chosen: Slice, groups: StepGroups): Dispatch[] {
+/** Dispatches for groups of each size, where kernels work on such; each must leave the steps before its groups alone. */
+export function byGroups(
+  groups: StepGroups,
+  dispatchesOf: (own: ExpertGroups, processor: Processor) => readonly Dispatch[],
+): Dispatch[] {
   const { small, large, all } = groups
-  const few = inStepsBelow(largeFrom(groups), [expertGroups(chosen, small)])
+  const few = inStepsBelow(largeFrom(groups), dispatchesOf(small, 'gpu'))
+  const many = large === null ? [] : dispatchesOf(large, 'gpu')
   return [
-    ...onlyOn('gpu', [
-      ...onlyBy('ordered', large === null ? few : [...few, expertGroups(chosen, large)]),
-      ...onlyBy('matrix', [expertGroups(chosen, all)]),
-    ]),
-    ...onlyOn('cpu', withSubgroups(true, [expertGroups(chosen, small, 'cpu')])),
+    ...onlyOn('gpu', [...onlyBy('ordered', [...few, ...many]), ...onlyBy('matrix', dispatchesOf(all, 'gpu'))]),
+    ...onlyOn('cpu', withSubgroups(true, dispatchesOf(small, 'cpu'))),
   ]
 }
 
@@ -98,7 +99,7 @@ export function expertGroups(chosen: Slice, groups: ExpertGroups, processor: Pro
   return {
     program: {
       name: 'expert-groups',
-      source: wgsl('expert-groups'),
+      source: wgsl('expert-groups', 'sort-pairs'),
       access: ['read', 'write'],
       constants: { EXPERT_COUNT: expertCount, TOP: top, GROUP: together, PAIRS_AT: pairsAt(groups) },
     },

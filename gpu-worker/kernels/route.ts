@@ -29,51 +29,60 @@ export interface Routes {
   readonly weights: Slice
 }
 
+export interface RouteOperands {
+  /** f32 [rows, experts]: what the router gave. */
+  readonly logits: ActivationPart
+  /** f32 [experts] */
+  readonly bias: Slice
+  readonly routes: Routes
+}
+
 /** A CPU's come eight at a time and wait badly for others; no order of lanes enters the result. */
 const CPU_LANES = 8
 const GPU_LANES = 64
 
-/** `bias`: f32 [experts]. */
-export function route(
-  logits: ActivationPart,
-  bias: Slice,
-  routes: Routes,
-  rule: RoutingRule,
-  rowsMax: number,
-): Dispatch[] {
+export function route(operands: RouteOperands, rule: RoutingRule, rowsMax: number): Dispatch[] {
+  const withLanes = (lanes: number): Dispatch => ({
+    program: {
+      name: 'route',
+      source: wgsl('route', 'route-row', 'exp'),
+      access: ['read', 'read', 'write', 'write'],
+      constants: { LANES: lanes, ...routeConstants(operands, rule) },
+    },
+    bindings: routeBindings(operands, rule, rowsMax),
+    grid: (rows) => [rows, 1, 1],
+  })
+  return [...onlyOn('cpu', [withLanes(CPU_LANES)]), ...onlyOn('gpu', [withLanes(GPU_LANES)])]
+}
+
+/** Throws a RangeError unless the rule can be kept. */
+export function routeConstants({ logits }: RouteOperands, rule: RoutingRule) {
   const { expertCount, groupCount, groupsKept, top } = rule
-  const pairs = pairsPerRow(rule)
   if (logits.width !== expertCount || expertCount % groupCount !== 0 || groupsKept > groupCount) {
     throw new RangeError(`Shapes do not fit: logits ${logits.width}, experts ${expertCount} in ${groupCount} groups`)
   }
   if (top > (expertCount / groupCount) * groupsKept) {
     throw new RangeError(`Cannot choose ${top} experts from ${groupsKept} of ${groupCount} groups of ${expertCount}`)
   }
-  const withLanes = (lanes: number): Dispatch => ({
-    program: {
-      name: 'route',
-      source: wgsl('route', 'exp'),
-      access: ['read', 'read', 'write', 'write'],
-      constants: {
-        LANES: lanes,
-        EXPERTS: expertCount,
-        GROUPS: groupCount,
-        GROUPS_KEPT: groupsKept,
-        TOP: top,
-        PAIRS: pairs,
-        X_STRIDE: logits.activation.stride,
-        X_OFFSET: logits.offset,
-        NORMALISE: Number(rule.isNormalised),
-        SCALING: rule.scaling,
-      },
-    },
-    bindings: [
-      holding(logits.activation.slice, bytesOfRows(logits.activation, rowsMax), 'logits'),
-      holding(bias, expertCount * 4, 'bias'),
-      holding(routes.chosen, rowsMax * pairs * 4, 'chosen'),
-      holding(routes.weights, rowsMax * pairs * 4, 'weights'),
-    ],
-    grid: (rows) => [rows, 1, 1],
-  })
-  return [...onlyOn('cpu', [withLanes(CPU_LANES)]), ...onlyOn('gpu', [withLanes(GPU_LANES)])]
+  return {
+    EXPERTS: expertCount,
+    GROUPS: groupCount,
+    GROUPS_KEPT: groupsKept,
+    TOP: top,
+    PAIRS: pairsPerRow(rule),
+    X_STRIDE: logits.activation.stride,
+    X_OFFSET: logits.offset,
+    NORMALISE: Number(rule.isNormalised),
+    SCALING: rule.scaling,
+  }
+}
+
+export function routeBindings({ logits, bias, routes }: RouteOperands, rule: RoutingRule, rowsMax: number): Slice[] {
+  const pairsBytes = rowsMax * pairsPerRow(rule) * 4
+  return [
+    holding(logits.activation.slice, bytesOfRows(logits.activation, rowsMax), 'logits'),
+    holding(bias, rule.expertCount * 4, 'bias'),
+    holding(routes.chosen, pairsBytes, 'chosen'),
+    holding(routes.weights, pairsBytes, 'weights'),
+  ]
 }

@@ -10,11 +10,12 @@ import type { LayerExperts } from '../kernels/bank.ts'
 import { expertCombine } from '../kernels/expert-combine.ts'
 import { expertDown } from '../kernels/expert-down.ts'
 import { expertGateUp } from '../kernels/expert-gate-up.ts'
-import { stepExpertGroups, stepGroups, type StepGroupSizes } from '../kernels/expert-groups.ts'
+import { stepGroups, type StepGroupSizes } from '../kernels/expert-groups.ts'
 import { matmul } from '../kernels/matmul.ts'
 import { paddedColumns, type Activation, type Matrix } from '../kernels/matrix.ts'
 import type { NormWeight } from '../kernels/norm-weight.ts'
-import { pairsPerRow, route, type Routes, type RoutingRule } from '../kernels/route.ts'
+import { routeGrouped } from '../kernels/route-grouped.ts'
+import { pairsPerRow, type Routes, type RoutingRule } from '../kernels/route.ts'
 import { swiglu } from '../kernels/swiglu.ts'
 
 export interface ExpertMlpWeights {
@@ -68,12 +69,11 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
   const routerAndShared = firstProduct(weights, scratch)
   const { chosen } = routes
   const pairs = pairsPerRow(routing)
-  const scores = { activation: routerAndShared, offset: 0, width: routing.expertCount }
+  const logits = { activation: routerAndShared, offset: 0, width: routing.expertCount }
   const groups = stepGroups(groupSizes(routing, rowsMax), scratch.groups)
   return [
     ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
-    ...route(scores, weights.bias, routes, routing, rowsMax),
-    ...stepExpertGroups(chosen, groups),
+    ...routeGrouped({ logits, bias: weights.bias, routes }, groups, routing, rowsMax),
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),
     ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, pairs, rowsMax, groups),
     ...sharedApart(weights, scratch, routing, rowsMax),

@@ -43,7 +43,10 @@ async function run(
     chosen: bench.slice(new Uint32Array(rows.length * pairs).fill(0xffff)),
     weights: bench.slice(new Float32Array(rows.length * pairs)),
   }
-  await bench.run(formFor(processor, route(logits, bench.slice(bias), routes, rule, rows.length)), rows.length)
+  await bench.run(
+    formFor(processor, route({ logits, bias: bench.slice(bias), routes }, rule, rows.length)),
+    rows.length,
+  )
   return {
     chosen: await bench.readU32(routes.chosen, rows.length * pairs),
     weights: await bench.readF32(routes.weights, rows.length * pairs),
@@ -102,5 +105,7 @@ it('refuses more experts than the kept groups hold', () => {
   }
   const slice = bench.slice(new Float32Array(64))
   const logits = { activation: bench.activation(seeded(8, 1), 8), offset: 0, width: 8 }
-  expect(() => route(logits, slice, { chosen: slice, weights: slice }, rule, 1)).toThrow(/Cannot choose 3/)
+  expect(() => route({ logits, bias: slice, routes: { chosen: slice, weights: slice } }, rule, 1)).toThrow(
+    /Cannot choose 3/,
+  )
 })

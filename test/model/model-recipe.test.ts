@@ -2,15 +2,12 @@
 import { describe, expect, it } from 'vitest'
 import { CountedMemory } from '../../gpu-worker/gpu/counted-memory.ts'
 import type { Processor } from '../../gpu-worker/gpu/program.ts'
-import { groupedFrom } from '../../gpu-worker/kernels/expert-groups.ts'
-import { groupSizes } from '../../gpu-worker/layers/expert-mlp.ts'
 import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { layoutModel } from '../../gpu-worker/model/layout.ts'
 import { layOutStep } from '../../gpu-worker/model/memory.ts'
 import { modelDispatches } from '../../gpu-worker/model/model-recipe.ts'
 import { preset } from '../../gpu-worker/model/presets.ts'
 import { parseQuantization } from '../../gpu-worker/model/quantization.ts'
-import { routingRule } from '../../gpu-worker/model/scratch.ts'
 import { allocateWeights } from '../../gpu-worker/model/weights.ts'
 
 const config = preset('axk1')
@@ -59,16 +56,8 @@ const alike: CheckpointMix[] = [
 ]
 
 describe.each(adapters)('an expert layer of A.X K1 on a $processor, subgroups: $subgroups', (adapter) => {
-  const { processor, subgroups } = adapter
-  // Steps of many pairs sort them by expert first.
-  const isSorted = processor === 'gpu' || subgroups
-  const groups = isSorted ? groupedFrom({ ...groupSizes(routingRule(config), 64), together: 8 }, processor) : Infinity
-
-  it.each(alike)(
-    'takes 13 dispatches at 1 … 64 rows with experts and the rest in $rest, 14 where pairs are sorted',
-    (mix) => {
-      const count = countsOf(mix, adapter)
-      expect(rowCounts.map(count)).toEqual(rowCounts.map((rows) => (rows < groups ? 13 : 14)))
-    },
-  )
+  it.each(alike)('takes 13 dispatches at 1 … 64 rows with experts and the rest in $rest', (mix) => {
+    const count = countsOf(mix, adapter)
+    expect(rowCounts.map(count)).toEqual(rowCounts.map(() => 13))
+  })
 })
