@@ -1,7 +1,7 @@
-/** A whole forward pass by the kernels for GPUs and by those for CPU adapters: the same bits, whatever the row count. */
+/** A whole forward pass by the kernels for GPUs, by those for CPU adapters and by those for adapters without subgroups: the same bits, whatever the row count. */
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import type { Processor } from '../../gpu-worker/gpu/program.ts'
+import type { DeviceOptions } from '../../gpu-worker/gpu/device.ts'
 import { loadRunner } from '../../gpu-worker/model/load-runner.ts'
 import { scatteredBlocks } from '../fixtures/golden.ts'
 
@@ -11,12 +11,12 @@ const stepRows = [12, 1, 3]
 /** Software drivers take seconds to compile whole workgroups. */
 const COMPILING_MS = 240_000
 
-async function logitBits(processor: Processor): Promise<number[]> {
+async function logitBits(kernels: Pick<DeviceOptions, 'processor' | 'subgroups'>): Promise<number[]> {
   const { runner, config } = await loadRunner({
     checkpoint,
     sequencesMax: 1,
     rowsMax: 16,
-    processor,
+    ...kernels,
     deadlineMs: COMPILING_MS,
   })
   try {
@@ -36,12 +36,10 @@ async function logitBits(processor: Processor): Promise<number[]> {
   }
 }
 
-it(
-  'the kernels for GPUs give the logits of those for CPU adapters, bit for bit',
-  { timeout: COMPILING_MS },
-  async () => {
-    const expected = await logitBits('cpu')
-    expect(expected.length).toBe(16 * 512)
-    expect(await logitBits('gpu')).toEqual(expected)
-  },
-)
+it('every kind of kernels gives the same logits, bit for bit', { timeout: COMPILING_MS }, async () => {
+  const expected = await logitBits({ processor: 'cpu' })
+  expect(expected.length).toBe(16 * 512)
+  expect(await logitBits({ processor: 'cpu', subgroups: false })).toEqual(expected)
+  expect(await logitBits({ processor: 'gpu' })).toEqual(expected)
+  expect(await logitBits({ processor: 'gpu', subgroups: false })).toEqual(expected)
+})
