@@ -1,14 +1,15 @@
 /**
  * The routed experts' second product for every (row, rank) pair: one dispatch per bank.
  *
- * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, blocks for large groups, a lane for four on a CPU.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU. Matrix
+ * units have an arithmetic of their own, by blocks.
  */
 import { inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
 import { expertDownBlock } from './expert-down-block.ts'
 import { expertDownGrouped } from './expert-down-grouped.ts'
 import { expertDownLanes } from './expert-down-lanes.ts'
-import { groupedFrom, largeFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
+import { groupedFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
 import { expertDownTile } from './expert-down-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -29,18 +30,14 @@ export function expertDown(
       ...onlyOn('gpu', groups === null ? expertDownTile(operands, top, rowsMax) : ofGroups(operands, groups)),
     ]),
     // Every row count by the same loop.
-    ...onlyBy('matrix', groups === null ? [] : expertDownBlock(operands, groups.all, 'matrix')),
+    ...onlyBy('matrix', groups === null ? [] : expertDownBlock(operands, groups.large, 'matrix')),
   ]
 }
 
-/** Pair by pair, then the pairs of an expert in small groups, then in large ones. */
-function ofGroups(operands: ExpertDownOperands, groups: StepGroups): Dispatch[] {
-  const { small, large } = groups
-  return [
-    ...inStepsBelow(groupedFrom(small), expertDownTile(operands, small.top, small.rowsMax)),
-    ...inStepsBelow(largeFrom(groups), expertDownGrouped(operands, small)),
-    ...(large === null ? [] : expertDownBlock(operands, large, 'ordered')),
-  ]
+/** Pair by pair, then the pairs of an expert in groups. */
+function ofGroups(operands: ExpertDownOperands, { small }: StepGroups): Dispatch[] {
+  const single = expertDownTile(operands, small.top, small.rowsMax)
+  return [...inStepsBelow(groupedFrom(small), single), ...expertDownGrouped(operands, small)]
 }
 
 /** In groups where lanes can pass activations around: it takes a load to get one. */

@@ -1,14 +1,15 @@
 /**
  * The routed experts' first product and SwiGLU for every (row, rank) pair: one dispatch per bank.
  *
- * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, blocks for large groups, a lane for four on a CPU.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU. Matrix
+ * units have an arithmetic of their own, by blocks.
  */
 import { inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
 import { expertGateUpBlock } from './expert-gate-up-block.ts'
 import { expertGateUpGrouped } from './expert-gate-up-grouped.ts'
 import { expertGateUpLanes } from './expert-gate-up-lanes.ts'
-import { groupedFrom, largeFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
+import { groupedFrom, type ExpertGroups, type StepGroups } from './expert-groups.ts'
 import { expertGateUpTile } from './expert-gate-up-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -29,18 +30,14 @@ export function expertGateUp(
       ...onlyOn('gpu', groups === null ? expertGateUpTile(operands, top, rowsMax) : ofGroups(operands, groups)),
     ]),
     // Every row count by the same loop.
-    ...onlyBy('matrix', groups === null ? [] : expertGateUpBlock(operands, groups.all, 'matrix')),
+    ...onlyBy('matrix', groups === null ? [] : expertGateUpBlock(operands, groups.large, 'matrix')),
   ]
 }
 
-/** Pair by pair, then the pairs of an expert in small groups, then in large ones. */
-function ofGroups(operands: ExpertGateUpOperands, groups: StepGroups): Dispatch[] {
-  const { small, large } = groups
-  return [
-    ...inStepsBelow(groupedFrom(small), expertGateUpTile(operands, small.top, small.rowsMax)),
-    ...inStepsBelow(largeFrom(groups), expertGateUpGrouped(operands, small)),
-    ...(large === null ? [] : expertGateUpBlock(operands, large, 'ordered')),
-  ]
+/** Pair by pair, then the pairs of an expert in groups. */
+function ofGroups(operands: ExpertGateUpOperands, { small }: StepGroups): Dispatch[] {
+  const single = expertGateUpTile(operands, small.top, small.rowsMax)
+  return [...inStepsBelow(groupedFrom(small), single), ...expertGateUpGrouped(operands, small)]
 }
 
 /** In groups where lanes can pass activations around: it takes a load to get one. */

@@ -2,14 +2,14 @@
  * Sorts a step's (row, rank) pairs by expert: afterwards one workgroup can serve several pairs of an expert.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch, type Processor } from '../gpu/program.ts'
+import { holding, onlyBy, onlyOn, withSubgroups, type Dispatch, type Processor } from '../gpu/program.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Pairs of one expert that a workgroup multiplies at a time. */
 export type PairsTogether = 4 | 8 | 32
 
-/** Fewer pairs an expert, over all experts, are faster in smaller groups: their workgroups compute less in vain. */
-const PAIRS_PER_EXPERT: Readonly<Record<PairsTogether, number>> = { 4: 2, 8: 2, 32: 12 }
+/** Fewer pairs an expert, over all experts, are faster one by one: their workgroups compute nothing in vain. */
+const PAIRS_PER_EXPERT = 2
 /** A lane of a CPU that has no product to compute costs little beside its loads. */
 const PAIRS_PER_EXPERT_ON_CPU = 1
 
@@ -30,8 +30,8 @@ export type GroupSizes = Omit<ExpertGroups, 'slice'>
 
 /** Steps of fewer rows have no such groups. */
 export function groupedFrom(sizes: GroupSizes, processor: Processor = 'gpu'): number {
-  const { expertCount, top, together, isForAll = false } = sizes
-  const pairs = processor === 'cpu' ? PAIRS_PER_EXPERT_ON_CPU : PAIRS_PER_EXPERT[together]
+  const { expertCount, top, isForAll = false } = sizes
+  const pairs = processor === 'cpu' ? PAIRS_PER_EXPERT_ON_CPU : PAIRS_PER_EXPERT
   return isForAll ? 1 : Math.ceil((pairs * expertCount) / top)
 }
 
@@ -53,13 +53,11 @@ export function groupsBytes(sizes: GroupSizes): number {
 /** Of a step's groups, small or large. */
 export type StepGroupSizes = Pick<ExpertGroups, 'expertCount' | 'top' | 'rowsMax'>
 
-/** A step's groups: small ones where an expert has few pairs, else large ones, in the same place. */
+/** A step's groups, in one place: of eight for products in the order of the contract, of 32 for matrix units. */
 export interface StepGroups {
   readonly small: ExpertGroups<8>
-  /** Null where no step has enough rows. */
-  readonly large: ExpertGroups<32> | null
-  /** Large ones whatever the step. */
-  readonly all: ExpertGroups<32>
+  /** Whatever the step. */
+  readonly large: ExpertGroups<32>
 }
 
 /** What the groups of any step take. */
@@ -69,26 +67,19 @@ export function stepGroupsBytes(sizes: StepGroupSizes): number {
 
 /** `slice` holds `stepGroupsBytes`. */
 export function stepGroups(sizes: StepGroupSizes, slice: Slice): StepGroups {
-  const large = { ...sizes, slice, together: 32 } as const
-  const small = { ...sizes, slice, together: 8 } as const
-  return { small, large: groupedFrom(large) <= sizes.rowsMax ? large : null, all: { ...large, isForAll: true } }
-}
-
-/** The first step whose groups are large. */
-export function largeFrom({ large }: StepGroups): number {
-  return large === null ? Infinity : groupedFrom(large)
+  return { small: { ...sizes, slice, together: 8 }, large: { ...sizes, slice, together: 32, isForAll: true } }
 }
 
 /** Dispatches for groups of each size, where kernels work on such; each must leave the steps before its groups alone. */
 export function byGroups(
-  groups: StepGroups,
+  { small, large }: StepGroups,
   dispatchesOf: (own: ExpertGroups, processor: Processor) => readonly Dispatch[],
 ): Dispatch[] {
-  const { small, large, all } = groups
-  const few = inStepsBelow(largeFrom(groups), dispatchesOf(small, 'gpu'))
-  const many = large === null ? [] : dispatchesOf(large, 'gpu')
   return [
-    ...onlyOn('gpu', [...onlyBy('ordered', [...few, ...many]), ...onlyBy('matrix', dispatchesOf(all, 'gpu'))]),
+    ...onlyOn('gpu', [
+      ...onlyBy('ordered', dispatchesOf(small, 'gpu')),
+      ...onlyBy('matrix', dispatchesOf(large, 'gpu')),
+    ]),
     ...onlyOn('cpu', withSubgroups(true, dispatchesOf(small, 'cpu'))),
   ]
 }

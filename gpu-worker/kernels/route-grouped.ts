@@ -27,7 +27,7 @@ export function routeGrouped(
   rule: RoutingRule,
   rowsMax: number,
 ): Dispatch[] {
-  const { small, all } = groups
+  const { small, large } = groups
   const { chosen } = operands.routes
   const routedOn = (processor: Processor): Dispatch[] =>
     route(operands, rule, rowsMax).filter((dispatch) => dispatch.processor === processor)
@@ -35,7 +35,7 @@ export function routeGrouped(
     when((rows) => !isTogether(own, processor, rows), routedOn(processor))
   return [
     ...onlyBy('ordered', alone(small, 'gpu')),
-    ...onlyBy('matrix', alone(all, 'gpu')),
+    ...onlyBy('matrix', alone(large, 'gpu')),
     ...withSubgroups(true, alone(small, 'cpu')),
     ...withSubgroups(false, routedOn('cpu')),
     ...byGroups(groups, (own, processor) => [

@@ -43,8 +43,7 @@ describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
     const { expertCount } = rule
     const pairs = rows * pairsPerRow(rule)
     const step = { expertCount: expertCount + 1, top: pairsPerRow(rule), rowsMax: rows }
-    const isLarge = processor === 'gpu' && rows >= groupedFrom({ ...step, together: 32 })
-    const sizes: GroupSizes = { ...step, together: isLarge ? 32 : 8 }
+    const sizes: GroupSizes = { ...step, together: 8 }
     expect(rows).toBeGreaterThanOrEqual(groupedFrom(sizes, processor))
     const logits = {
       activation: bench.activation(seeded(rows * expertCount, 1), expertCount),
