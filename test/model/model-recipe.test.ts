@@ -50,14 +50,17 @@ function countsOf(mix: CheckpointMix, { processor, subgroups }: Adapter): (rows:
 }
 
 const rowCounts = Array.from({ length: 64 }, (_, i) => i + 1)
-const alike: CheckpointMix[] = [
-  { experts: 'bf16', rest: 'bf16', group: 32, layout: 'fused' },
-  { experts: 'int8', rest: 'int8', group: 32, layout: 'per-expert' },
+/** A shared expert stored unlike the others lies apart: SwiGLU, its second product, and int8 beside a bf16 router. */
+const cases: (CheckpointMix & { readonly dispatches: number })[] = [
+  { experts: 'bf16', rest: 'bf16', group: 32, layout: 'fused', dispatches: 13 },
+  { experts: 'int8', rest: 'int8', group: 32, layout: 'per-expert', dispatches: 13 },
+  { experts: 'int4', rest: 'bf16', group: 32, layout: 'per-expert', dispatches: 15 },
+  { experts: 'int4', rest: 'int8', group: 32, layout: 'per-expert', dispatches: 16 },
 ]
 
 describe.each(adapters)('an expert layer of A.X K1 on a $processor, subgroups: $subgroups', (adapter) => {
-  it.each(alike)('takes 13 dispatches at 1 … 64 rows with experts and the rest in $rest', (mix) => {
+  it.each(cases)('with experts in $experts, the rest in $rest takes $dispatches dispatches at 1 … 64 rows', (mix) => {
     const count = countsOf(mix, adapter)
-    expect(rowCounts.map(count)).toEqual(rowCounts.map(() => 13))
+    expect(rowCounts.map(count)).toEqual(rowCounts.map(() => mix.dispatches))
   })
 })
