@@ -14,15 +14,11 @@ export type ToggleProfile = (typeof toggleProfileNames)[number]
 const UNLOCKING = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan_memory_model']
 
 /**
- * What guards against our own mistakes, switched off: checks of every call, clamps of every index, zeroed workgroup memory,
- * defined results of division by zero. No kernel relies on any, and what a step costs the host falls.
+ * What guards against our own mistakes, switched off: checks of every call, clamps of every index, defined results of
+ * division by zero. No kernel relies on any, and what a step costs the host falls. Zeroed workgroup memory stays: counts of
+ * `sort-pairs.wgsl` begin in it.
  */
-const UNGUARDED = [
-  'skip_validation',
-  'disable_robustness',
-  'disable_workgroup_init',
-  'disable_polyfills_on_integer_div_and_mod',
-]
+const UNGUARDED = ['skip_validation', 'disable_robustness', 'disable_polyfills_on_integer_div_and_mod']
 
 /** The same bits under each; `fast` is for operators who prefer a crash, or worse, to what the guards cost. */
 export const toggleProfiles: Readonly<Record<ToggleProfile, readonly string[]>> = {
