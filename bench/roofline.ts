@@ -4,6 +4,7 @@
  * A roof is the nearer of two: the kernel's bytes at the best stream, its operations at the best fma chains. Beside products
  * of large operands run, in turns, the kernels one would first write. `--write` puts the table into docs/performance.md.
  */
+import { loadavg } from 'node:os'
 import { ProbeBench } from '../cli/plan/probe-bench.ts'
 import { timeAttention } from '../cli/plan/product-probe.ts'
 import { openDevice, type Gpu } from '../gpu-worker/gpu/device.ts'
@@ -17,6 +18,7 @@ import { productName, timeProducts, type ProductTimes } from './roofline/product
 import { samplerName, timeSampler } from './roofline/sampler.ts'
 
 export async function roofline({ isWrite }: { readonly isWrite: boolean }): Promise<Report> {
+  const [load = 0] = loadavg()
   const gpu = await openDevice()
   try {
     const figures = await measure(gpu)
@@ -28,6 +30,7 @@ export async function roofline({ isWrite }: { readonly isWrite: boolean }): Prom
       notes: [
         'Best of three rounds, each of runs that last 0.1 s together; every output checked.',
         'A share is of the nearer roof: bytes at the best stream, operations at the best fma.',
+        `Load average when it began: ${load.toFixed(1)}.`,
       ],
       figures,
     }

@@ -21,7 +21,7 @@ export function withTable(text: string, report: Report): string {
   return text.slice(0, from) + section + text.slice(to + end.length)
 }
 
-function table({ adapter, machine, date, figures }: Report): string {
+function table({ adapter, machine, date, notes = [], figures }: Report): string {
   const rows = figures.map(
     (figure) =>
       `| ${figure.name} | ${value(figure)} | ${figure.goal ?? ''}${figure.holds === false ? ': short' : ''} |`,
@@ -29,7 +29,7 @@ function table({ adapter, machine, date, figures }: Report): string {
   return [
     `### ${adapter}`,
     '',
-    `${machine}; ${date}.`,
+    `${machine}; ${date}. ${notes.join(' ')}`,
     '',
     '| what | measured | goal |',
     '|---|---|---|',

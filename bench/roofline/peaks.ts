@@ -21,44 +21,71 @@ const INVOCATIONS = 2048 * 256
 /** Reads `streamBytes`, which no cache should hold. */
 export async function measurePeaks(bench: ProbeBench, streamBytes: number): Promise<Peaks> {
   const streams = await timeStreams(bench, streamBytes)
-  const chains: { readonly count: number; readonly rate: number }[] = []
-  for (const count of CHAIN_COUNTS) chains.push({ count, rate: await timeChains(bench, count) })
+  const chains: Rate[] = []
+  for (const count of CHAIN_COUNTS) chains.push({ name: `fma, ${count} chains`, rate: await timeChains(bench, count) })
+  const best = (rates: readonly Rate[]): number => Math.max(...rates.map(({ rate }) => rate))
+  const inUnits = (rates: readonly Rate[], unit: string): Figure[] =>
+    rates.map(({ name, rate }) => ({ name, value: rate / 1e9, unit }))
   return {
-    bytesPerSecond: Math.max(streams.vectors, streams.words),
-    flopsPerSecond: Math.max(...chains.map(({ rate }) => rate)),
-    figures: [
-      { name: 'stream, vec4<u32>', value: streams.vectors / 1e9, unit: 'GB/s' },
-      { name: 'stream, u32', value: streams.words / 1e9, unit: 'GB/s' },
-      ...chains.map(({ count, rate }) => ({ name: `fma, ${count} chains`, value: rate / 1e9, unit: 'GFLOP/s' })),
-    ],
+    bytesPerSecond: best(streams),
+    flopsPerSecond: best(chains),
+    figures: [...inUnits(streams, 'GB/s'), ...inUnits(chains, 'GFLOP/s')],
   }
 }
 
-async function timeStreams(
-  bench: ProbeBench,
-  bytesMost: number,
-): Promise<{ readonly vectors: number; readonly words: number }> {
+/** A second: bytes or operations. */
+interface Rate {
+  readonly name: string
+  readonly rate: number
+}
+
+async function timeStreams(bench: ProbeBench, bytesMost: number): Promise<Rate[]> {
   const workgroups = Math.floor(bytesMost / 16 / VECTORS_EACH)
   const bytes = workgroups * VECTORS_EACH * 16
   const words = bench.storage('words', bytes)
   await bench.run(fillProbe(words, bytes, { RECORD: 0, HEAD: 0, FIRST: 0, SECOND: 0 }))
-  // Word i is i & 7: a lane's vectors, a workgroup apart, are all 0 1 2 3 or all 4 5 6 7; its words are all lane & 7.
   const sums = bench.storage('sums', workgroups * 256 * 4)
-  const seconds = async (name: string, count: number, wanted: (lane: number) => number): Promise<number> => {
-    const source = readFileSync(new URL(`${name}.wgsl`, import.meta.url), 'utf8')
-    const program = { name, source, access: ['read', 'write'], constants: { COUNT: count } } as const
-    const time = await bench.seconds([{ program, bindings: [words, sums], grid: () => [workgroups, 1, 1] }])
+  // Word i is i & 7: vectors are 0 1 2 3 and 4 5 6 7 in turns.
+  const streams = [
+    {
+      name: 'stream, vec4<u32>',
+      folder: PLAN_PROBES,
+      file: 'stream',
+      each: 16,
+      sumOf: (lane: number) => 64 * (lane % 2 === 0 ? 6 : 22),
+    },
+    {
+      name: 'stream, vec4<u32>, a run a lane',
+      folder: OWN_PROBES,
+      file: 'stream-runs',
+      each: 16,
+      sumOf: () => 32 * (6 + 22),
+    },
+    {
+      name: 'stream, u32',
+      folder: OWN_PROBES,
+      file: 'stream-words',
+      each: 4,
+      sumOf: (lane: number) => 256 * (lane & 7),
+    },
+  ]
+  const rates: Rate[] = []
+  for (const { name, folder, file, each, sumOf } of streams) {
+    const source = readFileSync(new URL(`${file}.wgsl`, folder), 'utf8')
+    const program = { name: file, source, access: ['read', 'write'], constants: { COUNT: bytes / each } } as const
+    const seconds = await bench.seconds([{ program, bindings: [words, sums], grid: () => [workgroups, 1, 1] }])
     const got = new Uint32Array(await bench.read(sums, workgroups * 256 * 4))
     bench.check(
-      name,
-      got.every((sum, i) => sum === wanted(i % 256)),
+      file,
+      got.every((sum, i) => sum === sumOf(i % 256)),
     )
-    return time
+    rates.push({ name, rate: bytes / seconds })
   }
-  const vectorSeconds = await seconds('stream-vectors', bytes / 16, (lane) => 64 * (lane % 2 === 0 ? 6 : 22))
-  const wordSeconds = await seconds('stream-words', bytes / 4, (lane) => 256 * (lane & 7))
-  return { vectors: bytes / vectorSeconds, words: bytes / wordSeconds }
+  return rates
 }
+
+const PLAN_PROBES = new URL('../../cli/plan/probes/', import.meta.url)
+const OWN_PROBES = new URL('./', import.meta.url)
 
 async function timeChains(bench: ProbeBench, count: number): Promise<number> {
   const factors = bench.storage('factors', 8)

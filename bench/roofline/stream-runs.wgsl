@@ -1,9 +1,9 @@
-// How fast memory is read four words at a time: sums all words, each once.
+// How fast memory is read when each lane reads a run of its own, as CPUs like it: sums all words, each once.
 //
-//   words  vec4<u32> [COUNT], read
+//   words  vec4<u32> [COUNT], read; COUNT is a multiple of 64
 //   sums   u32 [workgroups, 256], write: one an invocation
 //
-// Grid: x = 65,536-word pieces, each invocation 64 vectors, a workgroup apart. Sums wrap around.
+// Grid: x = 65,536-word pieces, each invocation 64 vectors one after the other. Sums wrap around.
 struct Params {
   COUNT: u32,
 }
@@ -15,11 +15,10 @@ struct Params {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var sum = vec4<u32>();
-  let start = group.x * 64u * 256u + lane;
-  for (var i = 0u; i < 64u; i += 4u) {
-    let at = start + i * 256u;
-    if (at < params.COUNT) {
-      sum += (words[at] + words[at + 256u]) + (words[at + 512u] + words[at + 768u]);
+  let start = (group.x * 256u + lane) * 64u;
+  if (start < params.COUNT) {
+    for (var at = start; at < start + 64u; at += 4u) {
+      sum += (words[at] + words[at + 1u]) + (words[at + 2u] + words[at + 3u]);
     }
   }
   sums[group.x * 256u + lane] = sum.x + sum.y + sum.z + sum.w;
