@@ -55,6 +55,7 @@ export interface SequenceRows {
   readonly start: number
   /**
    * The sequence's KV blocks in order; covers positions 0 … start + tokenIds.length − 1, and may hold more.
+   * Full ones may be those of other groups too, even when a group before this one fills them in this very step.
    * Lent until `run` returns its promise: the engine changes it afterwards.
    */
   readonly blocks: readonly BlockId[]

@@ -92,11 +92,10 @@ export class Scheduler {
    * Empty only if nothing is left, or if all that may run waits for the step in flight.
    */
   schedule(nowMs: number): readonly Scheduled[] {
-    for (const sequence of this.#running) this.#publish(sequence)
     const teller = () => [...this.#running].find(({ isTelling }) => isTelling)
     const plan = this.#hasJustTold || teller() === undefined ? this.#planTogether(nowMs) : []
     const telling = plan.length === 0 ? teller() : undefined
-    if (telling !== undefined) plan.push({ sequence: telling, rows: telling.take(this.#chunkRows(0)) })
+    if (telling !== undefined) plan.push(this.#take(telling, this.#chunkRows(0)))
     this.#hasJustTold = telling !== undefined
     const isIdle = plan.length === 0 && [...this.#running].every(({ fedFrom }) => fedFrom === null)
     assert(!isIdle || this.#waiting.size === 0, 'Cannot plan a step: sequences wait and none can run')
@@ -131,9 +130,9 @@ export class Scheduler {
       const sequence = prefills.shift() ?? (hasPreempted ? null : this.#admitNext(nowMs))
       if (sequence === null) break
       if (sequence.isTelling) continue
-      const rows = sequence.take(rowsLeft)
-      plan.push({ sequence, rows })
-      rowsLeft -= rows.tokenIds.length
+      const scheduled = this.#take(sequence, rowsLeft)
+      plan.push(scheduled)
+      rowsLeft -= scheduled.rows.tokenIds.length
     }
     return plan
   }
@@ -150,9 +149,19 @@ export class Scheduler {
         this.#preempt(dueFirst.pop())
       if (sequence.state.kind !== 'running') break
       if (missingCount > 0) blocks.push(...this.blocks.allocate(missingCount))
-      plan.push({ sequence, rows: sequence.take(1) })
+      plan.push(this.#take(sequence, 1))
     }
     return plan
+  }
+
+  /**
+   * Its blocks that are full then are for others to share at once, behind it in this very step: a step writes its rows'
+   * entries before it reads any.
+   */
+  #take(sequence: Sequence, rowCountMax: number): Scheduled {
+    const rows = sequence.take(rowCountMax)
+    this.#publish(sequence)
+    return { sequence, rows }
   }
 
   #chunkRows(decodeCount: number): number {
@@ -173,10 +182,7 @@ export class Scheduler {
     if (this.#running.size >= this.#runningMax) return null
     const sequence = firstInOrder(this.#waiting, nowMs, (other) => this.#uncachedCount(other))
     if (sequence === null || !this.#isCompanyAllowed(sequence)) return null
-    const keys = this.#sharedKeys(sequence)
-    const cached = this.blocks.find(keys)
-    const next = keys[cached.length]
-    if (next !== undefined && this.#isBeingComputed(next, cached.length)) return null
+    const cached = this.blocks.find(this.#sharedKeys(sequence))
     const missingCount = this.#blocksFor(sequence.tokenIds.length + 1) - cached.length
     const unheldCount = cached.filter((block) => this.blocks.referencesOf(block) === 0).length
     if (missingCount > this.blocks.availableCount - unheldCount) return null
@@ -196,14 +202,6 @@ export class Scheduler {
     )
   }
 
-  /** Whether a running sequence will fill the block of this key, the one of this index: then it is worth a wait. */
-  #isBeingComputed(key: PrefixKey, index: number): boolean {
-    const { blockTokens } = this.#limits
-    return [...this.#running].some(
-      (other) => other.running.publishedCount <= index && other.blockKeys(blockTokens)[index] === key,
-    )
-  }
-
   /** Of the blocks it may share. Never its last token: a row has to run to sample the next. Nor untold rows. */
   #sharedKeys(sequence: Sequence): readonly PrefixKey[] {
     const { blockTokens } = this.#limits
@@ -215,7 +213,7 @@ export class Scheduler {
     return sequence.tokenIds.length - this.blocks.find(this.#sharedKeys(sequence)).length * this.#limits.blockTokens
   }
 
-  /** Lets others share the blocks that the steps so far have filled with known tokens. */
+  /** Lets others share the blocks that the steps planned so far fill with known tokens. */
   #publish(sequence: Sequence): void {
     const { running } = sequence
     const { blockTokens } = this.#limits

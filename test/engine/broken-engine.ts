@@ -102,14 +102,14 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     rule: "if (sequence.state.kind === 'ended') continue",
     broken: '',
   },
-  'fills a block that another is filling': {
+  'fills a block that another fills in the same step': {
     file: 'scheduler.ts',
-    rule: 'if (next !== undefined && this.#isBeingComputed(next, cached.length)) return null',
-    broken: '',
+    rule: 'this.#publish(sequence)\n    return',
+    broken: 'return',
   },
   'prefills beyond the rows of a chunk': {
     file: 'scheduler.ts',
-    rule: 'rowsLeft -= rows.tokenIds.length',
+    rule: 'rowsLeft -= scheduled.rows.tokenIds.length',
     broken: 'rowsLeft -= 1',
   },
   'tells a prompt while decodes wait for a second step': {

@@ -34,10 +34,13 @@ describe('Engine, cached prefixes', () => {
     for (const id of ids) engine.submit(request(id, { tenantId, promptTokenIds: long, answerTokensMax: 1 }))
     const events = await wholeLife(engine)
     expect(ids.map((id) => cachedOf(events, id))).toEqual([[0], [8], [8], [8]])
-    expect(steps.map(rowCounts)).toEqual([[11], [3, 3, 3]])
+    expect(steps.map(rowCounts)).toEqual([
+      [11, 3, 2],
+      [1, 3],
+    ])
   })
 
-  it('I8: two tenants with the same prompt at the same time wait for nothing and share nothing', async () => {
+  it('I8: two tenants with the same prompt at the same time share nothing', async () => {
     const { engine, steps } = setup({ limits: { rowsMax: 32 } })
     for (const id of ['acme', 'zenith']) engine.submit(request(id, { tenantId: id, promptTokenIds: long }))
     const events = await wholeLife(engine)
@@ -45,7 +48,7 @@ describe('Engine, cached prefixes', () => {
     expect(rowCounts(steps[0])).toEqual([11, 11])
   })
 
-  it('whoever waits for a prefix computes it when the one who was to is cancelled', async () => {
+  it('whoever comes behind a prefix whose owner is cancelled in it computes the rest', async () => {
     const { engine, steps } = setup({}, { prefillRowsMax: 4 })
     for (const id of ['gone', 'stays'])
       engine.submit(request(id, { tenantId, promptTokenIds: long, answerTokensMax: 1 }))

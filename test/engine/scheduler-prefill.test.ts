@@ -1,6 +1,6 @@
-/** Which prompts share the chunk behind the decodes, which wait for another's blocks, and how prompts are cut. */
+/** Which prompts share the chunk behind the decodes, which share their beginnings, and how prompts are cut. */
 import { describe, expect, it } from 'vitest'
-import { blockCountOf, policy } from './scheduler-setup.ts'
+import { policy } from './scheduler-setup.ts'
 
 describe('Scheduler.schedule(), prefills', () => {
   const chunkings: readonly (readonly [number, number, number, readonly string[]])[] = [
@@ -59,33 +59,21 @@ describe('Scheduler.schedule(), prefills', () => {
     expect(step()).toEqual(['a:1', 'b:3', 'c:1'])
   })
 
-  it('a sequence waits, and those behind it, while another fills the block that it would fill first', () => {
+  it('prompts that begin alike and start together compute what they share once, in one step, and hold up nobody', () => {
     const { add, step } = policy({ rowsMax: 16 }, 16)
     add(9, { tenantId: 'acme' })
     const twin = add(9, { tenantId: 'acme' })
     add(9, { tenantId: 'zenith' })
-    expect(step()).toEqual(['a:9'])
-    expect(step()).toEqual(['a:1', 'b:1', 'c:9'])
+    expect(step()).toEqual(['a:9', 'b:1', 'c:6'])
+    expect(step()).toEqual(['a:1', 'b:1', 'c:3'])
     expect(twin.cachedTokenCount).toBe(8)
   })
 
-  it('a sequence waits for no block that another filled long ago, if it was given away since', () => {
-    const { scheduler, add, step } = policy({ rowsMax: 32, blockCount: 8 }, 32)
-    const [first, second] = [add(5, { tenantId: 'acme' }), add(5, { tenantId: 'acme' })]
-    while (second.tokenIds.length < 10) step()
-    // Both filled a second block alike; the first's is known, and goes to whoever needs the whole pool.
-    expect([first, second].map(blockCountOf)).toEqual([3, 3])
-    scheduler.end(first, 'stop')
-    const large = add(16)
-    step()
-    scheduler.end(large, 'stop')
-    add(9, { tenantId: 'acme' })
-    expect(step()).toEqual(['b:1', 'd:5'])
-  })
-
-  it('a sequence waits for no block that could not be shared anyway: its last one, full or not', () => {
+  it('nobody waits for blocks that a prompt will fill in steps that tell it', () => {
     const { add, step } = policy({ rowsMax: 16 }, 16)
-    for (const count of [4, 4, 3]) add(count, { tenantId: 'acme' })
-    expect(step()).toEqual(['a:4', 'b:4', 'c:3'])
+    add(9, { tenantId: 'acme', promptLogprobCount: 0 })
+    add(9, { tenantId: 'acme' })
+    expect(step()).toEqual(['b:9'])
+    expect(step()).toEqual(['a:8'])
   })
 })

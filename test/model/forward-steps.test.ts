@@ -1,5 +1,6 @@
 /**
- * Steps upon steps of the real Runner: a row fed from logits that are not finite, and blocks filled from outside.
+ * Steps upon steps of the real Runner: a row fed from logits that are not finite, blocks filled from outside, and one
+ * sequence that reads what another writes in the same step.
  *
  * NaN in a cache block stands for whatever breaks a sequence: its own steps fail, its neighbours' bits stay.
  */
@@ -73,3 +74,24 @@ describe.each(orderedProfiles)('profile %s', (profile) => {
     expect(second).toEqual([{ kind: 'token', tokenId: alone[1] }, { kind: 'not-finite' }])
   })
 })
+
+it.each(['cpu', 'gpu'] as const)(
+  'on %ss a sequence reads a block that another fills in the same step',
+  async (processor) => {
+    const checkpoint = join(import.meta.dirname, '../../models/axk1-tiny')
+    const { runner } = await loadRunner({ checkpoint, processor, sequencesMax: 2, rowsMax: 64, blockCount: 4 })
+    const { blockTokens } = runner.limits
+    const known = Array.from({ length: blockTokens + 3 }, (_, i) => (i * 37 + 5) % 1_000)
+    const group = (from: number, to: number, blocks: readonly number[]): SequenceRows => {
+      return { tokenIds: known.slice(from, to), start: from, blocks: blocks.map(block), sampler: null }
+    }
+    const logitsOf = async (...sequences: SequenceRows[]) =>
+      bits((await runner.run({ sequences, capture: { logits: 'all', experts: false } })).logits ?? new Float32Array())
+    const alone = await logitsOf(group(0, known.length, [0, 1]))
+    runner.fillBlocks([0, 1, 2, 3].map(block), NaN)
+    await logitsOf(group(0, 7, [2]))
+    const together = await logitsOf(group(7, blockTokens, [2]), group(blockTokens, known.length, [2, 3]))
+    expect(together).toEqual(alone.slice(7 * runner.limits.vocabSize))
+    await runner.close()
+  },
+)
