@@ -3,8 +3,8 @@ import type { NamedMix, RunnerShape } from './proof.ts'
 
 const onePlan: RunnerShape = { sequencesMax: 32, stepsInFlight: 1 }
 const overlapping: RunnerShape = { sequencesMax: 32, stepsInFlight: 2 }
-/** Blocks for a fifth of what its sequences ask for: they are preempted, and what the cache keeps is evicted. */
-const tight: RunnerShape = { sequencesMax: 32, stepsInFlight: 1, blockCount: 96 }
+/** Fewer blocks than its sequences ask for: they are preempted, and what the cache keeps is evicted. */
+const tight: RunnerShape = { sequencesMax: 32, stepsInFlight: 1, blockCount: 144 }
 const tightOverlapping: RunnerShape = { ...tight, stepsInFlight: 2 }
 /** The kernels for CPU adapters and for GPUs, whatever the adapter. */
 const cpuKernels: RunnerShape = { ...onePlan, processor: 'cpu' }
@@ -28,6 +28,7 @@ export const mixes: readonly NamedMix[] = [
   { name: 'steps overlap, chunks of 64', shape: overlapping, prefillRowsMax: 64, companyMax: 32 },
   { name: 'steps overlap, chunks of 31', shape: overlapping, prefillRowsMax: 31, companyMax: 32 },
   { name: 'steps overlap, 6 at once', shape: overlapping, prefillRowsMax: 150, companyMax: 6 },
+  { name: 'steps overlap, 12 at once, chunks of 47', shape: overlapping, prefillRowsMax: 47, companyMax: 12 },
   { name: 'without subgroups', shape: lanesApart, prefillRowsMax: 220, companyMax: 32 },
   { name: 'few blocks', shape: tight, prefillRowsMax: 256, companyMax: 32 },
   { name: 'few blocks, chunks of 71', shape: tight, prefillRowsMax: 71, companyMax: 24 },
@@ -40,6 +41,5 @@ export const mixes: readonly NamedMix[] = [
     prefillRowsMax: 256,
     companyMax: 32,
   },
-  { name: 'narrow bindings', shape: narrow, prefillRowsMax: 32, companyMax: 16 },
-  { name: 'narrow bindings, chunks of 11', shape: narrow, prefillRowsMax: 11, companyMax: 16 },
+  { name: 'narrow bindings, chunks of 27', shape: narrow, prefillRowsMax: 27, companyMax: 16 },
 ]
