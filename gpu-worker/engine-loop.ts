@@ -14,7 +14,7 @@ export interface SequenceOwner {
   readonly onToken: (index: number, tokenId: number) => void
   /** Once, behind the last token. */
   readonly onEnd: (reason: EndReason) => void
-  /** An error of the owner's own: its sequence is being cancelled. */
+  /** An error of the owner's own: its sequence is being cancelled, and only the end will still be told. */
   readonly onFault: (error: unknown) => void
   /** Resolves when the owner can take more tokens; null when it can now. */
   readonly congestion: () => Promise<void> | null
@@ -25,6 +25,8 @@ export class EngineLoop {
   readonly #nowMs: () => number
   readonly #onStep: () => void
   readonly #owners = new Map<string, SequenceOwner>()
+  /** Have thrown: they hear of the end and nothing else. */
+  readonly #faulty = new WeakSet<SequenceOwner>()
   readonly #work = new Signal()
 
   /**
@@ -85,6 +87,7 @@ export class EngineLoop {
         const owner = this.#owners.get(event.id)
         assert(owner !== undefined, `Sequence ${event.id} has no owner`)
         if (event.kind === 'end') this.#owners.delete(event.id)
+        else if (this.#faulty.has(owner)) continue
         this.#tell(event.id, owner, () => {
           if (event.kind === 'start') owner.onStart(event.cachedTokenCount)
           else if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
@@ -100,7 +103,7 @@ export class EngineLoop {
     for (const owner of this.#owners.values()) await owner.congestion()
   }
 
-  /** An owner that throws is not asked again: its sequence ends before the next token is told. */
+  /** An owner that throws is not asked again: its sequence ends before the next token. */
   #steer(id: string, owner: SequenceOwner, ask: () => Steering): Steering {
     let steering: Steering = {}
     this.#tell(id, owner, () => {
@@ -114,6 +117,7 @@ export class EngineLoop {
       say()
     } catch (error) {
       this.#engine.cancel(id)
+      this.#faulty.add(owner)
       owner.onFault(error)
     }
   }

@@ -5,7 +5,7 @@
  *     AXLE_MODEL          checkpoint folder                            AXLE_MODEL_ID       its name (the folder's)
  *     AXLE_WORKER_ID      this worker's name                           AXLE_MODEL_ALIASES  more names, by commas
  *     AXLE_LANES          queues of the deployment (2)                 AXLE_SLOTS          sequences at once (32)
- *     AXLE_PROFILE        exact or kv16: the cache in f32 or f16
+ *     AXLE_PROFILE        exact, kv16 (the cache in f16) or matrix (products in f16, by a GPU's matrix units)
  *     AXLE_TOGGLES        safe, default or fast: how Dawn drives the GPU   AXLE_DAWN_TOGGLES   more of them, by commas
  *     AXLE_GPU_BYTES      what this worker may take of its GPU, everything together: WebGPU cannot ask what is free
  *     AXLE_KV_BYTES       of that, at most so much for the cache

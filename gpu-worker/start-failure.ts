@@ -30,7 +30,7 @@ export function describeFailure(error: unknown): StartFailure {
     case 'StepFailed':
       return {
         message: `${message}: ${error.cause instanceof Error ? error.cause.message : 'the GPU gave no reason'}`,
-        wayOut: 'Start the worker again; if it fails again, look at the GPU driver.',
+        wayOut: gpuWayOut(error.cause instanceof Error && 'kind' in error.cause ? error.cause.kind : null),
       }
     default:
       return { message: `The GPU worker failed: ${error.name}`, wayOut: 'Its log says where.' }
@@ -52,6 +52,7 @@ function redisWayOut(message: string): string {
 
 function gpuWayOut(kind: unknown): string {
   if (kind === 'no-adapter') return 'Install a Vulkan driver (on a machine without a GPU: Mesa lavapipe 24 or newer).'
+  if (kind === 'pipeline') return 'Choose another AXLE_PROFILE or AXLE_TOGGLES, or look at the GPU driver.'
   if (kind === 'toggle') return 'Correct AXLE_DAWN_TOGGLES: Dawn would skip such a name in silence.'
   if (kind === 'memory') {
     return 'Set AXLE_GPU_BYTES to what this GPU has free, lower AXLE_KV_BYTES or AXLE_SLOTS, or try AXLE_PROFILE=kv16.'

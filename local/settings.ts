@@ -30,7 +30,7 @@ Environment:
   AXLE_MODEL          folder of the checkpoint to serve (models/axk1-tiny)
   AXLE_GPU_WORKERS    number of GPU worker processes (1)
   AXLE_SLOTS          sequences one GPU worker runs at once (the worker's own default)
-  AXLE_PROFILE        exact, or kv16: the cache in 16 bits, half the memory a token (exact)
+  AXLE_PROFILE        exact; kv16: a cache of 16 bits, half the memory a token; matrix: for GPUs' matrix units (exact)
   AXLE_GPU_BYTES      what one GPU worker may take of its GPU, as 75161927680, 70GiB or 900MB (weights and 256 MiB of cache)
   AXLE_KV_BYTES       of that, what the cache may take
   AXLE_LANES          queues that requests are spread over (2)

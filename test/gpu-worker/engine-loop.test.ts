@@ -6,19 +6,31 @@ import { request } from '../engine/engine-setup.ts'
 import { FakeRunner } from '../fake-runner.ts'
 
 describe('EngineLoop', () => {
-  it.each(['onToken', 'steer'] as const)(
-    'an owner that throws in %s is told so, and loses its sequence alone',
-    async (place) => {
+  it.each([
+    ['onToken', 1],
+    ['onToken', 2],
+    ['steer', 1],
+    ['steer', 2],
+    ['onStart', 1],
+  ] as const)(
+    'an owner that throws in %s, with %i steps in flight, is told so, hears its end alone, and nobody else is hurt',
+    async (place, stepsInFlightMax) => {
       const loop = new EngineLoop(
-        new Engine(new FakeRunner()),
+        new Engine(new FakeRunner({ limits: { stepsInFlightMax } })),
         () => 0,
         () => undefined,
       )
       const stopped = new AbortController()
       const told: string[] = []
       const owner = (name: string, isLast: boolean): SequenceOwner => ({
-        onStart: () => told.push(`${name} starts`),
-        onToken: () => (name === 'faulty' && place === 'onToken' ? fail() : undefined),
+        onStart: () => {
+          told.push(`${name} starts`)
+          if (name === 'faulty' && place === 'onStart') fail()
+        },
+        onToken: () => {
+          if (name === 'faulty' && place === 'onToken') fail()
+          if (name === 'faulty') told.push('faulty has a token')
+        },
         onEnd: (reason) => {
           told.push(`${name}: ${reason}`)
           if (isLast) stopped.abort()
@@ -32,7 +44,7 @@ describe('EngineLoop', () => {
       await loop.run(stopped.signal)
       const fault = ['faulty starts', 'faulty: Error: of its own']
       const own = told.filter((line) => line.startsWith('faulty'))
-      expect(own).toEqual([...(place === 'steer' ? fault.toReversed() : fault), 'faulty: cancelled'])
+      expect(own).toEqual([...(place === 'steer' ? fault.slice(1) : fault), 'faulty: cancelled'])
       expect(told.at(-1)).toBe('healthy: length')
     },
   )

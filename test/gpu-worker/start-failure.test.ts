@@ -1,6 +1,7 @@
 /** Every way a worker fails to start has words for a person, and the way out fits the cause. */
 import { describe, expect, it } from 'vitest'
 import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
+import { StepFailed } from '../../gpu-worker/engine/engine.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
 import { MemoryRefusal } from '../../gpu-worker/model/memory-fit.ts'
 import { RedisGone } from '../../gpu-worker/redis-link.ts'
@@ -22,6 +23,9 @@ describe('describeFailure()', () => {
     [new GpuError('limit', 'too much'), 'AXLE_KV_BYTES'],
     [new GpuError('memory', 'no memory left'), 'AXLE_GPU_BYTES'],
     [new GpuError('toggle', 'Dawn knows no toggle x'), 'AXLE_DAWN_TOGGLES'],
+    [new GpuError('pipeline', 'no matrix units'), 'AXLE_PROFILE'],
+    [new StepFailed({ sequences: [] }, new GpuError('memory', 'no memory left')), 'AXLE_GPU_BYTES'],
+    [new StepFailed({ sequences: [] }, new GpuError('device-lost', 'lost')), 'driver'],
     [new MemoryRefusal('does not fit', 'AXLE_SLOTS=4 would fit'), 'AXLE_SLOTS=4'],
   ])('%s', (error, wayOut) => {
     expect(describeFailure(error).wayOut).toContain(wayOut)
