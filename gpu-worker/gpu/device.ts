@@ -107,9 +107,10 @@ export class Gpu {
 
   /** Awaits an answer of the GPU, no longer than the deadline and no longer than the device lives. */
   async wait<T>(answer: Promise<T>, what: string): Promise<T> {
-    this.check()
     const { promise: failed, reject } = Promise.withResolvers<never>()
     this.#waiters.add(reject)
+    // Not thrown before the race: an answer that nobody awaits ends the process when it fails.
+    if (this.#failure !== null) reject(this.#failure)
     try {
       const either = Promise.race([answer, failed])
       const rested = this.#isHost ? parkedWait(either) : either

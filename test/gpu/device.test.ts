@@ -1,4 +1,5 @@
 /** The device: silent failures of Dawn become errors that every later wait and check throws. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
@@ -115,6 +116,10 @@ describe('a Gpu', () => {
     const gpu = await openDevice()
     gpu.close()
     await expect(gpu.idle('a test')).rejects.toMatchObject({ kind: 'device-lost' })
+    // An answer that fails as well is not left to end the process.
+    const failing = new Promise<void>((_, reject) => void setImmediate(reject, new Error('aborted')))
+    await expect(gpu.wait(failing, 'a test')).rejects.toMatchObject({ kind: 'device-lost' })
+    await nextTurn()
   })
 })
 
