@@ -30,7 +30,7 @@ export interface Scheduled {
 }
 
 export interface SchedulerOptions {
-  /** Prefill rows of one step, of all sequences together: what keeps the time between two tokens short. By default the step's limit. */
+  /** Prefill rows of one step, of all sequences together: what keeps the time between two tokens short. */
   readonly prefillRowsMax: number
   /** Age at which a sequence is next, whatever came after it; all 0 is first come, first served. */
   readonly ageCapsMs: AgeCapsMs

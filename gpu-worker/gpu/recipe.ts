@@ -1,8 +1,8 @@
 /**
  * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
- * Dispatches for another kind of adapter take no part. Knows no model: which rows a dispatch counts is a name its layer gave. While every expert is resident, all of a step's
- * dispatches are one segment: one pass, one submit.
+ * Dispatches for another kind of adapter take no part. Knows no model: which rows a dispatch counts is a name that its
+ * layer gave. While every expert is resident, all of a step's dispatches are one segment: one pass, one submit.
  */
 import type { Buffers, Slice } from './buffers.ts'
 import { sortConstants } from './constants.ts'
