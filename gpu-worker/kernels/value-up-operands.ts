@@ -5,16 +5,21 @@ import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Access } from '../gpu/program.ts'
 import { headWindows, type AttentionShape } from './attention-shape.ts'
 import { entryLayout } from './latent-pages.ts'
-import { bytesOfRows, rowBytes, type Activation, type Matrix, type WeightFormat } from './matrix.ts'
+import { bytesOfRows, paddedColumns, rowBytes, type Activation, type Matrix, type WeightFormat } from './matrix.ts'
 import { weightConstants } from './weight-shader.ts'
 
 export interface ValueUpOperands {
-  /** f32 [rows, heads, latent padded to 4] */
+  /** f32 [rows, heads, latent padded to 4], `mixedBytes` */
   readonly mixed: Slice
   /** [heads · (nope + value), latent] */
   readonly kvB: Matrix
   /** f32 [rows, heads · value] */
   readonly y: Activation
+}
+
+/** Products read whole units of eight values: of the last head's, too, past a latent padded to 4. */
+export function mixedBytes(shape: AttentionShape, rowsMax: number): number {
+  return ((rowsMax * shape.headCount - 1) * entryLayout(shape).ropeStart + paddedColumns(shape.latent)) * 4
 }
 
 /** Of one dispatch. */
@@ -49,7 +54,7 @@ export function valueUpWindows(
     },
     access: ['read', 'read', 'write'],
     bindings: [
-      holding(mixed, rowsMax * shape.headCount * ropeStart * 4, 'mixed'),
+      holding(mixed, mixedBytes(shape, rowsMax), 'mixed'),
       holding(window.slice, window.rowCount * rowBytes(shape.latent, window.format), 'kv_b'),
       holding(y.slice, bytesOfRows(y, rowsMax), 'y'),
     ],

@@ -38,7 +38,7 @@ export interface AttentionScratch {
   readonly queries: Slice
   /** What splits of rows leave for their merge. */
   readonly parts: Slice
-  /** f32 [rows, heads, latent padded to 4] */
+  /** f32 [rows, heads, latent padded to 4], `mixedBytes` */
   readonly mixed: Slice
   /** f32 [rows, heads · value] */
   readonly values: Activation

@@ -7,12 +7,13 @@ import type { Slice, Storage } from '../gpu/buffers.ts'
 import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { stepGroupsBytes } from '../kernels/expert-groups.ts'
-import { entryBytes, entryLayout } from '../kernels/latent-pages.ts'
+import { entryBytes } from '../kernels/latent-pages.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { pairsPerRow, type RoutingRule } from '../kernels/route.ts'
 import { CHANGE_BYTES, ROW_RECORD_BYTES, SAMPLER_RECORD_BYTES, type StepInput } from '../kernels/step-input.ts'
+import { mixedBytes } from '../kernels/value-up-operands.ts'
 import type { AttentionScratch } from '../layers/attention.ts'
 import type { DenseMlpScratch } from '../layers/dense-mlp.ts'
 import { groupSizes, type ExpertMlpScratch } from '../layers/expert-mlp.ts'
@@ -180,7 +181,7 @@ function attentionScratch(
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
     queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
     parts: memory.storage('attention-parts', slotCount * partBytes(shape)),
-    mixed: memory.storage('mixed', rowsMax * shape.headCount * entryLayout(shape).ropeStart * 4),
+    mixed: memory.storage('mixed', mixedBytes(shape, rowsMax)),
     values: activation('values', shape.headCount * shape.value),
   }
 }

@@ -11,6 +11,7 @@ import { matmulRows } from '../../gpu-worker/kernels/matmul-rows.ts'
 import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
 import { formatName, type WeightFormat } from '../../gpu-worker/kernels/matrix.ts'
 import { queryAbsorb } from '../../gpu-worker/kernels/query-absorb.ts'
+import { mixedBytes } from '../../gpu-worker/kernels/value-up-operands.ts'
 import { valueUp } from '../../gpu-worker/kernels/value-up.ts'
 import { expertBank } from '../fixtures/expert-bank.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
@@ -103,13 +104,13 @@ describe.each(named(someFormats))('%s', (_, format) => {
     { headCount: 2, nope: 257, rope: 2, latent: 33, value: 3 },
   ])('query-absorb and value-up, latent $latent', async (shape) => {
     const { headCount, nope, rope, latent, value } = shape
-    const { ropeStart, entry } = entryLayout(shape)
+    const { entry } = entryLayout(shape)
     const rows = 2
     const width = headCount * (nope + rope)
     const kvB = storedRows(headCount * (nope + value), latent, format, 4)
     const q = { activation: bench.activation(seeded(rows * width, 5), width), offset: 0, width }
     const turns = bench.slice(seeded(rows * rope, 6))
-    const mixed = bench.slice(seeded(rows * headCount * ropeStart, 7))
+    const mixed = bench.slice(seeded(mixedBytes(shape, rows) / 4, 7))
     const absorbed = await both(kvB, async (w) => {
       const queries = bench.slice(new Float32Array(rows * headCount * entry))
       await bench.run(queryAbsorb({ rope: turns, q, kvB: bench.stored(w), queries }, shape, true, rows), rows)

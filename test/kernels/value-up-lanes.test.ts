@@ -1,7 +1,7 @@
 /** value-up-lanes: several rows together by the bits of one row at a time, whole heads in any window. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { entryLayout } from '../../gpu-worker/kernels/latent-pages.ts'
 import { valueUpLanes } from '../../gpu-worker/kernels/value-up-lanes.ts'
+import { mixedBytes } from '../../gpu-worker/kernels/value-up-operands.ts'
 import { valueUpSingle } from '../../gpu-worker/kernels/value-up.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, seeded } from '../fixtures/numbers.ts'
@@ -26,7 +26,7 @@ const rowCounts = [1, 3, 4, 5, 8, 11]
 it.each(shapes)('latent $latent to value $value: the bits of value-up', { timeout: 120_000 }, async (shape) => {
   const { headCount, nope, latent, value } = shape
   const rowsMax = Math.max(...rowCounts)
-  const mixed = bench.slice(seeded(rowsMax * headCount * entryLayout(shape).ropeStart, 1))
+  const mixed = bench.slice(seeded(mixedBytes(shape, rowsMax) / 4, 1))
   const w = rounded(seeded(headCount * (nope + value) * latent, 2), 'bf16')
   for (const windowRows of [Infinity, nope + value]) {
     const kvB = bench.matrix(w, latent, 'bf16', windowRows)

@@ -1,6 +1,7 @@
 /** value-up: each head's value against f64, whole heads in any window. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { entryLayout } from '../../gpu-worker/kernels/latent-pages.ts'
+import { mixedBytes } from '../../gpu-worker/kernels/value-up-operands.ts'
 import { valueUpReference } from '../../gpu-worker/kernels/value-up.ref.ts'
 import { valueUp } from '../../gpu-worker/kernels/value-up.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
@@ -24,7 +25,7 @@ it.each(shapes)('latent $latent to value $value is within the rounding of the or
   const { headCount, nope, latent, value } = shape
   const { ropeStart } = entryLayout(shape)
   const rows = 2
-  const mixed = seeded(rows * headCount * ropeStart, 1)
+  const mixed = seeded(mixedBytes(shape, rows) / 4, 1)
   const w = rounded(seeded(headCount * (nope + value) * latent, 2), 'f16')
   const results = []
   for (const windowRows of [Infinity, nope + value]) {
@@ -43,4 +44,13 @@ it.each(shapes)('latent $latent to value $value is within the rounding of the or
     const result = got?.subarray(at * value, (at + 1) * value) ?? []
     expect(worstError(result, valueUpReference(own, wv), size)).toBeLessThanOrEqual(dotBound(latent))
   }
+})
+
+it('a latent whose last unit of eight ends behind the binding is refused', () => {
+  const shape = { headCount: 2, nope: 5, rope: 2, latent: 260, value: 1 }
+  const { headCount, nope, latent, value } = shape
+  const kvB = bench.matrix(new Float32Array(headCount * (nope + value) * latent), latent, 'f16')
+  const mixed = bench.slice(new Float32Array(headCount * latent))
+  const launch = () => valueUp({ mixed, kvB, y: bench.result(1, headCount * value) }, shape, 1)
+  expect(launch).toThrow('Binding mixed is too small: need 2096 bytes, got 2080')
 })

@@ -54,6 +54,7 @@ fn dot_block(block: Block, length: u32, lane: u32) -> BlockSums {
 
 fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
   let units = (length + 7u) / 8u;
+  let quads = (length + 3u) / 4u;
   for (var i = lane; i < BLOCK_ROWS * SLAB_UNITS; i += BLOCK_LANES) {
     let row = i / SLAB_UNITS;
     let unit = i % SLAB_UNITS;
@@ -70,7 +71,10 @@ fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
   for (var i = lane; i < BLOCK_COLUMNS * SLAB_QUADS; i += BLOCK_LANES) {
     let column = i / SLAB_QUADS;
     let quad = i % SLAB_QUADS;
-    let values = block_quad(block, column, SLAB_QUADS * slab + quad);
+    var values = vec4<f32>();
+    if (SLAB_QUADS * slab + quad < quads) {
+      values = block_quad(block, column, SLAB_QUADS * slab + quad);
+    }
     for (var j = 0u; j < 4u; j += 1u) {
       x_slab[column * SLAB_STRIDE + 4u * quad + j] = f16(values[j]);
     }

@@ -43,9 +43,10 @@ fn dot_block(block: Block, length: u32, lane: u32) -> BlockSums {
   return total;
 }
 
-// Past the last column both are 0.
+// Past the last column both are 0, and nothing is read.
 fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
   let units = (length + 7u) / 8u;
+  let quads = (length + 3u) / 4u;
   for (var i = lane; i < 8u * ROW_LANES * SLAB_UNITS; i += BLOCK_LANES) {
     let row = i / SLAB_UNITS;
     let unit = i % SLAB_UNITS;
@@ -59,7 +60,11 @@ fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
   for (var i = lane; i < 8u * COLUMN_LANES * SLAB_QUADS; i += BLOCK_LANES) {
     let column = i / SLAB_QUADS;
     let quad = i % SLAB_QUADS;
-    x_slab[column * SLAB_STRIDE + quad] = block_quad(block, column, SLAB_QUADS * slab + quad);
+    var values = vec4<f32>();
+    if (SLAB_QUADS * slab + quad < quads) {
+      values = block_quad(block, column, SLAB_QUADS * slab + quad);
+    }
+    x_slab[column * SLAB_STRIDE + quad] = values;
   }
 }
 
