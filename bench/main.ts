@@ -61,33 +61,64 @@ ${Object.entries(benches)
   --control  what must fail: k1-layer with one scale of the reference falsified, exactness with a free order of sums
   --short    exactness: an eighth of the requests, in a minute or two; how many there are is not judged
   --write    roofline: the table into docs/performance.md
-Exit code 1 when a figure falls short of its goal, or an output was wrong; 2 when this machine lacks what a bench needs.
+Exit code 1 when a figure falls short of its goal, or an output was wrong; 2 when this machine lacks what a bench needs, or
+what was asked is none.
   peers       needs Python with bench/peers/requirements.txt: python3, or what AXLE_PYTHON names`
 
-const { values, positionals } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    control: { type: 'boolean', default: false },
-    short: { type: 'boolean', default: false },
-    write: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
-  allowPositionals: true,
-})
-const [name] = positionals
-const bench = name === undefined ? undefined : benches[name]
-if (values.help || name === undefined) {
-  console.log(usage)
-} else if (bench === undefined) {
-  console.error(`There is no bench called ${name}.\n\n${usage}`)
+const asked = parsed()
+if (asked.kind === 'refused') {
+  console.error(`${asked.message}\n\n${usage}`)
   process.exitCode = 2
+} else if (asked.name === undefined) {
+  console.log(usage)
 } else {
-  const run = await bench.load()
+  await run(asked.name, asked.options, asked.isJson)
+}
+
+async function run(name: string, options: BenchOptions, isJson: boolean): Promise<void> {
+  const bench = Object.hasOwn(benches, name) ? benches[name] : undefined
+  if (bench === undefined) {
+    console.error(`There is no bench called ${name}.\n\n${usage}`)
+    process.exitCode = 2
+    return
+  }
+  const measure = await bench.load()
   try {
-    printReport(await run({ isControl: values.control, isShort: values.short, isWrite: values.write }), values.json)
+    printReport(await measure(options), isJson)
   } catch (error) {
     if (!(error instanceof CannotMeasure)) throw error
     console.error(error.message)
     process.exitCode = 2
+  }
+}
+
+type Asked =
+  | { readonly kind: 'refused'; readonly message: string }
+  /** Without a name: how to use it is asked for. */
+  | {
+      readonly kind: 'bench'
+      readonly name: string | undefined
+      readonly options: BenchOptions
+      readonly isJson: boolean
+    }
+
+function parsed(): Asked {
+  try {
+    const { values, positionals } = parseArgs({
+      options: {
+        json: { type: 'boolean', default: false },
+        control: { type: 'boolean', default: false },
+        short: { type: 'boolean', default: false },
+        write: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+      allowPositionals: true,
+    })
+    const options = { isControl: values.control, isShort: values.short, isWrite: values.write }
+    return { kind: 'bench', name: values.help ? undefined : positionals[0], options, isJson: values.json }
+  } catch (error) {
+    // What parseArgs throws for a word it does not know.
+    if (!(error instanceof TypeError)) throw error
+    return { kind: 'refused', message: error.message }
   }
 }
