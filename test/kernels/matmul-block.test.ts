@@ -1,4 +1,4 @@
-/** matmul-block: many rows by blocks have the bits of one row at a time, in every format and at every edge. */
+/** matmul-block: many rows by blocks have the bits of one row at a time, in a plain and a packed format and at every edge. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { matmulBlock } from '../../gpu-worker/kernels/matmul-block.ts'
 import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'

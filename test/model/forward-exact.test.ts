@@ -23,6 +23,8 @@ for (const stepsInFlight of [1, 2] as const)
 /** Forced binding limits, small enough that vocabularies, heads or experts of a layer part. */
 const splits = [
   { name: 'yarn-fused-bf16', bindingKiB: 68, isSplit: false },
+  // One expert of a layer, the shared one or a routed one, lies in another bank than the rest.
+  { name: 'yarn-fused-bf16', bindingKiB: 64, isSplit: true },
   { name: 'yarn-fused-bf16', bindingKiB: 40, isSplit: true },
   { name: 'per-expert-f32', bindingKiB: 64, isSplit: true },
   { name: 'odd-shapes-f16', bindingKiB: 64, isSplit: true },
