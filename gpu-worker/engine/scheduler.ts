@@ -92,7 +92,7 @@ export class Scheduler {
    * Empty only if nothing is left, or if all that may run waits for the step in flight.
    */
   schedule(nowMs: number): readonly Scheduled[] {
-    const teller = () => [...this.#running].find(({ isTelling }) => isTelling)
+    const teller = () => this.#dueFirst().find(({ isTelling }) => isTelling)
     const plan = this.#hasJustTold || teller() === undefined ? this.#planTogether(nowMs) : []
     const telling = plan.length === 0 ? teller() : undefined
     if (telling !== undefined) plan.push(this.#take(telling, this.#chunkRows(0)))
@@ -122,7 +122,7 @@ export class Scheduler {
   /** Decodes, then prefills while rows of the chunk are left: those that run, then whoever may start. */
   #planTogether(nowMs: number): Scheduled[] {
     const preemptionCount = this.#preemptionCount
-    const dueFirst = [...this.#running].sort((a, b) => a.dueMs - b.dueMs || a.arrival - b.arrival)
+    const dueFirst = this.#dueFirst()
     const plan = this.#planDecodes(dueFirst)
     const hasPreempted = this.#preemptionCount > preemptionCount
     const prefills = dueFirst.filter(({ isPrefill, isTelling }) => isPrefill && !isTelling)
@@ -135,6 +135,10 @@ export class Scheduler {
       rowsLeft -= scheduled.rows.tokenIds.length
     }
     return plan
+  }
+
+  #dueFirst(): Sequence[] {
+    return [...this.#running].sort((a, b) => a.dueMs - b.dueMs || a.arrival - b.arrival)
   }
 
   /** Every running decode gets its row; where blocks run out those due last give theirs up, and leave the list. */

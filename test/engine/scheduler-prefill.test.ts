@@ -69,6 +69,14 @@ describe('Scheduler.schedule(), prefills', () => {
     expect(twin.cachedTokenCount).toBe(8)
   })
 
+  it('of prompts that are told the one due first is told first', () => {
+    const { add, step } = policy({}, 4)
+    add(13, { promptLogprobCount: 0, serviceClass: 'batch' })
+    expect(step()).toEqual(['a:4'])
+    add(9, { promptLogprobCount: 0 })
+    expect([step(), step()]).toEqual([['b:4'], ['b:4']])
+  })
+
   it('nobody waits for blocks that a prompt will fill in steps that tell it', () => {
     const { add, step } = policy({ rowsMax: 16 }, 16)
     add(9, { tenantId: 'acme', promptLogprobCount: 0 })
