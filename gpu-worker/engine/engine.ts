@@ -251,7 +251,7 @@ export class Engine {
   }
 
   #end(sequence: Sequence, reason: EndReason): void {
-    this.#scheduler.end(sequence, reason)
+    this.#scheduler.end(sequence)
     this.#sequences.delete(sequence.id)
     this.#events.push({ kind: 'end', id: sequence.id, reason })
   }

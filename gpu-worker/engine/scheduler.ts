@@ -21,7 +21,7 @@ import type { BlockId, SequenceRows } from './batch.ts'
 import { BlockManager } from './block-manager.ts'
 import type { PrefixKey } from './prefix-key.ts'
 import type { RunnerLimits } from './runner.ts'
-import type { EndReason, Sequence } from './sequence.ts'
+import type { Sequence } from './sequence.ts'
 
 /** Rows of one sequence in a step. */
 export interface Scheduled {
@@ -82,9 +82,9 @@ export class Scheduler {
   }
 
   /** Takes the sequence out, wherever it stands, and frees its blocks. */
-  end(sequence: Sequence, reason: EndReason): void {
+  end(sequence: Sequence): void {
     this.#leave(sequence)
-    sequence.state = { kind: 'ended', reason }
+    sequence.state = { kind: 'ended' }
   }
 
   /**

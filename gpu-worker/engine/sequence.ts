@@ -69,10 +69,7 @@ export interface Running {
   publishedCount: number
 }
 
-export type SequenceState =
-  | { readonly kind: 'waiting' }
-  | Running
-  | { readonly kind: 'ended'; readonly reason: EndReason }
+export type SequenceState = { readonly kind: 'waiting' } | Running | { readonly kind: 'ended' }
 
 export class Sequence {
   readonly request: SequenceRequest
