@@ -5,13 +5,11 @@ import { RING_BYTES } from '../../gpu-worker/gpu/upload.ts'
 import { blockBytes } from '../../gpu-worker/kernels/latent-pages.ts'
 import { BLOCK_TOKENS } from '../../gpu-worker/kernels/step-input.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import { defaultRowsMax } from '../../gpu-worker/model/memory-fit.ts'
 import { stepBytes } from '../../gpu-worker/model/memory.ts'
 import { pageFormat, type Profile } from '../../gpu-worker/model/profile.ts'
 import { attentionShape } from '../../gpu-worker/model/scratch.ts'
 import type { CacheMemory } from './plan.ts'
-
-/** Rows of a step, as a Runner has them when nobody asks for more. */
-export const ROWS_MAX = 256
 
 export function serveMemory(config: ModelConfig, profile: Profile): CacheMemory {
   const { layerCount, contextTokensMax } = config
@@ -21,7 +19,7 @@ export function serveMemory(config: ModelConfig, profile: Profile): CacheMemory 
     // Of all layers; a range that does not end with the model takes less. With the ring that loading uploads through.
     activationBytes: ({ sequences, contextTokens }) => {
       const blockCount = sequences * Math.ceil(contextTokens / BLOCK_TOKENS)
-      const limits = { rowsMax: ROWS_MAX, sequencesMax: sequences, blockCount, contextTokensMax }
+      const limits = { rowsMax: defaultRowsMax(sequences), sequencesMax: sequences, blockCount, contextTokensMax }
       return stepBytes(config, { start: 0, end: layerCount }, limits) + RING_BYTES
     },
   }

@@ -16,8 +16,6 @@ import { pageFormat } from './profile.ts'
 import { attentionShape } from './scratch.ts'
 
 const DEFAULT_SEQUENCES_MAX = 32
-/** Rows of a step where nobody says how many. */
-export const DEFAULT_ROWS_MAX = 256
 /** Of the cache, where nobody says what the GPU has. */
 const DEFAULT_KV_BYTES_MAX = 256 * 1024 * 1024
 
@@ -61,6 +59,11 @@ export function fitMemory(served: ServedLayers, request: MemoryRequest): FittedM
   )
 }
 
+/** Rows of a step where nobody says how many: of prompts at least as many as of decodes, or nobody new would begin. */
+export function defaultRowsMax(sequencesMax: number): number {
+  return Math.max(256, 2 * sequencesMax)
+}
+
 /** Serving and, while it lasts, loading. */
 export function peakBytes({ servingBytes, uploadBytes }: MemoryAccount): number {
   return servingBytes + uploadBytes
@@ -92,8 +95,8 @@ const ROUNDING_BYTES = 16
 
 function limitsWith({ config }: ServedLayers, request: MemoryRequest, blockCount: number): RunnerLimits {
   const { contextTokensMax, vocabSize } = config
-  const rowsMax = Math.ceil((request.rowsMax ?? DEFAULT_ROWS_MAX) / ROWS_TOGETHER) * ROWS_TOGETHER
-  const sequencesMax = request.sequencesMax ?? DEFAULT_SEQUENCES_MAX
+  const { sequencesMax = DEFAULT_SEQUENCES_MAX } = request
+  const rowsMax = Math.ceil((request.rowsMax ?? defaultRowsMax(sequencesMax)) / ROWS_TOGETHER) * ROWS_TOGETHER
   return { rowsMax, sequencesMax, blockTokens: BLOCK_TOKENS, blockCount, contextTokensMax, vocabSize }
 }
 

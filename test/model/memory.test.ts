@@ -156,6 +156,12 @@ it('A.X K1 takes 70,272 bytes of cache a token in kv16, twice that in exact', ()
   expect(cacheBytesPerToken(config, 'exact', whole)).toBe(140_544)
 })
 
+it('a step has rows for every decode and for a chunk of prompts as large beside them', async () => {
+  const served = await servedLayers(tiny)
+  const rowsMax = (sequencesMax: number): number => fitMemory(served, { sequencesMax }).limits.rowsMax
+  expect([1, 32, 128, 129, 512].map(rowsMax)).toEqual([256, 256, 256, 260, 1024])
+})
+
 it('the table says what goes where and how long a sequence can get', async () => {
   const served = await servedLayers(tiny)
   const { account } = fitMemory(served, {
