@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { newJobId } from '../contract/ids.ts'
-import type { ChatMessage, JobRecord } from '../contract/job.ts'
+import { type ChatMessage, type JobRecord, nothingSteered } from '../contract/job.ts'
 import { bodyBytesMax } from '../contract/limits.ts'
 import type { AnswerEnd } from '../gpu-worker/answer-stream.ts'
 import { Engine, StepFailed } from '../gpu-worker/engine/engine.ts'
@@ -107,7 +107,7 @@ function recordOf(request: GenerateRequest, messages: ChatMessage[]): JobRecord 
     entryCount: 0,
     admittedAtMs: 0,
     isCancelled: false,
-    request: { messages, thinking, maxTokens, temperature, topP, topK, minP, stop: [] },
+    request: { messages, thinking, maxTokens, temperature, topP, topK, minP, stop: [], ...nothingSteered },
   }
 }
 

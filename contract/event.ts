@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import { isErrorCode, type ErrorFacts } from './errors.ts'
 import { endStatuses, type EndStatus } from './job.ts'
+import { topLogprobsMax } from './limits.ts'
 
 export const tokenChannels = ['reasoning', 'content'] as const
 export type TokenChannel = (typeof tokenChannels)[number]
@@ -30,6 +31,19 @@ export interface StartEntry {
   readonly promptTokens: number
 }
 
+/** Less likely than this is told as this, as OpenAI does: JSON has no infinity. */
+export const logProbMin = -9_999
+
+/** A token that could be chosen, and how likely it was. */
+export interface TokenChance {
+  /** Its text; of bytes that are no whole characters, \xNN for each; of a control token that makes no text, its spelling. */
+  readonly token: string
+  /** UTF-8; absent where they are those of `token`, null of a token that makes no text. */
+  readonly bytes?: readonly number[] | null | undefined
+  /** Natural logarithm, at least `logProbMin`. */
+  readonly logProb: number
+}
+
 /** Consecutive tokens of one choice, and the text they completed: possibly none yet. */
 export interface TokenEntry {
   readonly kind: 'token'
@@ -39,6 +53,8 @@ export interface TokenEntry {
   readonly tokenIds: readonly number[]
   readonly channel: TokenChannel
   readonly text: string
+  /** Where the request asked, for content: of each of `tokenIds` its own chance, then those of the likeliest in order. */
+  readonly logProbs?: readonly (readonly TokenChance[])[] | undefined
 }
 
 /** The one terminal entry (I4). It has no text: what was held back stands in the last token's entry. */
@@ -66,6 +82,11 @@ const errorFacts = z.object({
   message: z.string(),
   param: z.string().nullable(),
 })
+const tokenChance = z.object({
+  token: z.string(),
+  bytes: z.array(z.int().min(0).max(255)).nullable().optional(),
+  logProb: z.number().min(logProbMin),
+})
 const logEntry = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('start'), epoch: count, fingerprint: z.string(), promptTokens: count }),
   z.object({
@@ -75,6 +96,14 @@ const logEntry = z.discriminatedUnion('kind', [
     tokenIds: z.array(count),
     channel: z.enum(tokenChannels),
     text: z.string(),
+    logProbs: z
+      .array(
+        z
+          .array(tokenChance)
+          .min(1)
+          .max(1 + topLogprobsMax),
+      )
+      .optional(),
   }),
   z.object({
     kind: z.literal('end'),

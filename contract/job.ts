@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import type { JobId } from './ids.ts'
-import { topKMax } from './limits.ts'
+import * as limits from './limits.ts'
 
 export const endStatuses = ['completed', 'incomplete', 'failed', 'expired', 'cancelled'] as const
 export type EndStatus = (typeof endStatuses)[number]
@@ -34,6 +34,8 @@ const chatMessage = z.discriminatedUnion('role', [
 /** A message as the chat template takes it. */
 export type ChatMessage = z.infer<typeof chatMessage>
 
+const penalty = z.number().min(-limits.penaltyMax).max(limits.penaltyMax).nullable().default(null)
+
 const jobRequest = z.object({
   messages: z.array(chatMessage),
   thinking: z.object({
@@ -45,9 +47,32 @@ const jobRequest = z.object({
   temperature: z.number().nonnegative().nullable(),
   topP: z.number().positive().max(1).nullable(),
   /** 0 is off. */
-  topK: z.int().nonnegative().max(topKMax).nullable(),
+  topK: z.int().nonnegative().max(limits.topKMax).nullable(),
   minP: z.number().nonnegative().max(1).nullable(),
   stop: z.array(z.string()),
+  // Records written before these were known lack them.
+  frequencyPenalty: penalty,
+  presencePenalty: penalty,
+  repetitionPenalty: z
+    .number()
+    .min(1 / limits.repetitionPenaltyMax)
+    .max(limits.repetitionPenaltyMax)
+    .nullable()
+    .default(null),
+  /** Token ids and what is added to their logits. */
+  logitBias: z
+    .array(
+      z.tuple([
+        z.int().nonnegative().max(limits.topKMax),
+        z.number().min(-limits.logitBiasMax).max(limits.logitBiasMax),
+      ]),
+    )
+    .max(limits.biasedTokensMax)
+    .default([]),
+  /** Before so many tokens no end token is chosen and no stop string looked for. */
+  minTokens: z.int().nonnegative().nullable().default(null),
+  /** Tell the log probabilities of each token of the content, and of so many of the likeliest; null tells none. */
+  topLogprobs: z.int().nonnegative().max(limits.topLogprobsMax).nullable().default(null),
 })
 /** What the worker needs to answer: validated and normalised by the edge, and in the GPU's range; null = the model's default. */
 export type JobRequest = z.infer<typeof jobRequest>
@@ -68,6 +93,16 @@ export interface JobRecord {
   readonly isCancelled: boolean
   readonly request: JobRequest
 }
+
+/** What a request says of its tokens that wants nothing but the model's own choice. */
+export const nothingSteered = {
+  frequencyPenalty: null,
+  presencePenalty: null,
+  repetitionPenalty: null,
+  logitBias: [],
+  minTokens: null,
+  topLogprobs: null,
+} satisfies Partial<JobRequest>
 
 export function encodeJobRequest(request: JobRequest): string {
   return JSON.stringify(request)

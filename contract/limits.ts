@@ -29,6 +29,14 @@ export const modelIdBytesMax = 256
 export const idempotencyKeyCharsMax = 255
 /** Above every vocabulary, where top-k has no effect any more; a GPU's u32 holds it. */
 export const topKMax = 2 ** 31 - 1
+/** Of frequency and presence, either way. */
+export const penaltyMax = 2
+/** Repetition divides and multiplies: as far below 1 as above. */
+export const repetitionPenaltyMax = 100
+export const logitBiasMax = 100
+export const biasedTokensMax = 512
+/** Likeliest tokens told beside each token of an answer. */
+export const topLogprobsMax = 20
 
 /** Jobs admitted and not yet ended, in the whole cell; beyond it requests are shed. */
 export const openJobsMax = 10_000

@@ -7,15 +7,17 @@
  */
 import { z } from 'zod'
 import type { ChatMessage, JobRequest } from '../contract/job.ts'
-import { messagesMax, modelIdBytesMax, stopStringBytesMax, stopStringsMax, topKMax } from '../contract/limits.ts'
+import { messagesMax, modelIdBytesMax, stopStringBytesMax, stopStringsMax } from '../contract/limits.ts'
 import type { JsonObject } from './json-body.ts'
 import { chooseMode, effortNames, type ModeChoice } from './mode.ts'
 import { refuse, requestError } from './request-errors.ts'
+import { checkSampling, samplingFields, samplingOf } from './sampling-parameters.ts'
 
 export interface ChatRequest {
   readonly model: string
   readonly isStream: boolean
   readonly includeUsage: boolean
+  readonly includeLogProbs: boolean
   readonly mode: ModeChoice
   readonly seed: number | null
   readonly request: Omit<JobRequest, 'thinking'>
@@ -40,21 +42,18 @@ export function parseChatRequest(body: JsonObject): ChatRequest {
     model: given.model,
     isStream: given.stream ?? false,
     includeUsage: given.stream_options?.include_usage ?? false,
+    includeLogProbs: given.logprobs ?? false,
     mode,
     seed: given.seed ?? null,
     request: {
       messages: given.messages,
       maxTokens: given.max_completion_tokens ?? given.max_tokens ?? null,
-      temperature: given.temperature ?? null,
-      topP: given.top_p ?? null,
-      topK: given.top_k ?? null,
-      minP: given.min_p ?? null,
+      ...samplingOf(given),
       stop: given.stop ?? [],
     },
   }
 }
 
-const temperatureMax = 2
 /** Identifiers of the client's own bookkeeping. */
 const labelCharsMax = 512
 const metadataEntriesMax = 16
@@ -82,7 +81,6 @@ const is =
   (value: unknown) =>
     neutral.includes(value)
 const isEmptyList = (value: unknown) => Array.isArray(value) && value.length === 0
-const isEmptyObject = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0
 const never = () => false
 const notYet = 'is not supported'
 const only = (neutral: string) => `must be ${neutral}: other values are not supported`
@@ -164,15 +162,7 @@ const chatBody = z
       .nullish(),
     max_tokens: tokenCount,
     max_completion_tokens: tokenCount,
-    temperature: z.number().min(0).max(temperatureMax).nullish(),
-    top_p: z.number().gt(0).max(1).nullish(),
-    // vLLM writes "all" as −1, others as 0 or as more than any vocabulary has.
-    top_k: z
-      .int()
-      .min(-1)
-      .transform((topK) => Math.min(Math.max(0, topK), topKMax))
-      .nullish(),
-    min_p: z.number().min(0).max(1).nullish(),
+    ...samplingFields,
     seed: z.int().nullish(),
     stop: z
       .union(
@@ -200,13 +190,6 @@ const chatBody = z
         if (count !== 1) refuse(context, 'unsupported_parameter', 'must be 1: send one request for each choice')
       })
       .nullish(),
-    frequency_penalty: penalty(),
-    presence_penalty: penalty(),
-    repetition_penalty: unsupported(is(1), notYet),
-    logit_bias: unsupported(isEmptyObject, notYet),
-    logprobs: unsupported(is(false), notYet),
-    top_logprobs: unsupported(is(0), notYet),
-    min_tokens: unsupported(is(0), notYet),
     tools: unsupported(isEmptyList, notYet),
     tool_choice: unsupported(is('none', 'auto'), notYet),
     functions: unsupported(isEmptyList, notYet),
@@ -250,18 +233,8 @@ const chatBody = z
       const text = 'max_tokens and max_completion_tokens differ. Send one of them.'
       refuse(context, 'contradictory_parameters', text, ['max_completion_tokens'])
     }
+    checkSampling(given, limits[0] ?? null, context)
     if (given.stream_options !== null && given.stream_options !== undefined && given.stream !== true) {
       refuse(context, 'invalid_value', 'it is allowed only when stream is true', ['stream_options'])
     }
   })
-
-function penalty() {
-  return z
-    .number()
-    .min(-2)
-    .max(2)
-    .superRefine((value, context) => {
-      if (value !== 0) refuse(context, 'unsupported_parameter', only('0'))
-    })
-    .nullish()
-}

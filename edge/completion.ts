@@ -6,6 +6,7 @@
 import { AppError } from '../contract/errors.ts'
 import type { LogEvent, TokenChannel } from '../contract/event.ts'
 import { endError } from './job-end.ts'
+import { logProbContent, logProbsObject } from './log-probs.ts'
 import { usageObject, type ChatFacts } from './sse.ts'
 
 /** @throws AppError with the code the job ended with, when that was no answer. */
@@ -30,7 +31,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
           ...(reasoning === '' ? {} : { reasoning_content: reasoning, reasoning }),
           refusal: null,
         },
-        logprobs: null,
+        logprobs: facts.includeLogProbs ? logProbsObject(toldOf(log)) : null,
         finish_reason: end.finishReasons[0] ?? 'stop',
       },
     ],
@@ -42,6 +43,10 @@ function textOf(log: readonly LogEvent[], channel: TokenChannel): string {
   let text = ''
   for (const { entry } of log) if (entry.kind === 'token' && entry.channel === channel) text += entry.text
   return text
+}
+
+function toldOf(log: readonly LogEvent[]) {
+  return log.flatMap(({ entry }) => (entry.kind === 'token' ? logProbContent(entry) : []))
 }
 
 /** Of the last worker; clients know the field as one that may be missing, not as null. */

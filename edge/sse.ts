@@ -8,6 +8,7 @@
 import { errorBody, type ErrorFacts } from '../contract/errors.ts'
 import type { EndEntry, LogEvent, TokenEntry, Usage } from '../contract/event.ts'
 import { endError } from './job-end.ts'
+import { logProbContent, logProbsObject } from './log-probs.ts'
 
 /** What every chunk of one answer repeats. */
 export interface ChatFacts {
@@ -17,6 +18,7 @@ export interface ChatFacts {
   /** Unix seconds of the job's creation. */
   readonly created: number
   readonly includeUsage: boolean
+  readonly includeLogProbs: boolean
 }
 
 export interface StreamState {
@@ -44,7 +46,7 @@ export function chatFrames(facts: ChatFacts, state: StreamState, { sequence, ent
       return shown(next, isFirst ? frame(choiceChunk(facts, next, roleDelta, null), sequence) : '')
     }
     case 'token':
-      return shown(state, entry.text === '' ? '' : frame(choiceChunk(facts, state, deltaOf(entry), null), sequence))
+      return shown(state, tokenFrame(facts, state, entry, sequence))
     case 'end':
       return {
         ...shown(state, endFrames(facts, state, entry, sequence)),
@@ -71,6 +73,14 @@ export function usageObject(usage: Usage) {
   }
 }
 
+/** None for tokens without text, unless there is more to tell of them. */
+function tokenFrame(facts: ChatFacts, state: StreamState, entry: TokenEntry, sequence: number): string {
+  const told = facts.includeLogProbs ? logProbContent(entry) : []
+  if (entry.text === '' && told.length === 0) return ''
+  const logProbs = facts.includeLogProbs && entry.channel === 'content' ? logProbsObject(told) : null
+  return frame(choiceChunk(facts, state, deltaOf(entry), null, logProbs), sequence)
+}
+
 function endFrames(facts: ChatFacts, state: StreamState, entry: EndEntry, sequence: number): string {
   const error = endError(entry)
   if (error !== null) return errorFrame(error, sequence)
@@ -93,10 +103,16 @@ function deltaOf(entry: TokenEntry) {
     : { content: entry.text }
 }
 
-function choiceChunk(facts: ChatFacts, state: StreamState, delta: object, finishReason: string | null) {
+function choiceChunk(
+  facts: ChatFacts,
+  state: StreamState,
+  delta: object,
+  finishReason: string | null,
+  logProbs: object | null = null,
+) {
   return {
     ...chunk(facts, state),
-    choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
+    choices: [{ index: 0, delta, logprobs: logProbs, finish_reason: finishReason }],
     ...(facts.includeUsage ? { usage: null } : {}),
   }
 }

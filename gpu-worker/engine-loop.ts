@@ -5,13 +5,15 @@
  */
 import assert from 'node:assert/strict'
 import type { Engine, EngineStats, Submission } from './engine/engine.ts'
+import type { TokenLogProb } from './engine/runner.ts'
 import type { EndReason, SequenceRequest, Steering } from './engine/sequence.ts'
 import { Signal } from './signal.ts'
 
 export interface SequenceOwner {
   /** Once, when it first runs. */
   readonly onStart: (cachedTokenCount: number) => void
-  readonly onToken: (index: number, tokenId: number) => void
+  /** @param logProbs the token's own, then the likeliest in order; null where the request asks for none. */
+  readonly onToken: (index: number, tokenId: number, logProbs: readonly TokenLogProb[] | null) => void
   /** Once, behind the last token. */
   readonly onEnd: (reason: EndReason) => void
   /** An error of the owner's own: its sequence is being cancelled, and only the end will still be told. */
@@ -90,7 +92,7 @@ export class EngineLoop {
         else if (this.#faulty.has(owner)) continue
         this.#tell(event.id, owner, () => {
           if (event.kind === 'start') owner.onStart(event.cachedTokenCount)
-          else if (event.kind === 'token') owner.onToken(event.index, event.tokenId)
+          else if (event.kind === 'token') owner.onToken(event.index, event.tokenId, event.logProbs ?? null)
           else if (event.kind === 'end') owner.onEnd(event.reason)
         })
       }

@@ -130,5 +130,7 @@ function isContinued(last: TokenEntry, next: TokenEntry): boolean {
 
 function join(last: TokenEntry, next: TokenEntry): TokenEntry {
   assert.equal(next.index, last.index + last.tokenIds.length, 'Tokens are appended in order')
-  return { ...last, tokenIds: [...last.tokenIds, ...next.tokenIds], text: last.text + next.text }
+  const joined = { ...last, tokenIds: [...last.tokenIds, ...next.tokenIds], text: last.text + next.text }
+  const { logProbs } = next
+  return logProbs === undefined ? joined : { ...joined, logProbs: [...(last.logProbs ?? []), ...logProbs] }
 }

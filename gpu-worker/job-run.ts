@@ -9,11 +9,13 @@ import { AppError, type ErrorFacts } from '../contract/errors.ts'
 import type { EndStatus, JobRecord } from '../contract/job.ts'
 import type { Ending, JobScripts } from '../contract/scripts.ts'
 import type { AnswerEnd } from './answer-stream.ts'
+import type { TokenLogProb } from './engine/runner.ts'
 import type { EndReason } from './engine/sequence.ts'
 import type { EngineLoop, SequenceOwner } from './engine-loop.ts'
 import { withoutContent } from './error-content.ts'
 import { EventSink } from './event-sink.ts'
 import type { JobPlan } from './job-plan.ts'
+import { chancesOf } from './token-chances.ts'
 
 export type JobOutcome =
   | { readonly kind: 'ended'; readonly status: EndStatus }
@@ -120,13 +122,15 @@ export class JobRun implements SequenceOwner {
     this.#cachedTokens = cachedTokenCount
   }
 
-  onToken(index: number, tokenId: number): void {
-    const { answer } = this.#plan
+  onToken(index: number, tokenId: number, logProbs: readonly TokenLogProb[] | null): void {
+    const { answer, spell } = this.#plan
     // A stop string ends the answer here; the engine may be a token ahead.
     if (answer.end !== null || this.#verdict !== null) return
     assert.equal(index, answer.tokenCount, 'I1: tokens come in order')
     const { channel, text, end } = answer.push(tokenId)
-    this.#sink.append({ kind: 'token', choice: 0, index, tokenIds: [tokenId], channel, text })
+    const entry = { kind: 'token', choice: 0, index, tokenIds: [tokenId], channel, text } as const
+    const isTold = logProbs !== null && channel === 'content'
+    this.#sink.append(isTold ? { ...entry, logProbs: [chancesOf(logProbs, spell)] } : entry)
     if (end === 'stop-string') this.#context.loop.finish(this.#sequenceId)
   }
 

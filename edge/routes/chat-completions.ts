@@ -56,6 +56,7 @@ function chatFacts(chat: ChatRequest, { jobId, opening }: OpenJob): ChatFacts {
     model: opening.model,
     created: Math.floor(decodeTime(jobId) / 1000),
     includeUsage: chat.includeUsage,
+    includeLogProbs: chat.includeLogProbs,
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Log probabilities of the token chosen and of the likeliest, for the rows that ask for them.
  */
+import { topLogprobsMax } from '../../contract/limits.ts'
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, type Activation } from './matrix.ts'
@@ -8,7 +9,7 @@ import { SAMPLER_RECORD_BYTES } from './step-input.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Of the likeliest tokens. */
-export const LOGPROBS_MAX = 20
+export const LOGPROBS_MAX = topLogprobsMax
 /** The chosen one, then the likeliest. */
 const ENTRIES = 1 + LOGPROBS_MAX
 const ENTRY_WORDS = 2

@@ -24,6 +24,8 @@ export interface AnswerTextOptions {
   readonly thinking: { readonly startTokenId: number | null; readonly endTokenId: number } | null
   /** Looked for in the content alone. None is empty. */
   readonly stop: readonly string[]
+  /** So many tokens, reasoning counted, pass without a look for them; 0 if absent. */
+  readonly stopsBehind?: number
 }
 
 export class AnswerText {
@@ -33,6 +35,7 @@ export class AnswerText {
   /** Newlines that come now belong to the template. */
   #isAtStart: boolean
   #isStopped = false
+  #tokenCount = 0
   /** Decoded, not yet emitted: newlines in reasoning, a possible start of a stop string in content. */
   #held = ''
 
@@ -45,6 +48,7 @@ export class AnswerText {
   /** The text a token completes, often none. After a stop string nothing comes any more. */
   push(tokenId: number): TextDelta {
     const { thinking, tokenBytes } = this.#options
+    this.#tokenCount += 1
     if (this.#channel === 'reasoning' && tokenId === thinking?.endTokenId) return this.#endReasoning()
     if (this.#channel === 'reasoning' && this.#isAtStart && tokenId === thinking?.startTokenId) return this.#delta('')
     return this.#take(this.#decoder.decode(tokenBytes(tokenId), { stream: true }))
@@ -89,6 +93,7 @@ export class AnswerText {
 
   /** The stop string that is complete first ends the answer, however the tokens cut the text. */
   #upToStop(pending: string): string {
+    if (this.#tokenCount <= (this.#options.stopsBehind ?? 0)) return pending
     let [start, end] = [Infinity, Infinity]
     for (const stop of this.#options.stop) {
       const at = pending.indexOf(stop)

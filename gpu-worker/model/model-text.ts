@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { AppError } from '../../contract/errors.ts'
 import { lockMs, lockRenewMs } from '../../contract/limits.ts'
-import { AnswerText } from './answer-text.ts'
+import { AnswerText, type AnswerTextOptions } from './answer-text.ts'
 import type { Chat, ChatTemplate } from './chat-template.ts'
 import { CheckpointError, quote } from './checkpoint-error.ts'
 import { readInside } from './checkpoint-folder.ts'
@@ -19,6 +19,7 @@ import {
   type GenerationDefaults,
 } from './generation-config.ts'
 import { decodeUtf8, parseStrictJson } from './strict-json.ts'
+import { spellToken, type TokenSpelling } from './token-spelling.ts'
 import { tryPatterns, tryTemplate } from './text-trials.ts'
 import { TimeLimitError, withinMs } from './time-limit.ts'
 import { TOKENIZER_CONFIG_FILE, TOKENIZER_FILE } from './tokenizer-file.ts'
@@ -38,8 +39,14 @@ export interface ModelText {
    */
   promptTokens(chat: Chat): number[]
   /** A fresh fold over one answer's tokens; end tokens make no text. */
-  answer(options: { readonly think: boolean; readonly stop: readonly string[] }): AnswerText
+  answer(options: AnswerOptions): AnswerText
+  /** One token by itself, as `answer` reads it. Any id below `vocabSize`. */
+  spell(tokenId: number): TokenSpelling
   decode(tokenIds: Iterable<number>): string
+}
+
+export interface AnswerOptions extends Pick<AnswerTextOptions, 'stop' | 'stopsBehind'> {
+  readonly think: boolean
 }
 
 /** Jobs' locks are renewed by the same thread: it may not stand still for as long as a lock lasts. */
@@ -81,12 +88,13 @@ export async function loadModelText(dir: string, modelId: string): Promise<Model
     generationDefaults: generation.defaults,
     promptTokens: (chat) => promptTokens(chat, template, tokenizer, config.contextTokensMax),
     // A model without a token that ends thinking cannot think: all it says is content.
-    answer: ({ think, stop }) =>
+    answer: ({ think, ...stops }) =>
       new AnswerText({
+        ...stops,
         tokenBytes,
         thinking: think && thinkEnd ? { startTokenId: thinkStart?.id ?? null, endTokenId: thinkEnd.id } : null,
-        stop,
       }),
+    spell: (id) => spellToken(tokenBytes(id), tokenizer.controlName(id)),
     decode: (tokenIds) => tokenizer.decode(tokenIds),
   }
 }

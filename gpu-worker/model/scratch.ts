@@ -3,6 +3,7 @@
  *
  * Their contents mean nothing between steps, and rows past the step's last hold leftovers that nobody reads.
  */
+import { biasedTokensMax } from '../../contract/limits.ts'
 import type { Slice, Storage } from '../gpu/buffers.ts'
 import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernels/attention-plan.ts'
 import type { AttentionShape } from '../kernels/attention-shape.ts'
@@ -144,8 +145,10 @@ export function routingRule(config: ModelConfig): RoutingRule {
 
 type LayOut = (name: string, width: number, rows?: number) => Activation
 
-/** Tokens a request may name for a bias or as stops, beside those of its context. */
-const NAMED_TOKENS_MAX = 1024
+/** More than any model's files name. */
+const END_TOKENS_MAX = 512
+/** Tokens a row may name for a bias or as ends, beside those of its context. */
+const NAMED_TOKENS_MAX = biasedTokensMax + END_TOKENS_MAX
 
 /** Each sequence may change the logits of all tokens it can hold and name. */
 function changesMax({ vocabSize }: ModelConfig, memory: Storage, { pickedMax, contextTokensMax }: ScratchSize): number {

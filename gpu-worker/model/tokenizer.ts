@@ -110,6 +110,11 @@ export class Tokenizer {
     return bytes
   }
 
+  /** How a control token is written; '' of any other id. */
+  controlName(id: number): string {
+    return this.#controlById.get(id)?.spelling ?? ''
+  }
+
   #encodeText(text: string, ids: number[], countMax: number): void {
     const { spaces, normalForms, cut, pairs } = this.#file
     const normal = normalForms.reduce((before, form) => before.normalize(form), text.toWellFormed())

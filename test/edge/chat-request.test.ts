@@ -1,6 +1,7 @@
 /** The chat request: both sides of every bound, every parameter we know, and the error that names the one at fault. */
 import { describe, expect, it } from 'vitest'
 import type { AppError, ErrorCode } from '../../contract/errors.ts'
+import { nothingSteered } from '../../contract/job.ts'
 import { messagesMax, stopStringBytesMax, topKMax } from '../../contract/limits.ts'
 import { parseChatRequest } from '../../edge/chat-request.ts'
 import { parseJsonBody } from '../../edge/json-body.ts'
@@ -33,6 +34,7 @@ describe('parseChatRequest()', () => {
       model: 'm',
       isStream: false,
       includeUsage: false,
+      includeLogProbs: false,
       mode: { kind: 'chosen', thinking: { think: false, effort: null, budget: null } },
       seed: null,
       request: {
@@ -43,6 +45,7 @@ describe('parseChatRequest()', () => {
         topK: null,
         minP: null,
         stop: [],
+        ...nothingSteered,
       },
     })
   })
@@ -81,7 +84,7 @@ describe('parseChatRequest()', () => {
     { user: 'u', safety_identifier: 's', prompt_cache_key: 'k', metadata: { a: 'b' }, store: false },
     { service_tier: 'auto', parallel_tool_calls: true, n: 1, logprobs: false, top_logprobs: 0, logit_bias: {} },
     { service_tier: 'default', tools: [], tool_choice: 'auto', functions: [], response_format: { type: 'text' } },
-    { frequency_penalty: 0, presence_penalty: 0, repetition_penalty: 1, modalities: ['text'], verbosity: 'medium' },
+    { modalities: ['text'], verbosity: 'medium', repetition_penalty: null, logit_bias: null, top_logprobs: null },
     { temperature: null, top_p: null, top_k: null, min_p: null, max_tokens: null, seed: null, n: null, tools: null },
     { stream: null, stream_options: null, reasoning_effort: null, thinking: null, metadata: null, user: null },
   ]
@@ -110,9 +113,6 @@ describe('parseChatRequest()', () => {
     [{ n: 2 }, 'unsupported_parameter', 'n'],
     [{ n: 1_000_000_000 }, 'unsupported_parameter', 'n'],
     [{ n: 0 }, 'invalid_value', 'n'],
-    [{ logprobs: true }, 'unsupported_parameter', 'logprobs'],
-    [{ top_logprobs: 1_000_000 }, 'unsupported_parameter', 'top_logprobs'],
-    [{ logit_bias: { 5: 1 } }, 'unsupported_parameter', 'logit_bias'],
     [{ tools: [{ type: 'function' }] }, 'unsupported_parameter', 'tools'],
     [{ tool_choice: 'required' }, 'unsupported_parameter', 'tool_choice'],
     [{ response_format: { type: 'json_object' } }, 'unsupported_parameter', 'response_format.type'],
@@ -120,8 +120,6 @@ describe('parseChatRequest()', () => {
     [{ modalities: ['audio'] }, 'unsupported_parameter', 'modalities'],
     [{ store: true }, 'unsupported_parameter', 'store'],
     [{ service_tier: 'flex' }, 'unsupported_parameter', 'service_tier'],
-    [{ frequency_penalty: 0.5 }, 'unsupported_parameter', 'frequency_penalty'],
-    [{ frequency_penalty: 3 }, 'invalid_value', 'frequency_penalty'],
     [{ stream_options: { include_usage: true } }, 'invalid_value', 'stream_options'],
     [{ stream: 'yes' }, 'invalid_type', 'stream'],
     [{ thinking: { type: 'enabled', budget_tokens: 100 } }, 'unsupported_parameter', 'thinking.budget_tokens'],
@@ -167,8 +165,16 @@ describe('parseChatRequest()', () => {
     expect(() => parse(given)).toThrow(refusal(code, param))
   })
 
-  const integers = ['max_tokens', 'max_completion_tokens', 'top_k', 'seed', 'n']
-  const numbers = [...integers, 'temperature', 'top_p', 'min_p', 'frequency_penalty', 'presence_penalty']
+  const integers = ['max_tokens', 'max_completion_tokens', 'top_k', 'seed', 'n', 'min_tokens', 'top_logprobs']
+  const numbers = [
+    ...integers,
+    'temperature',
+    'top_p',
+    'min_p',
+    'frequency_penalty',
+    'presence_penalty',
+    'repetition_penalty',
+  ]
   const noNumbers = ['"1"', 'true', '[]', '{}', '1e400', '-1e400']
   it.each(numbers.flatMap((name) => noNumbers.map((raw) => [name, raw] as const)))('refuses %s: %s', (name, raw) => {
     expect(() => parseRaw(name, raw)).toThrow(expect.objectContaining({ param: name, status: 400 }) as AppError)
@@ -228,7 +234,6 @@ describe('parseChatRequest()', () => {
       "Invalid value for 'messages[0].content[0].type': expected 'text'.",
     ],
     [{ n: 2 }, "'n' must be 1: send one request for each choice."],
-    [{ presence_penalty: 1 }, "'presence_penalty' must be 0: other values are not supported."],
     [{ tools: [{}] }, "'tools' is not supported."],
     [{ stream_options: {} }, "Invalid value for 'stream_options': it is allowed only when stream is true."],
   ]

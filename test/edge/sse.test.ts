@@ -7,7 +7,7 @@ import type { EndEntry, LogEntry, LogEvent, TokenEntry } from '../../contract/ev
 import { chatCompletion } from '../../edge/completion.ts'
 import { chatFrames, streamStart, type ChatFacts, type StreamState } from '../../edge/sse.ts'
 
-const facts: ChatFacts = { id: 'chatcmpl-1', model: 'm', created: 5, includeUsage: true }
+const facts: ChatFacts = { id: 'chatcmpl-1', model: 'm', created: 5, includeUsage: true, includeLogProbs: false }
 const usage = { promptTokens: 4, cachedTokens: 1, completionTokens: 3, reasoningTokens: 1 }
 const start: LogEntry = { kind: 'start', epoch: 1, fingerprint: 'fp_1', promptTokens: 4 }
 const end: EndEntry = { kind: 'end', status: 'completed', finishReasons: ['stop'], usage, error: null }
@@ -153,6 +153,57 @@ describe('chatFrames()', () => {
       const before = framesOf(log.slice(0, sequence)).text.replace('data: [DONE]\n\n', '')
       expect(before + framesAfter(log, sequence)).toBe(framesOf(log).text)
     }
+  })
+})
+
+describe('log probabilities', () => {
+  const asked: ChatFacts = { ...facts, includeLogProbs: true }
+  const whole = { token: ' the', logProb: -0.25 }
+  const part = { token: '\\xec', bytes: [0xec], logProb: -1.5 }
+  const ending = { token: '<|im_end|>', bytes: null, logProb: -3 }
+  const told = (index: number, text: string, ...logProbs: TokenEntry['logProbs'] & object): TokenEntry => ({
+    ...token(index, text),
+    tokenIds: logProbs.map((_, i) => index + i),
+    logProbs,
+  })
+  const log = logOf(
+    start,
+    token(0, 'hm', 'reasoning'),
+    told(1, ' the', [whole, whole, part]),
+    told(2, '', [part, ending]),
+    told(3, 'A', [whole], [part]),
+    told(5, '', [ending]),
+    end,
+  )
+  const the = { token: ' the', logprob: -0.25, bytes: [32, 116, 104, 101] }
+  const ec = { token: '\\xec', logprob: -1.5, bytes: [0xec] }
+  const content = [
+    { ...the, top_logprobs: [the, ec] },
+    { ...ec, top_logprobs: [{ token: '<|im_end|>', logprob: -3, bytes: null }] },
+    { ...the, top_logprobs: [] },
+    { ...ec, top_logprobs: [] },
+  ]
+
+  it('stand beside their tokens in a stream, those without text too, and not beside reasoning or the end', () => {
+    const choices = parse(framesOf(log, asked).text)
+      .map(({ data }) => data as Partial<OpenAI.ChatCompletionChunk>)
+      .flatMap((data) => data.choices ?? [])
+    expect(choices.map(({ delta, logprobs }) => [delta.content, logprobs])).toEqual([
+      ['', null],
+      [undefined, null],
+      [' the', { content: content.slice(0, 1), refusal: null }],
+      ['', { content: content.slice(1, 2), refusal: null }],
+      ['A', { content: content.slice(2), refusal: null }],
+      [undefined, null],
+    ])
+  })
+
+  it('stand in one list where the answer is whole, and are an empty one where it has no content', () => {
+    const completion: OpenAI.ChatCompletion = chatCompletion(asked, log)
+    expect(completion.choices[0]?.logprobs).toEqual({ content, refusal: null })
+    const thought = logOf(start, token(0, 'hm', 'reasoning'), end)
+    expect(chatCompletion(asked, thought).choices[0]?.logprobs).toEqual({ content: [], refusal: null })
+    expect(chatCompletion(facts, thought).choices[0]?.logprobs).toBeNull()
   })
 })
 

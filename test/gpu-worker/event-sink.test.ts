@@ -49,6 +49,8 @@ const token = (index: number, channel: TokenEntry['channel'] = 'content'): Token
   text: `${index}`,
 })
 
+const chances = (index: number) => [{ token: `${index}`, logProb: index / 8 - 1 }]
+
 async function claimed(deadlineMs = 10_000): Promise<{ jobId: JobId; sink: EventSink }> {
   const jobId = await desk.ask({}, 'admitted')
   await desk.scripts.claim(jobId, 'w1')
@@ -86,6 +88,14 @@ describe('EventSink', () => {
     expect(sink.backlogCount).toBe(0)
     const ids = (await entriesOf(jobId)).map((entry) => (entry.kind === 'token' ? entry.tokenIds : []))
     expect(ids).toEqual([[0], [1, 2], [3, 4]])
+  })
+
+  it('keeps what is told of each token when tokens are joined', async () => {
+    const { jobId, sink } = await claimed()
+    for (const index of [0, 1, 2]) sink.append({ ...token(index), logProbs: [chances(index)] })
+    await sink.writing
+    const logProbs = (await entriesOf(jobId)).map((entry) => (entry.kind === 'token' ? entry.logProbs : null))
+    expect(logProbs).toEqual([[chances(0)], [chances(1), chances(2)]])
   })
 
   it('says when its backlog is short again, before all of it is written', async () => {

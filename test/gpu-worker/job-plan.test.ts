@@ -54,6 +54,45 @@ describe('planJob()', () => {
     expect(planJob(record(asked), emptyLog, text, tokensMax).sampling).toMatchObject(asked)
   })
 
+  it('penalises, biases and tells only what the request says', () => {
+    const plain = planJob(
+      record({ frequencyPenalty: 0, repetitionPenalty: 1, minTokens: 0 }),
+      emptyLog,
+      text,
+      tokensMax,
+    )
+    expect(Object.keys(plain.sampling).sort()).toEqual(['minP', 'seed', 'temperature', 'topK', 'topP'])
+    const asked = {
+      frequencyPenalty: 0.5,
+      presencePenalty: -1,
+      repetitionPenalty: 1.25,
+      logitBias: [
+        [3, -100],
+        [text.vocabSize - 1, 7],
+      ] as [number, number][],
+      minTokens: 4,
+      topLogprobs: 0,
+    }
+    expect(planJob(record(asked), emptyLog, text, tokensMax).sampling).toMatchObject({
+      penalties: { presence: -1, frequency: 0.5, repetition: 1.25 },
+      logitBias: new Map(asked.logitBias),
+      minTokens: 4,
+      logprobCount: 0,
+    })
+  })
+
+  it('bars the end of an answer for no longer than the answer can be', () => {
+    const plan = planJob(record({ minTokens: 2 ** 53 - 1, maxTokens: 9 }), emptyLog, text, tokensMax)
+    expect(plan.sampling.minTokens).toBe(9)
+  })
+
+  it('refuses a bias of what is no token of the model', () => {
+    const beyond = record({ logitBias: [[text.vocabSize, 1]] })
+    expect(() => planJob(beyond, emptyLog, text, tokensMax)).toThrow(
+      `Invalid value for 'logit_bias': expected token ids of this model, 0 to ${text.vocabSize - 1}.`,
+    )
+  })
+
   it('answers at most what was asked, what the context leaves, and one token at the least', () => {
     expect(answerTokensMax(5, tokensMax)).toBe(5)
     expect(answerTokensMax(null, tokensMax)).toBe(tokensMax - promptLength)

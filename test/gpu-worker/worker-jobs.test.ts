@@ -3,10 +3,13 @@ import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { TokenChance } from '../../contract/event.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
 import { seedWords } from '../../gpu-worker/job-plan.ts'
 import { loadModelText, type ModelText } from '../../gpu-worker/model/model-text.ts'
+import { chancesOf } from '../../gpu-worker/token-chances.ts'
+import { contextHash, logProbsOf } from '../fake-runner.ts'
 import { fakeAnswer } from '../fixtures/fault-stage.ts'
 import { readHistory } from '../fixtures/history.ts'
 import type { AskOptions } from '../fixtures/job-desk.ts'
@@ -87,7 +90,43 @@ describe('a job', () => {
   })
 })
 
+describe('a job that asks for log probabilities', () => {
+  const request = { maxTokens: 12, topLogprobs: 2 }
+
+  it('has them of each token of its content in the log, those of the likeliest behind its own', async () => {
+    await bench.start()
+    const jobId = await bench.desk.ask({ request })
+    const { tokenIds } = await bench.outcomeOf(jobId)
+    expect(toldOf(jobId)).toEqual(tokenIds.map((tokenId, index) => chancesAt(7n, index, tokenId, 2)))
+  })
+
+  it('has none of its reasoning, and none unasked', async () => {
+    await bench.start()
+    const thinking = { think: true, effort: null, budget: null }
+    for (const changes of [{ thinking }, { topLogprobs: null }]) {
+      const jobId = await bench.desk.ask({ request: { ...request, ...changes } })
+      expect((await bench.outcomeOf(jobId)).tokenIds).toHaveLength(12)
+      expect(toldOf(jobId)).toEqual([])
+    }
+  })
+
+  it('has each once when another worker takes it over', async () => {
+    const jobId = await halfWritten(5, { request: { maxTokens: 60, topLogprobs: 2 } })
+    await bench.startNext()
+    const { tokenIds } = await bench.outcomeOf(jobId)
+    expect(tokenIds).toEqual(fakeAnswer(7n, 60))
+    expect(toldOf(jobId)).toEqual(tokenIds.map((tokenId, index) => chancesAt(7n, index, tokenId, 2)))
+  })
+})
+
 describe('a job that cannot run', () => {
+  it('fails as the invalid request it is when it biases what is no token of the model', async () => {
+    await bench.start()
+    const logitBias: [number, number][] = [[bench.text.vocabSize, 1]]
+    const { end } = await bench.outcomeOf(await bench.desk.ask({ request: { logitBias } }))
+    expect(end).toMatchObject({ status: 'failed', error: { code: 'invalid_value', param: 'logit_bias' } })
+  })
+
   it('fails before any start entry when its prompt is longer than the context, with the numbers', async () => {
     await bench.start()
     const jobId = await bench.desk.ask({ request: { messages: [{ role: 'user', content: 'word '.repeat(3_000) }] } })
@@ -183,6 +222,17 @@ describe('a log that cannot be read', () => {
     expect(bench.lines.join('')).not.toContain('not JSON')
   })
 })
+
+/** What the log tells, a list a token. */
+function toldOf(jobId: JobId): (readonly TokenChance[])[] {
+  return bench.desk.live(jobId).flatMap(({ entry }) => (entry.kind === 'token' ? (entry.logProbs ?? []) : []))
+}
+
+/** What the fake Runner tells of a token, as a log keeps it. */
+function chancesAt(seed: bigint, index: number, tokenId: number, count: number): readonly TokenChance[] {
+  const told = logProbsOf(tokenId, contextHash([...seedWords(seed), index]), count)
+  return chancesOf(told, (id) => bench.text.spell(id))
+}
 
 /** Asks while no worker runs, and lets `change` happen to the job before one does. */
 async function askWhileStopped(options: AskOptions, change: (jobId: JobId) => Promise<unknown>): Promise<JobId> {

@@ -61,6 +61,12 @@ function byPieces(pieces: readonly string[], stop: readonly string[]): string {
   return content + fold.end().text
 }
 
+/** 'abaab', byte by byte, where 'ab' stops it behind so many tokens. */
+function saidBehind(stopsBehind: number): TextDelta[] {
+  const fold = new AnswerText({ tokenBytes, thinking: null, stop: ['ab'], stopsBehind })
+  return bytesOf('abaab').map((token) => fold.push(token))
+}
+
 const anyTokens = fc.array(fc.oneof(fc.nat({ max: 255 }), fc.constant(SILENT), fc.constant(10)), { maxLength: 60 })
 /** Few letters, so that stop strings are hit and nearly hit. */
 const narrow = fc.array(fc.constantFrom('a', 'b', '\n', '가', '😀'), { maxLength: 30 }).map((parts) => parts.join(''))
@@ -70,6 +76,12 @@ const anyStops = fc.array(
 )
 
 describe('AnswerText in Non-Think', () => {
+  it('looks for no stop string before the least count of tokens', () => {
+    const stoppedAt = (stopsBehind: number) => saidBehind(stopsBehind).findIndex(({ isStopped }) => isStopped)
+    expect([0, 1, 2, 4, 5].map(stoppedAt)).toEqual([1, 4, 4, -1, -1])
+    expect(saidBehind(2).map(({ text }) => text)).toEqual(['a', 'b', '', 'a', ''])
+  })
+
   it('gives the whole decoded text, untouched, for any tokens', () => {
     fc.assert(
       fc.property(anyTokens, (tokens) => {

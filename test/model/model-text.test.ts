@@ -56,6 +56,11 @@ function withPattern(pattern: string): string {
   return readFileSync(join(dir, 'tokenizer.json'), 'utf8').replace(/"Regex": "[^"]*"/, () => `"Regex": "${pattern}"`)
 }
 
+function spelledBytes(tokenId: number): number[] {
+  const { token, bytes = [...new TextEncoder().encode(token)] } = model.spell(tokenId)
+  return bytes === null ? [] : [...bytes]
+}
+
 function chatOf({ messages, tools, enable_thinking: think }: Expected): Chat {
   return { messages, tools: tools ?? undefined, think }
 }
@@ -153,5 +158,14 @@ describe('loadModelText', () => {
     const folder = await folderWith(files)
     await expect(loadModelText(folder, 'x')).rejects.toThrow(CheckpointError)
     await expect(loadModelText(folder, 'x')).rejects.toThrow(problem)
+  })
+  it('spells each token by the bytes it adds to an answer, and names those that add none', async () => {
+    for (let id = 0; id < model.vocabSize; id += 1) {
+      expect(new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(spelledBytes(id)))).toBe(
+        model.decode([id]),
+      )
+    }
+    const [end = -1] = model.stopTokenIds
+    expect(model.spell(end)).toEqual({ token: '<|im_end|>', bytes: null })
   })
 })

@@ -5,6 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { OpenAI } from 'openai'
 import { z } from 'zod'
 
 export interface Question {
@@ -38,6 +39,16 @@ export async function loadQuestions(isFull: boolean): Promise<Question[]> {
     { content: `${23 + i} 곱하기 ${14 + i}은?`, think: i % 2 === 1, expected: null },
   ])
   return [...frozen, ...generated.flat()]
+}
+
+/** Greedy, so that equal questions have equal answers. */
+export function requestOf(model: string, question: Question): OpenAI.ChatCompletionCreateParamsNonStreaming {
+  return {
+    model,
+    messages: [{ role: 'user', content: question.content }],
+    temperature: 0,
+    reasoning_effort: question.think ? 'medium' : 'none',
+  }
 }
 
 function split(completion: string, think: boolean): Question['expected'] {

@@ -1,6 +1,6 @@
 /**
  * The whole product, from `npm start`, as its user meets it: the `openai` SDK, both modes, both languages, alone and 16
- * at once, tokens one by one, a client that leaves, a worker that is killed.
+ * at once, steered and told of, tokens one by one, a client that leaves, a worker that is killed.
  *
  * Greedy answers of one deployment must be equal however they were asked for; those with a frozen answer of the
  * reference must equal it. The reduced form asks fewer questions, not other ones.
@@ -12,7 +12,8 @@ import { parseJobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
 import { takeoverBudgetMs } from '../../contract/limits.ts'
 import { type Stack, startStack } from '../fixtures/stack.ts'
-import { loadQuestions, type Question } from './serving-questions.ts'
+import { loadQuestions, type Question, requestOf } from './serving-questions.ts'
+import { steering, tokensSteered } from './serving-steering.ts'
 
 const concurrency = 16
 const disconnectBudgetMs = 3_000
@@ -41,9 +42,12 @@ export async function serving(options: { full: boolean }): Promise<void> {
   try {
     const alone = await answersAlone(client, stack.model, questions)
     await answersTogether(client, stack.model, questions, alone)
+    await tokensSteered(client, stack.model)
     await tokensOneByOne(stack)
     await clientLeaves(stack)
-    await workerDies(stack, client, options.full ? 5 : 1)
+    const counting = { content: longQuestion, expected: null }
+    await workerDies(stack, client, options.full ? 5 : 1, { ...counting, think: false }, steering)
+    if (options.full) await workerDies(stack, client, 5, { ...counting, think: true })
     assert.equal(await stack.stop(), 0, 'npm start exits 0 after SIGTERM')
   } catch (error) {
     console.error(stack.output())
@@ -145,11 +149,19 @@ async function clientLeaves(stack: Stack): Promise<void> {
   }
 }
 
-async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<void> {
-  const counting: Question = { content: longQuestion, think: true, expected: null }
-  const whole = await ask(client, stack.model, counting)
+async function workerDies(
+  stack: Stack,
+  client: OpenAI,
+  times: number,
+  question: Question,
+  more: Partial<typeof steering> = {},
+): Promise<void> {
+  const request = { ...requestOf(stack.model, question), ...more }
+  const [choice] = (await client.chat.completions.create(request)).choices
+  const whole = (reasoningFields.parse(choice?.message).reasoning ?? '') + (choice?.message.content ?? '')
   for (let round = 0; round < times; round++) {
-    const stream = await client.chat.completions.create({ ...body(stack.model, counting), stream: true })
+    const stream = await client.chat.completions.create({ ...request, stream: true })
+    const tokens: OpenAI.ChatCompletionTokenLogprob[] = []
     let text = ''
     let longestWaitMs = 0
     let lastMs = performance.now()
@@ -158,6 +170,7 @@ async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<
       longestWaitMs = Math.max(longestWaitMs, performance.now() - lastMs)
       lastMs = performance.now()
       const delta = chunk.choices[0]?.delta
+      tokens.push(...(chunk.choices[0]?.logprobs?.content ?? []))
       text += reasoningFields.parse(delta ?? {}).reasoning_content ?? delta?.content ?? ''
       if (!isKilled && text.length > 5 + round * 50) {
         isKilled = true
@@ -167,14 +180,16 @@ async function workerDies(stack: Stack, client: OpenAI, times: number): Promise<
       }
     }
     assert(isKilled, 'the worker was killed in mid-answer')
-    assert.equal(text, whole.reasoning + whole.content, 'I1, I2, I3: nothing lost, repeated or changed')
+    assert.equal(text, whole, 'I1, I2, I3: nothing lost, repeated or changed')
+    assert.deepEqual(tokens, choice?.logprobs?.content ?? [], 'Nor any log probability')
     assert(longestWaitMs <= takeoverBudgetMs, `goes on within ${takeoverBudgetMs} ms, took ${longestWaitMs}`)
-    console.log(`  worker killed in mid-answer: went on after ${longestWaitMs.toFixed(0)} ms, text unchanged`)
+    const told = tokens.length === 0 ? 'text' : `text and ${tokens.length} log probabilities`
+    console.log(`  worker killed in mid-answer: went on after ${longestWaitMs.toFixed(0)} ms, ${told} unchanged`)
   }
 }
 
 async function ask(client: OpenAI, model: string, question: Question): Promise<Answer> {
-  const completion = await client.chat.completions.create(body(model, question))
+  const completion = await client.chat.completions.create(requestOf(model, question))
   const [choice] = completion.choices
   assert(choice !== undefined)
   const { reasoning_content: reasoning, reasoning: twin } = reasoningFields.parse(choice.message)
@@ -190,7 +205,7 @@ async function ask(client: OpenAI, model: string, question: Question): Promise<A
 
 async function askStreaming(client: OpenAI, model: string, question: Question): Promise<Answer> {
   const stream = await client.chat.completions.create({
-    ...body(model, question),
+    ...requestOf(model, question),
     stream: true,
     stream_options: { include_usage: true },
   })
@@ -215,15 +230,6 @@ async function askStreaming(client: OpenAI, model: string, question: Question): 
   }
 }
 
-function body(model: string, question: Question): OpenAI.ChatCompletionCreateParamsNonStreaming {
-  return {
-    model,
-    messages: [{ role: 'user', content: question.content }],
-    temperature: 0,
-    reasoning_effort: question.think ? 'medium' : 'none',
-  }
-}
-
 /** A request without the SDK, to see the bytes as they come. */
 function post(
   stack: Stack,
@@ -233,7 +239,7 @@ function post(
   return fetch(`${stack.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${stack.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ ...body(stack.model, { ...question, expected: null }), stream: options.stream }),
+    body: JSON.stringify({ ...requestOf(stack.model, { ...question, expected: null }), stream: options.stream }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   })
 }
