@@ -3,3 +3,7 @@
 fn exp_exact(x: f32) -> f32 {
   return exp(x);
 }
+
+fn exp_each(x: vec4<f32>) -> vec4<f32> {
+  return exp(x);
+}

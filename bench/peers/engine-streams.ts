@@ -39,13 +39,23 @@ export async function decode(
   return { stepMs: ((stamps.at(-1) ?? NaN) - (stamps[0] ?? NaN)) / stepCount, tokens }
 }
 
-/** Milliseconds from the first step to the last prompt's first token; nothing of a prompt is in the cache. */
-export async function prefill(engine: Engine, prompts: readonly (readonly number[])[]): Promise<number> {
+export interface PrefillTime {
+  /** Milliseconds from the first step to the last prompt's first token. */
+  readonly ms: number
+  /** By prompt: its first token. */
+  readonly tokens: readonly number[]
+}
+
+/** Nothing of a prompt is in the cache. */
+export async function prefill(engine: Engine, prompts: readonly (readonly number[])[]): Promise<PrefillTime> {
+  const tokens: number[] = []
   for (const [stream, promptTokenIds] of prompts.entries())
     submit(engine, `${stream}`, { promptTokenIds, answerTokensMax: 1 })
   const startedMs = performance.now()
-  while (engine.hasWork) await engine.step()
-  return performance.now() - startedMs
+  while (engine.hasWork) {
+    for (const event of await engine.step()) if (event.kind === 'token') tokens[Number(event.id)] = event.tokenId
+  }
+  return { ms: performance.now() - startedMs, tokens }
 }
 
 function submit(

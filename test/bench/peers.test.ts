@@ -35,7 +35,11 @@ describe('the streams of the engine', () => {
     const onStep = ({ batch }: { batch: { sequences: readonly { tokenIds: readonly number[] }[] } }) =>
       void rows.push(...batch.sequences.map(({ tokenIds }) => tokenIds.length))
     const engine = new Engine(new FakeRunner({ onStep }))
-    for (let round = 0; round < 2; round += 1) expect(await prefill(engine, prompts)).toBeGreaterThan(0)
+    for (let round = 0; round < 2; round += 1) {
+      const { ms, tokens } = await prefill(engine, prompts)
+      expect(ms).toBeGreaterThan(0)
+      expect(tokens).toHaveLength(prompts.length)
+    }
     expect(rows.reduce((sum, count) => sum + count, 0)).toBe(2 * 4 * 40)
   })
 })
