@@ -21,7 +21,7 @@ export function expertDownBlock(
   return banks.map((bank) => ({
     program: {
       name: 'expert-down-block',
-      source: wgsl('expert-down-block', ...blockIncludes(width, bank.downFormat, products)),
+      source: wgsl('expert-down-block', ...blockIncludes(width, bank.downFormat, products), 'expert-down-groups'),
       access: DOWN_ACCESS,
       constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), ROW_LANES: rowLanes },
     },

@@ -1,34 +1,9 @@
 // y[pair, n] = Σ_i down[e, n, i] · h[pair, i],  e the expert of the pair
 //
-//   groups  as expert-groups.wgsl leaves it, read: pair = row · TOP + rank
-//   places  vec2<u32> [EXPERTS], read: (bank, slot) of each expert of this layer
-//   h       f32 [pairs, H_STRIDE] as vec4, read
-//   down    one bank of row records [slots, WIDTH, K], read
-//   y       f32 [pairs, Y_STRIDE], write
+// Bindings: include/expert-down-groups.wgsl.
 //
 // One workgroup: a block's rows for up to 8 · COLUMN_LANES pairs of one expert; an expert in another bank is left to that
 // bank's dispatch. Grid: x = WIDTH / (8 · ROW_LANES), y = items. The bits of expert-down.wgsl.
-struct Params {
-  K: u32,
-  WIDTH: u32,
-  TOP: u32,
-  BANK: u32,
-  PAIRS_AT: u32,
-  H_VECTORS: u32,
-  W_VECTORS: u32,
-  W_SCALES: u32,
-  W_ZEROS: u32,
-  W_GROUP: u32,
-  W_LAST_GROUP: u32,
-  Y_STRIDE: u32,
-}
-
-@group(0) @binding(0) var<storage, read> groups: array<u32>;
-@group(0) @binding(1) var<storage, read> places: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> h: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> down: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
 
 // The expert's slot, the first of its rows, and where `count` pairs stand in `groups`.
 struct Block {

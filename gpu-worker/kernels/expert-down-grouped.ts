@@ -17,7 +17,7 @@ export function expertDownGrouped(operands: ExpertDownOperands, groups: ExpertGr
     perShader(tileShaders(width, bank.downFormat, together), ({ includes }) => ({
       program: {
         name: 'expert-down-grouped',
-        source: wgsl('expert-down-grouped', ...includes),
+        source: wgsl('expert-down-grouped', ...includes, 'expert-down-groups'),
         access: DOWN_ACCESS,
         constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_LANES: chunkLanes(width) },
       },

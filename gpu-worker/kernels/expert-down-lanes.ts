@@ -17,7 +17,7 @@ export function expertDownLanes(operands: ExpertDownOperands, groups: ExpertGrou
     subgroups: true,
     program: {
       name: 'expert-down-lanes',
-      source: wgsl('expert-down-lanes', ...lanesIncludes(width, bank.downFormat)),
+      source: wgsl('expert-down-lanes', ...lanesIncludes(width, bank.downFormat), 'expert-down-groups'),
       access: DOWN_ACCESS,
       constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups) },
     },

@@ -21,7 +21,12 @@ export function expertGateUpBlock(
   return banks.map((bank) => ({
     program: {
       name: 'expert-gate-up-block',
-      source: wgsl('expert-gate-up-block', ...blockIncludes(hiddenSize, bank.gateUpFormat, products), 'exp'),
+      source: wgsl(
+        'expert-gate-up-block',
+        ...blockIncludes(hiddenSize, bank.gateUpFormat, products),
+        'exp',
+        'expert-gate-up-groups',
+      ),
       access: GATE_UP_ACCESS,
       constants: { ...gateUpConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), ROW_LANES: rowLanes },
     },

@@ -1,36 +1,10 @@
 // h[pair, i] = silu(Σ_k gate[e, i, k] · x[r, k]) · Σ_k up[e, i, k] · x[r, k],  e the expert of the pair, r its row
 //
-//   groups  as expert-groups.wgsl leaves it, read: pair = row · TOP + rank
-//   places  vec2<u32> [EXPERTS], read: (bank, slot) of each expert of this layer
-//   x       f32 [rows, X_STRIDE] as vec4, read
-//   gate    one bank of row records [slots, WIDTH, K], read;  up  the like, read
-//   h       f32 [pairs, H_STRIDE], write
+// Bindings: include/expert-gate-up-groups.wgsl.
 //
 // One workgroup: half a block's rows of gate, the same rows of up, for up to 8 · COLUMN_LANES pairs of one expert; an
 // expert in another bank is left to that bank's dispatch. Grid: x = WIDTH / (4 · ROW_LANES), y = items. The bits of
 // expert-gate-up.wgsl.
-struct Params {
-  K: u32,
-  WIDTH: u32,
-  TOP: u32,
-  BANK: u32,
-  PAIRS_AT: u32,
-  X_VECTORS: u32,
-  W_VECTORS: u32,
-  W_SCALES: u32,
-  W_ZEROS: u32,
-  W_GROUP: u32,
-  W_LAST_GROUP: u32,
-  H_STRIDE: u32,
-}
-
-@group(0) @binding(0) var<storage, read> groups: array<u32>;
-@group(0) @binding(1) var<storage, read> places: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> gate: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> up: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> h: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
 
 // The expert's slot, the first of its rows, and where `count` pairs stand in `groups`.
 struct Block {

@@ -17,7 +17,7 @@ export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: Expe
     perShader(tileShaders(hiddenSize, bank.gateUpFormat, together), ({ includes }) => ({
       program: {
         name: 'expert-gate-up-grouped',
-        source: wgsl('expert-gate-up-grouped', ...includes, 'exp'),
+        source: wgsl('expert-gate-up-grouped', ...includes, 'exp', 'expert-gate-up-groups'),
         access: GATE_UP_ACCESS,
         constants: {
           ...gateUpConstants(operands, bank, top),

@@ -17,7 +17,12 @@ export function expertGateUpLanes(operands: ExpertGateUpOperands, groups: Expert
     subgroups: true,
     program: {
       name: 'expert-gate-up-lanes',
-      source: wgsl('expert-gate-up-lanes', ...lanesIncludes(hiddenSize, bank.gateUpFormat), 'exp'),
+      source: wgsl(
+        'expert-gate-up-lanes',
+        ...lanesIncludes(hiddenSize, bank.gateUpFormat),
+        'exp',
+        'expert-gate-up-groups',
+      ),
       access: GATE_UP_ACCESS,
       constants: { ...gateUpConstants(operands, bank, top), PAIRS_AT: pairsAt(groups) },
     },

@@ -18,6 +18,7 @@ export type Include =
   | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
   | 'exp'
+  | `expert-${'gate-up' | 'down'}-groups`
   | 'lanes'
   | 'log'
   | 'matrices'
