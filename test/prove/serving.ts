@@ -21,8 +21,8 @@ const pollMs = 20
 const shortQuestion = 'What is 4821 + 397?'
 /** 261 tokens. */
 const longQuestion = 'Count from 1 to 90 then 1 to 90'
-/** The model loses itself in this one: it goes on to the end of its context. */
-const endlessQuestion = `Sort: ${Array.from({ length: 60 }, (_, i) => (i * 37 + 11) % 100).join(', ')}`
+/** Of axk1-tiny: an answer that may not end sooner goes on for seconds, however fast the engine is. */
+const contextTokens = 2_048
 
 interface Answer {
   readonly content: string
@@ -120,7 +120,8 @@ async function tokensOneByOne(stack: Stack): Promise<void> {
 async function clientLeaves(stack: Stack): Promise<void> {
   for (const stream of [true, false]) {
     const abort = new AbortController()
-    const leaving = post(stack, { content: endlessQuestion, think: true }, { stream, signal: abort.signal })
+    const question = { content: longQuestion, think: true }
+    const leaving = post(stack, question, { stream, minTokens: contextTokens, signal: abort.signal })
     const gone = leaving.then((response) => response.text()).catch(() => null)
     const [jobId] = await until(
       async () => (await stack.connection.zrange(keys.open, '0', '-1')).map(parseJobId).filter((id) => id !== null),
@@ -234,12 +235,16 @@ async function askStreaming(client: OpenAI, model: string, question: Question): 
 function post(
   stack: Stack,
   question: Omit<Question, 'expected'>,
-  options: { stream: boolean; signal?: AbortSignal } = { stream: true },
+  options: { stream: boolean; minTokens?: number; signal?: AbortSignal } = { stream: true },
 ): Promise<Response> {
   return fetch(`${stack.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${stack.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ ...requestOf(stack.model, { ...question, expected: null }), stream: options.stream }),
+    body: JSON.stringify({
+      ...requestOf(stack.model, { ...question, expected: null }),
+      stream: options.stream,
+      min_tokens: options.minTokens,
+    }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   })
 }
