@@ -25,9 +25,9 @@ export function matmulBlock(operands: MatmulOperands, rowsMax: number, steps: Bl
   return windows.map((window) => ({
     program: {
       name: 'matmul-block',
-      source: wgsl('matmul-block', ...blockIncludes(columnCount, window.format, products)),
+      source: wgsl('matmul-block', ...blockIncludes(columnCount, window.format, products), 'matmul'),
       access: ['read', 'read', 'write'],
-      constants: { ...matmulConstants(operands, window), ROWS_MAX: rowsMax, ROW_LANES: rowLanes },
+      constants: { ...matmulConstants(operands, window, rowsMax), ROW_LANES: rowLanes },
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (rows) =>

@@ -19,9 +19,9 @@ export function matmulLane(operands: MatmulOperands, rowsMax: number, rowsBelow:
     subgroups: true,
     program: {
       name: 'matmul-lane',
-      source: wgsl('matmul-lane', ...lanesIncludes(columnCount, window.format)),
+      source: wgsl('matmul-lane', ...lanesIncludes(columnCount, window.format), 'matmul'),
       access: ['read', 'read', 'write'],
-      constants: matmulConstants(operands, window),
+      constants: matmulConstants(operands, window, rowsMax),
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (count) => (count < rowsBelow ? [Math.ceil(window.rowCount / WORKGROUP_ROWS), count, 1] : null),

@@ -25,9 +25,9 @@ export function matmulLanes(operands: MatmulOperands, rowsMax: number, rows: Lan
     subgroups: true,
     program: {
       name: 'matmul-lanes',
-      source: wgsl('matmul-lanes', ...lanesIncludes(columnCount, window.format)),
+      source: wgsl('matmul-lanes', ...lanesIncludes(columnCount, window.format), 'matmul'),
       access: ['read', 'read', 'write'],
-      constants: { ...matmulConstants(operands, window), ROWS_MAX: rowsMax, ROWS_TOGETHER: together },
+      constants: { ...matmulConstants(operands, window, rowsMax), ROWS_TOGETHER: together },
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (count) =>

@@ -1,5 +1,5 @@
 /**
- * What a product y = x · Wᵀ works on, and the constants both of its shaders take.
+ * What a product y = x · Wᵀ works on, and the constants that all of its shaders take.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding } from '../gpu/program.ts'
@@ -23,7 +23,7 @@ export function checkShapes({ x, matrix, y }: MatmulOperands): void {
   }
 }
 
-export function matmulConstants({ x, matrix, y, yOffset = 0 }: MatmulOperands, window: MatrixWindow) {
+export function matmulConstants({ x, matrix, y, yOffset = 0 }: MatmulOperands, window: MatrixWindow, rowsMax: number) {
   return {
     K: matrix.columnCount,
     X_VECTORS: x.stride / 4,
@@ -31,6 +31,7 @@ export function matmulConstants({ x, matrix, y, yOffset = 0 }: MatmulOperands, w
     ROWS_IN_WINDOW: window.rowCount,
     Y_STRIDE: y.stride,
     Y_OFFSET: yOffset + window.rowStart,
+    ROWS_MAX: rowsMax,
   }
 }
 

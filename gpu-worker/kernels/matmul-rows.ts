@@ -18,9 +18,9 @@ export function matmulRows(operands: MatmulOperands, rowsMax: number, rowsFrom: 
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul-rows',
-      source: wgsl('matmul-rows', ...weightIncludes(operands.matrix.columnCount, window.format)),
+      source: wgsl('matmul-rows', ...weightIncludes(operands.matrix.columnCount, window.format), 'matmul'),
       access: ['read', 'read', 'write'],
-      constants: matmulConstants(operands, window),
+      constants: matmulConstants(operands, window, rowsMax),
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (rows) =>

@@ -22,11 +22,10 @@ export function matmulTile(operands: MatmulOperands, rowsMax: number, tile: Tile
     perShader(tileShaders(columnCount, window.format, columns), ({ includes }) => ({
       program: {
         name: 'matmul-tile',
-        source: wgsl('matmul-tile', ...includes),
+        source: wgsl('matmul-tile', ...includes, 'matmul'),
         access: ['read', 'read', 'write'],
         constants: {
-          ...matmulConstants(operands, window),
-          ROWS_MAX: rowsMax,
+          ...matmulConstants(operands, window, rowsMax),
           CHUNK_LANES: chunkLanes(columnCount),
         },
       },

@@ -1,29 +1,9 @@
 // y[r, n] = Σ_k w[n, k] · x[r, k], a workgroup for 32 weight rows and COLUMNS activation rows: the bits of matmul.wgsl.
 //
-//   x        f32 [ROWS_MAX, X_STRIDE] as vec4, read
-//   weights  one window of row records [ROWS_IN_WINDOW, K], read
-//   y        f32 [ROWS_MAX, Y_STRIDE], write: columns Y_OFFSET … Y_OFFSET + ROWS_IN_WINDOW − 1
+// Bindings: include/matmul.wgsl.
 //
 // Rows past the step's last are computed from whatever lies there and read by nobody.
 // Grid: x = weight rows / 32, y = activation rows / COLUMNS. Rounds as dot.wgsl.
-struct Params {
-  K: u32,
-  X_VECTORS: u32,
-  W_VECTORS: u32,
-  W_SCALES: u32,
-  W_ZEROS: u32,
-  W_GROUP: u32,
-  W_LAST_GROUP: u32,
-  ROWS_IN_WINDOW: u32,
-  Y_STRIDE: u32,
-  Y_OFFSET: u32,
-  ROWS_MAX: u32,
-}
-
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(CHUNK_LANES * ROW_LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

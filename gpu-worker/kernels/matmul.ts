@@ -59,9 +59,9 @@ export function matmulSingle(operands: MatmulOperands, rowsMax: number, rowsBelo
   return operands.matrix.windows.map((window) => ({
     program: {
       name: 'matmul',
-      source: wgsl('matmul', ...weightIncludes(operands.matrix.columnCount, window.format)),
+      source: wgsl('matmul', ...weightIncludes(operands.matrix.columnCount, window.format), 'matmul'),
       access: ['read', 'read', 'write'],
-      constants: matmulConstants(operands, window),
+      constants: matmulConstants(operands, window, rowsMax),
     },
     bindings: matmulBindings(operands, window, rowsMax),
     grid: (rows) => (rows < rowsBelow ? [Math.ceil(window.rowCount / WORKGROUP_ROWS), rows, 1] : null),

@@ -21,6 +21,7 @@ export type Include =
   | `expert-${'gate-up' | 'down'}-groups`
   | 'lanes'
   | 'log'
+  | 'matmul'
   | 'matrices'
   | 'mix'
   | 'pages-f32'
