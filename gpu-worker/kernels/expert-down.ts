@@ -1,8 +1,8 @@
 /**
  * The routed experts' second product for every (row, rank) pair: one dispatch per bank.
  *
- * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU, a lane for four on a CPU. Matrix
- * units have an arithmetic of their own, by blocks.
+ * Several shaders, one arithmetic: workgroups for 32 values of one pair or of a group on a GPU; on a CPU a lane for four of
+ * one pair, or eight lanes for a group. Matrix units have an arithmetic of their own, by blocks.
  */
 import { inStepsBelow, onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'

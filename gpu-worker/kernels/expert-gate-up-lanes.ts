@@ -1,5 +1,6 @@
 /**
- * The routed experts' first product and SwiGLU for a step's pairs in groups, on CPU adapters that have subgroups: one dispatch per bank.
+ * The routed experts' first product and SwiGLU for a step's pairs in groups, on CPU adapters that have subgroups: one
+ * dispatch per bank.
  *
  * Up to eight pairs of one expert a workgroup of eight lanes, its weights decoded once for them: the bits of expert-gate-up.
  */

@@ -2,7 +2,8 @@
  * y = x · Wᵀ for rows of activations and a matrix in row windows: one dispatch per window.
  *
  * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile, or a block of many rows. On a CPU a
- * load costs more than a product: there eight lanes pass activations to one another, or, where they cannot, each weight serves four rows.
+ * load costs more than a product: there eight lanes pass activations to one another, or, where they cannot, each weight
+ * serves four rows. Matrix units have an arithmetic of their own, by blocks.
  */
 import { onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
