@@ -44,6 +44,7 @@ export interface Penalties {
   readonly frequency: number
   /** Divides a positive logit of what stands in prompt or answer, multiplies another; 1 changes nothing. */
   readonly repetition: number
+  /** May lack tokens where `repetition` is 1. */
   readonly promptTokens: ReadonlySet<number>
   /** How often each token stands in the answer: at least once. */
   readonly answerCounts: ReadonlyMap<number, number>

@@ -107,7 +107,9 @@ export class Sequence {
     this.tokenIds = [...promptTokenIds]
     this.arrivedMs = request.arrivedMs ?? Infinity
     this.#answerCountMax = Math.min(answerTokensMax, positionsMax - promptTokenIds.length)
-    this.#seen = { promptTokens: new Set(sampling.penalties ? promptTokenIds : []), answerCounts: new Map() }
+    // What stands in the prompt alone concerns no other penalty: a step is spared a change for each of its tokens.
+    const isRepetitionPenal = (sampling.penalties?.repetition ?? 1) !== 1
+    this.#seen = { promptTokens: new Set(isRepetitionPenal ? promptTokenIds : []), answerCounts: new Map() }
     this.#keys = root === null ? null : [root]
     for (const tokenId of resumedTokenIds) this.append(tokenId)
   }

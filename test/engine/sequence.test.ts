@@ -60,6 +60,9 @@ describe('Sequence', () => {
       stopTokenIds: [stopToken, 8],
       penalties: { ...penalties, ...seen },
     })
+    const mild = { ...penalties, repetition: 1 }
+    const milder = samplerOf({ sampling: { ...plain, penalties: mild }, resumedTokenIds: [4, 5, 4] })?.penalties
+    expect(milder).toEqual({ ...mild, ...seen, promptTokens: new Set() })
   })
 
   it('takes rows up to the last known token, and samples behind it alone', () => {
