@@ -60,8 +60,9 @@ type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
  * `axle plan --preset axk1 --device this`. Other cards are taken to be faster as their arithmetic is.
  *
  * Products of A.X K1's shapes, [16384, 7168] for experts and [7168, 7168] for the rest: bytes of weights a second for one
- * row, operations a second for four. A real layer (`bench k1-layer`) took 1.95 ms for a token and 14.5 ms for two at
- * position 100,017, where these give 0.6 and 15: the small kernels between the products are in neither rate.
+ * row, operations a second for four. They are of the kernels before attention by tiles and products by lines: a real layer
+ * (`bench k1-layer`) took 1.95 ms for a token and 14.5 ms for two at position 100,017 then, where these give 0.6 and 15,
+ * and takes 1.65 and 6.7 now. The small kernels between the products are in neither rate.
  * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion to int8; attention over f32 pages at
  * 16 rows, in proportion to one.
  */
