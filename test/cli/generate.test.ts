@@ -117,7 +117,7 @@ describe('parseRequest', () => {
     [['dir', '--max-tokens', '0'], /--max-tokens: expected a whole number above 0/],
     [['dir', '--seed', '9223372036854775808'], /--seed: expected an integer of 64 bits/],
     [['dir', '--seed', 'x'], /--seed: expected an integer of 64 bits/],
-    [['dir', '--profile', 'fast'], /--profile: expected exact or kv16, got fast/],
+    [['dir', '--profile', 'fast'], /--profile: expected exact or kv16 or matrix, got fast/],
     [['dir', '--kv-bytes', 'much'], /--kv-bytes: expected bytes as/],
     [['dir', '--thinking'], /Unknown option '--thinking'/],
   ])('refuses %j by name', (args, message) => {

@@ -99,7 +99,7 @@ describe('axle verify', { timeout: 90_000 }, () => {
     const cases: [args: string[], problem: RegExp][] = [
       [[], /expected one folder/],
       [[golden, golden], /expected one folder/],
-      [[golden, '--profile', 'fast'], /--profile: expected exact or kv16, got fast/],
+      [[golden, '--profile', 'fast'], /--profile: expected exact or kv16 or matrix, got fast/],
       [[golden, '--rows', '0'], /--rows: expected a whole number/],
       [[join(dir, 'none')], /there is no such file/],
     ]
