@@ -88,7 +88,9 @@ async function leaving(maxTokens: number, leave: (kill: Kill) => void | Promise<
 
   async function begin(): Promise<void> {
     const messages = [{ role: 'user' as const, content: 'Count to a thousand.' }]
-    jobs = await Promise.all(seeds.map((seed) => desk.ask({ seed, request: { messages, temperature: 2, maxTokens } })))
+    // No answer ends by itself before the worker is told to leave.
+    const request = { messages, temperature: 2, maxTokens, minTokens: maxTokens }
+    jobs = await Promise.all(seeds.map((seed) => desk.ask({ seed, request })))
     await Promise.all(jobs.map((jobId) => desk.tokens(jobId, 2)))
   }
 }
