@@ -55,13 +55,16 @@ it('draws requests that are all different, a third of them long, turns behind ea
   expect(trials.every(({ number, parent }) => parent === null || parent < number)).toBe(true)
 })
 
-it.each(['dot', 'lanes', 'exp'] as const)('the free order exchanges what include/%s.wgsl has, and nothing else', (include) => {
-  const source = `// before\n${wgsl('embed', include)}`
-  const { program } = freeOrder({
-    program: { name: 'any', source, access: [], constants: {} },
-    bindings: [],
-    grid: () => null,
-  })
-  expect(program.source).not.toBe(source)
-  expect(program.source.match(/\bfn \w+/g)).toEqual(source.match(/\bfn \w+/g))
-})
+it.each(['dot', 'lanes', 'exp'] as const)(
+  'the free order exchanges what include/%s.wgsl has, and nothing else',
+  (include) => {
+    const source = `// before\n${wgsl('embed', include)}`
+    const { program } = freeOrder({
+      program: { name: 'any', source, access: [], constants: {} },
+      bindings: [],
+      grid: () => null,
+    })
+    expect(program.source).not.toBe(source)
+    expect(program.source.match(/\bfn \w+/g)).toEqual(source.match(/\bfn \w+/g))
+  },
+)
