@@ -4,6 +4,7 @@
  * It knows no behaviour: who obeys a limit imports it from here. Units stand last in the name.
  */
 import assert from 'node:assert/strict'
+import type { ServiceTier } from './quota.ts'
 
 /** BullMQ lock on a running job. Lost after this long without renewal: another worker may take the job over. */
 export const lockMs = 5_000
@@ -50,6 +51,32 @@ export const idempotencyTtlMs = 24 * 60 * 60_000
 /** Usage and outbox rows kept in their streams until drained; a safety bound on memory, not a retention policy. */
 export const undrainedRowsMax = 1_000_000
 
+/** Usage rows that wait to be drained; beyond it nothing is admitted, since a bill is never dropped. */
+export const usageRowsMax = 1_000_000
+/** Usage rows that one drain takes at a time. */
+export const drainPageRows = 500
+
+/** In no sliding window of this length is more admitted than a tenant's limits. */
+export const windowMs = 60_000
+/** µUSD per million tokens, the highest price. */
+export const priceMicroMax = 1_000_000_000
+/** A request that is expected to wait longer is shed. */
+export const waitMaxMs: Readonly<Record<ServiceTier, number>> = {
+  priority: 120_000,
+  default: 120_000,
+  flex: 600_000,
+  batch: jobAgeMaxMs,
+}
+/** SDKs obey a Retry-After up to here. */
+export const retryAfterMaxMs = 120_000
+
+/** A known key is served from the isolate's memory this long without asking anyone. */
+export const keyFreshMs = 5_000
+/** With D1 away a known key is served this long, as long as Redis says that it is not revoked. */
+export const keyStaleMaxMs = 60 * 60_000
+/** From the answer to a revocation until the key is refused everywhere. */
+export const revocationBudgetMs = 5_000
+
 /** Status and headers go out at the first log event, or after this long. */
 export const headersAfterMs = 5_000
 /** Keep-alive comments while a request waits or prefills: a client that left is only seen at a failed write. */
@@ -64,6 +91,14 @@ export const windowPerSlot = 2
 export const priorityMax = 2 ** 21 - 1
 /** Service, in tokens, that makes one step of BullMQ priority. */
 export const tokensPerPriority = 64
+/** How far, in tokens of virtual time, one tier stands before the next; a head start is finite, so nobody starves. */
+export const tierHeadStartTokens = 262_144
+/** Place of a tier behind the first one, in head starts. */
+export const tierOffsets: Readonly<Record<ServiceTier, number>> = { priority: 0, default: 1, flex: 2, batch: 4 }
+/** Answer tokens that fairness expects of a request that names no maximum; corrected at the job's end. */
+export const answerTokensGuess = 512
+/** Steps of priority after which their zero moves up to virtual time. */
+export const rebaseSteps = 2 ** 20
 /** Another lane's head is taken before the own lane's when it is older by more than this. */
 export const laneSlackMs = 250
 
@@ -77,3 +112,10 @@ assert(suspectStalledCount <= stalledCountMax, 'a suspect job still gets a run o
 assert(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'waits are ordered')
 assert(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
 assert(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')
+assert(keyFreshMs <= revocationBudgetMs && keyFreshMs < keyStaleMaxMs, 'no memory outlives a revocation')
+assert(drainPageRows < usageRowsMax, 'a drain takes less than may wait')
+assert(Math.max(...Object.values(waitMaxMs)) <= jobAgeMaxMs, 'a job that may wait is not expired for waiting')
+assert(
+  rebaseSteps + (Math.max(...Object.values(tierOffsets)) * tierHeadStartTokens) / tokensPerPriority < priorityMax,
+  'between two rebases every tier keeps a priority of its own',
+)
