@@ -4,12 +4,14 @@
  *
  * It knows neither environment variables nor a launcher.
  */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type V4ModuleDefinition } from 'miniflare'
 import { parseKey } from '../contract/key-format.ts'
 import { keyDigest } from '../edge/auth/digest.ts'
+import { tenantScopes } from '../edge/auth/scopes.ts'
 import { bundleEdge, entryName } from './edge-bundle.ts'
+import { migrate } from './migrations.ts'
 
 export interface EdgeOptions {
   readonly port: number
@@ -32,16 +34,21 @@ export interface EdgeServer {
   readonly stop: () => Promise<void>
 }
 
-type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>
+export type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>
 
 /** As wrangler.toml has it, which would take a second to read; a test holds the two together. */
 export const compatibility = {
   date: '2026-07-01',
   flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
 }
-const migrationsFolder = join(import.meta.dirname, '..', 'edge/d1/migrations')
 const pepperId = 'p1'
 export const localTenantId = 'tenant-local'
+/** Generous: who measures this machine is not held back, and rate headers still show. No budget. */
+const localLimits = {
+  columns:
+    'requests_per_minute, tokens_per_minute, concurrent_requests_max, queued_jobs_max, queued_tokens_max, weight_milli, tiers',
+  values: `100000, 100000000, 5000, 10000, 100000000, 1000, '["priority","default","flex"]'`,
+}
 
 export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
   const bundle = await bundleEdge(options.bundleFolder)
@@ -105,32 +112,6 @@ async function modulesOf(bundle: string): Promise<V4ModuleDefinition[]> {
   ]
 }
 
-/** Applies what is new, in the order of names, and notes it in the table that `wrangler d1 migrations` uses. */
-async function migrate(database: LocalDatabase): Promise<void> {
-  await database.exec(
-    'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)',
-  )
-  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>()
-  const applied = new Set(results.map((row) => row.name))
-  const names = (await readdir(migrationsFolder)).filter((name) => name.endsWith('.sql') && !applied.has(name))
-  for (const name of names.sort()) {
-    const statements = statementsOf(await readFile(join(migrationsFolder, name), 'utf8'))
-    await database.batch([
-      ...statements.map((statement) => database.prepare(statement)),
-      database.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name),
-    ])
-  }
-}
-
-/** Our migrations hold no semicolon inside a statement. */
-function statementsOf(sql: string): string[] {
-  return sql
-    .replaceAll(/--.*$/gm, '')
-    .split(';')
-    .map((statement) => statement.trim())
-    .filter((statement) => statement !== '')
-}
-
 async function registerKeys(database: LocalDatabase, options: EdgeOptions): Promise<void> {
   const nowMs = Date.now()
   const upsertKey = (key: string, tenantId: string | null, name: string, scopes: readonly string[]) => {
@@ -140,7 +121,8 @@ async function registerKeys(database: LocalDatabase, options: EdgeOptions): Prom
       .prepare(
         `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, pepper_id = excluded.pepper_id`,
+         ON CONFLICT (id) DO UPDATE SET
+           digest = excluded.digest, pepper_id = excluded.pepper_id, scopes = excluded.scopes`,
       )
       .bind(
         parsed.id,
@@ -155,9 +137,12 @@ async function registerKeys(database: LocalDatabase, options: EdgeOptions): Prom
   }
   await database.batch([
     database
-      .prepare('INSERT INTO tenants (id, name, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING')
+      .prepare(
+        `INSERT INTO tenants (id, name, created_at_ms, ${localLimits.columns}) VALUES (?, ?, ?, ${localLimits.values})
+         ON CONFLICT (id) DO UPDATE SET (${localLimits.columns}) = (${localLimits.values})`,
+      )
       .bind(localTenantId, 'Local', nowMs),
-    upsertKey(options.tenantKey, localTenantId, 'local tenant key', ['inference']),
+    upsertKey(options.tenantKey, localTenantId, 'local tenant key', tenantScopes),
     upsertKey(options.adminKey, null, 'local admin key', ['admin']),
   ])
 }
