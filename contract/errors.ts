@@ -3,6 +3,7 @@
  *
  * It knows no transport. Messages name what was expected and the way out; they never echo secrets or prompts.
  */
+import type { RateState } from './quota.ts'
 
 interface ErrorKind {
   readonly status: number
@@ -26,15 +27,23 @@ export const errorKinds = {
   template_error: user(400),
   missing_api_key: user(401, 'authentication_error'),
   invalid_api_key: user(401, 'authentication_error'),
+  key_expired: user(401, 'authentication_error'),
   key_revoked: user(401, 'authentication_error'),
+  ip_not_authorized: user(401, 'authentication_error'),
   insufficient_scope: user(403, 'permission_error'),
+  model_not_allowed: user(403, 'permission_error'),
+  service_tier_not_allowed: user(403, 'permission_error'),
   not_found: user(404),
   model_not_found: user(404),
   method_not_allowed: user(405),
   request_timeout: { status: 408, type: 'timeout', retryable: true },
+  already_exists: user(409),
+  idempotency_in_progress: passing(409, 'conflict'),
   request_too_large: user(413),
   unsupported_media_type: user(415),
   idempotency_key_reused: user(422),
+  rate_limit_exceeded: passing(429, 'rate_limit_error'),
+  insufficient_quota: user(429, 'insufficient_quota'),
   cancelled: user(499, 'cancelled'),
   server_is_overloaded: passing(503, 'service_unavailable_error'),
   model_not_ready: passing(503, 'service_unavailable_error'),
@@ -55,23 +64,34 @@ export interface ErrorFacts {
   readonly param: string | null
 }
 
+export interface AppErrorOptions {
+  readonly param?: string | null
+  readonly retryAfterMs?: number | null
+  /** Where the case knows better than its code. */
+  readonly shouldRetry?: boolean
+  readonly rate?: RateState | null
+  readonly cause?: unknown
+}
+
 /** A failure with a registered code: safe to show to the client as it is. */
 export class AppError extends Error {
   override readonly name = 'AppError'
   readonly code: ErrorCode
   readonly param: string | null
-  /** Seconds after which a retry may help. */
-  readonly retryAfterSeconds: number | null
+  /** After which a retry may help; null = not known. */
+  readonly retryAfterMs: number | null
+  /** A retry of the same request may succeed. */
+  readonly shouldRetry: boolean
+  /** What is left of the tenant's limits, where they were looked at. */
+  readonly rate: RateState | null
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { param?: string | null; retryAfterSeconds?: number; cause?: unknown } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, { cause: options.cause })
     this.code = code
     this.param = options.param ?? null
-    this.retryAfterSeconds = options.retryAfterSeconds ?? null
+    this.retryAfterMs = options.retryAfterMs ?? null
+    this.shouldRetry = options.shouldRetry ?? errorKinds[code].retryable
+    this.rate = options.rate ?? null
   }
 
   get status(): number {

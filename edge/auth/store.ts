@@ -62,7 +62,7 @@ async function lookUp(db: D1Database, digest: string, pepperId: string): Promise
     logError('key-lookup-failed', cause)
     throw new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
       cause,
-      retryAfterSeconds: 1,
+      retryAfterMs: 1_000,
     })
   } finally {
     clearTimeout(timer)

@@ -58,7 +58,7 @@ export function costTokens(request: JobRequest, contextTokens: number): number {
 function resolveModel(name: string, served: ServedModel | null): ServedModel {
   if (served === null) {
     throw new AppError('model_not_ready', 'No model is served yet. Try again when /readyz answers 200.', {
-      retryAfterSeconds: 2,
+      retryAfterMs: 2_000,
     })
   }
   if (name !== served.id && !served.aliases.includes(name)) throw modelNotFound()

@@ -30,7 +30,7 @@ import { Readers } from './readers.ts'
 import { RedisLink } from './redis-link.ts'
 
 /** A full cell frees a place with every finished job. */
-const fullRetryAfterSeconds = 2
+const fullRetryAfterMs = 2_000
 
 export class Broker extends DurableObject<Env> {
   readonly #settings: Settings
@@ -131,7 +131,7 @@ export class Broker extends DurableObject<Env> {
         throw new AppError('key_revoked', 'This API key was revoked. Use another key.')
       case 'full':
         throw new AppError('server_is_overloaded', 'Too many requests are waiting. Try again shortly.', {
-          retryAfterSeconds: fullRetryAfterSeconds,
+          retryAfterMs: fullRetryAfterMs,
         })
       default:
         return result satisfies never
@@ -233,6 +233,7 @@ function refusal(error: unknown): Response {
   if (!(error instanceof AppError)) logError('broker-request-failed', error)
   const known =
     error instanceof AppError ? error : new AppError('internal_error', 'The server failed to handle this request.')
-  const body: Refusal = { ...known.facts, retryAfterSeconds: known.retryAfterSeconds }
+  const { retryAfterMs, shouldRetry, rate } = known
+  const body: Refusal = { ...known.facts, retryAfterMs, shouldRetry, rate }
   return Response.json(body, { status: known.status })
 }

@@ -178,8 +178,8 @@ async function reach(call: () => Promise<Response>): Promise<Response> {
     throw unreachable(cause)
   }
   if (response.ok || response.status === elsewhereStatus) return response
-  const { code, message, param, retryAfterSeconds } = await response.json<Refusal>()
-  throw new AppError(code, message, { param, ...(retryAfterSeconds === null ? {} : { retryAfterSeconds }) })
+  const { code, message, ...options } = await response.json<Refusal>()
+  throw new AppError(code, message, options)
 }
 
 /** @throws AppError when the line says that the stream breaks here. */
@@ -195,6 +195,6 @@ function decodeLine(line: string): LogEvent {
 function unreachable(cause: unknown): AppError {
   return new AppError('queue_unavailable', 'The request queue cannot be reached right now. Try again shortly.', {
     cause,
-    retryAfterSeconds: 1,
+    retryAfterMs: 1_000,
   })
 }

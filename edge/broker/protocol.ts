@@ -13,6 +13,7 @@ import type { ErrorFacts } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import type { JobRequest } from '../../contract/job.ts'
 import { disconnectGraceMs } from '../../contract/limits.ts'
+import type { RateState } from '../../contract/quota.ts'
 import type { ModeChoice } from '../mode.ts'
 
 /** Admit a new job and read its log from the first entry. */
@@ -63,7 +64,9 @@ export interface Elsewhere {
 }
 
 export interface Refusal extends ErrorFacts {
-  readonly retryAfterSeconds: number | null
+  readonly retryAfterMs: number | null
+  readonly shouldRetry: boolean
+  readonly rate: RateState | null
 }
 
 /** What the deployment serves, for the routes that tell. */

@@ -176,6 +176,6 @@ function isConnectionFailure(cause: unknown): boolean {
 function unavailable(cause: unknown): AppError {
   return new AppError('queue_unavailable', 'The request queue cannot be reached right now. Try again shortly.', {
     cause,
-    retryAfterSeconds: 1,
+    retryAfterMs: 1_000,
   })
 }

@@ -4,18 +4,22 @@
  * What is not an AppError is our fault: it is logged without the request and answered as internal_error.
  */
 import type { Context } from 'hono'
-import { AppError, errorBody, errorKinds } from '../../contract/errors.ts'
+import { AppError, errorBody } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
 import { logError } from '../log.ts'
+import { setRateHeaders } from '../rate-headers.ts'
 import { requestIdHeader } from './request-id.ts'
 
 export function answerError(error: unknown, context: Context<AppEnv>): Response {
   const known = error instanceof AppError ? error : internalError(error, context.get('requestId'))
   const headers = new Headers({ [requestIdHeader]: context.get('requestId') })
-  const { retryable } = errorKinds[known.code]
   // SDKs retry by status alone unless told otherwise.
-  headers.set('x-should-retry', String(retryable))
-  if (known.retryAfterSeconds !== null) headers.set('retry-after', String(known.retryAfterSeconds))
+  headers.set('x-should-retry', String(known.shouldRetry))
+  if (known.retryAfterMs !== null) {
+    headers.set('retry-after-ms', String(known.retryAfterMs))
+    headers.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)))
+  }
+  if (known.rate !== null) setRateHeaders(headers, known.rate)
   if (known.status === 401) headers.set('www-authenticate', 'Bearer')
   return Response.json(errorBody(known.facts), { status: known.status, headers })
 }

@@ -13,7 +13,7 @@ export function healthz(): Response {
 export async function readyz(context: Context<AppEnv>): Promise<Response> {
   const { isReady } = await askFleet(context.env)
   if (!isReady) {
-    throw new AppError('model_not_ready', 'No GPU worker is ready yet.', { retryAfterSeconds: 2 })
+    throw new AppError('model_not_ready', 'No GPU worker is ready yet.', { retryAfterMs: 2_000 })
   }
   return Response.json({ status: 'ready' })
 }
