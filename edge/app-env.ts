@@ -1,5 +1,5 @@
 /** What every handler of the app finds in its context. */
-import type { Caller } from './auth/authenticate.ts'
+import type { Caller } from './auth/caller.ts'
 import type { Env } from './env.ts'
 
 export interface AppEnv {

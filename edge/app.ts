@@ -1,20 +1,18 @@
 /**
- * The gateway's routes and what surrounds them: request id, settings, auth, errors.
+ * The gateway: its routes and what surrounds them: request id, settings, auth, errors.
  *
  * The order below is the order of a request. It knows no route's inside.
  */
-import { Hono, type Handler } from 'hono'
+import { Hono } from 'hono'
 import { AppError } from '../contract/errors.ts'
 import type { AppEnv } from './app-env.ts'
 import { readSettings } from './env.ts'
 import { auth } from './middleware/auth.ts'
 import { answerError, notFound } from './middleware/errors.ts'
 import { requestId } from './middleware/request-id.ts'
-import { chatCompletions, chatCompletionsPath } from './routes/chat-completions.ts'
-import { healthz, readyz } from './routes/health.ts'
-import { listModels, retrieveModel } from './routes/models.ts'
+import type { Route } from './route-table.ts'
 
-export function createApp(): Hono<AppEnv> {
+export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   app.onError(answerError)
   app.notFound(notFound)
@@ -23,23 +21,20 @@ export function createApp(): Hono<AppEnv> {
     readSettings(context.env)
     await next()
   })
-  app.use(auth)
+  app.use(auth(routes))
 
-  route(app, 'GET', '/healthz', healthz)
-  route(app, 'GET', '/readyz', readyz)
-  route(app, 'GET', '/v1/models', listModels)
-  // An id may hold slashes, escaped or not.
-  route(app, 'GET', '/v1/models/:model{.+}', retrieveModel)
-  route(app, 'POST', chatCompletionsPath, chatCompletions)
+  for (const { method, path, handler } of routes) app.on(method, path, handler)
+  for (const path of new Set(routes.map((route) => route.path))) refuseOthers(app, path, routes)
   return app
 }
 
-/** One method a path; every other method of it is 405, behind the same door. */
-function route(app: Hono<AppEnv>, method: 'GET' | 'POST', path: string, handler: Handler<AppEnv>): void {
-  app.on(method, path, handler)
+/** Every method of a path that has no route is 405, behind the same door. */
+function refuseOthers(app: Hono<AppEnv>, path: string, routes: readonly Route[]): void {
+  const methods = routes.filter((route) => route.path === path).map((route) => route.method)
   app.all(path, (context) => {
-    const answer = answerError(new AppError('method_not_allowed', `This route takes ${method} only.`), context)
-    answer.headers.set('allow', method === 'GET' ? 'GET, HEAD' : method)
+    const refusal = new AppError('method_not_allowed', `This route takes ${methods.join(' and ')} only.`)
+    const answer = answerError(refusal, context)
+    answer.headers.set('allow', methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', '))
     return answer
   })
 }

@@ -7,22 +7,16 @@
 import { AppError } from '../../contract/errors.ts'
 import { parseKey } from '../../contract/key-format.ts'
 import { readSettings, type Env } from '../env.ts'
+import type { Caller } from './caller.ts'
 import { keyDigest } from './digest.ts'
-import { findKey } from './store.ts'
-
-export type Scope = 'inference'
-
-/** Whoever holds a valid tenant key. */
-export interface Caller {
-  readonly tenantId: string
-  readonly keyId: string
-}
+import type { Access } from './scopes.ts'
+import { findKey, type StoredKey } from './store.ts'
 
 /** Longer than any key of ours: what is longer is refused unread. */
 const headerCharsMax = 256
 
 /** @throws AppError 400, 401, 403 or 503. */
-export async function authenticate(header: string | null, env: Env, scope: Scope, nowMs: number): Promise<Caller> {
+export async function authenticate(header: string | null, env: Env, access: Access, nowMs: number): Promise<Caller> {
   const key = bearer(header)
   const parsed = parseKey(key)
   if (parsed === null) throw invalidKey()
@@ -32,11 +26,30 @@ export async function authenticate(header: string | null, env: Env, scope: Scope
   if (stored.revokedAtMs !== null && stored.revokedAtMs <= nowMs) {
     throw new AppError('key_revoked', 'This API key was revoked. Use another key.')
   }
-  if (stored.expiresAtMs !== null && stored.expiresAtMs <= nowMs) throw invalidKey()
-  if (stored.tenantId === null || !stored.scopes.includes(scope)) {
-    throw new AppError('insufficient_scope', `This API key does not have the scope '${scope}'.`)
+  if (stored.expiresAtMs !== null && stored.expiresAtMs <= nowMs) {
+    throw new AppError('key_expired', 'This API key has expired. Use another key.')
   }
-  return { tenantId: stored.tenantId, keyId: stored.id }
+  const caller = callerOf(stored)
+  if (!mayUse(caller, stored.scopes, access)) {
+    throw new AppError('insufficient_scope', `This API key does not have the scope '${scopeOf(access)}'.`)
+  }
+  return caller
+}
+
+function callerOf({ id, expiresAtMs, models, tenant }: StoredKey): Caller {
+  if (tenant === null) return { kind: 'admin', keyId: id }
+  const { id: tenantId, ...terms } = tenant
+  return { kind: 'tenant', tenantId, keyId: id, expiresAtMs, models, ...terms }
+}
+
+/** An admin key runs no inference, and a tenant's key nothing of another's. */
+function mayUse(caller: Caller, scopes: readonly string[], access: Access): boolean {
+  if (caller.kind === 'admin') return access === 'admin' || access === 'usage-or-admin'
+  return access !== 'admin' && scopes.includes(scopeOf(access))
+}
+
+function scopeOf(access: Access): string {
+  return access === 'usage-or-admin' ? 'usage' : access
 }
 
 function bearer(header: string | null): string {

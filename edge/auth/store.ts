@@ -1,27 +1,52 @@
 /**
- * Who a key digest belongs to, from D1, through a small cache in the isolate.
+ * Who a key digest belongs to and what it may do, from D1, through a small cache in the isolate.
  *
  * The cache holds answers, present and absent, for a bounded time and in a bounded number: it bounds both D1's load and
  * how long a revocation can stay unseen here (admission looks at Redis as well). It never sees a key.
  */
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
+import { serviceTiers, type ServiceTier, type TenantLimits } from '../../contract/quota.ts'
 import { logError } from '../log.ts'
 
 export const cacheMs = 5_000
 const cacheEntriesMax = 4_096
 const lookupDeadlineMs = 5_000
 
-const scopes = z.array(z.string())
+const strings = z.array(z.string())
+const stringList = z.string().transform((json) => strings.parse(JSON.parse(json)))
 const keyRow = z.object({
   id: z.string(),
   tenantId: z.string().nullable(),
   kind: z.enum(['live', 'admin']),
-  scopes: z.string().transform((json) => scopes.parse(JSON.parse(json))),
+  scopes: stringList,
+  models: stringList.nullable(),
+  ipRanges: stringList.nullable(),
   expiresAtMs: z.number().nullable(),
   revokedAtMs: z.number().nullable(),
 })
-export type StoredKey = z.infer<typeof keyRow>
+const tenantRow = z.object({
+  tenantId: z.string(),
+  requestsPerMinute: z.number(),
+  tokensPerMinute: z.number(),
+  concurrentRequestsMax: z.number(),
+  queuedJobsMax: z.number(),
+  queuedTokensMax: z.number(),
+  monthlyBudgetNano: z.number().nullable(),
+  weightMilli: z.number(),
+  tiers: stringList.pipe(z.array(z.enum(serviceTiers))),
+  defaultTier: z.enum(serviceTiers),
+})
+
+export interface StoredKey extends Omit<z.infer<typeof keyRow>, 'tenantId'> {
+  /** Null for an admin key. */
+  readonly tenant: {
+    readonly id: string
+    readonly limits: TenantLimits
+    readonly tiers: readonly ServiceTier[]
+    readonly defaultTier: ServiceTier
+  } | null
+}
 
 interface CacheEntry {
   readonly key: StoredKey | null
@@ -30,8 +55,12 @@ interface CacheEntry {
 
 const cache = new Map<string, CacheEntry>()
 
-const query = `SELECT api_keys.id, tenant_id AS tenantId, kind, scopes, expires_at_ms AS expiresAtMs,
-    coalesce(revoked_at_ms, archived_at_ms) AS revokedAtMs
+const query = `SELECT api_keys.id, tenant_id AS tenantId, kind, scopes, models, ip_allowlist AS ipRanges,
+    expires_at_ms AS expiresAtMs, coalesce(revoked_at_ms, archived_at_ms) AS revokedAtMs,
+    requests_per_minute AS requestsPerMinute, tokens_per_minute AS tokensPerMinute,
+    concurrent_requests_max AS concurrentRequestsMax, queued_jobs_max AS queuedJobsMax,
+    queued_tokens_max AS queuedTokensMax, monthly_budget_nano AS monthlyBudgetNano, weight_milli AS weightMilli,
+    tiers, default_tier AS defaultTier
   FROM api_keys LEFT JOIN tenants ON tenants.id = tenant_id
   WHERE digest = ? AND pepper_id = ?`
 
@@ -57,7 +86,7 @@ async function lookUp(db: D1Database, digest: string, pepperId: string): Promise
       timer = setTimeout(() => reject(new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)), lookupDeadlineMs)
     })
     const row = await Promise.race([answer, deadline])
-    return row === null ? null : keyRow.parse(row)
+    return row === null ? null : storedKey(row)
   } catch (cause) {
     logError('key-lookup-failed', cause)
     throw new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
@@ -67,6 +96,13 @@ async function lookUp(db: D1Database, digest: string, pepperId: string): Promise
   } finally {
     clearTimeout(timer)
   }
+}
+
+function storedKey(row: Record<string, unknown>): StoredKey {
+  const { tenantId, ...key } = keyRow.parse(row)
+  if (tenantId === null) return { ...key, tenant: null }
+  const { tenantId: id, tiers, defaultTier, ...limits } = tenantRow.parse(row)
+  return { ...key, tenant: { id, limits, tiers, defaultTier } }
 }
 
 /** Oldest entries leave first: a Map keeps the order of insertion. */

@@ -1,5 +1,5 @@
 /**
- * Default deny (I16): every registered route demands a key unless its path is listed as public.
+ * Default deny (I16): whatever a request matches demands a key, unless the route table says that it is public.
  *
  * A path that no route matches goes on to be a plain 404; it reaches no handler. Knows no key format and no store.
  */
@@ -7,17 +7,27 @@ import { createMiddleware } from 'hono/factory'
 import { matchedRoutes } from 'hono/route'
 import type { AppEnv } from '../app-env.ts'
 import { authenticate } from '../auth/authenticate.ts'
+import type { Access } from '../auth/scopes.ts'
+import type { Route } from '../route-table.ts'
 
-export const publicPaths: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
 /** Pattern under which middleware is registered, and nothing else. */
 export const middlewarePattern = '/*'
 
-export const auth = createMiddleware<AppEnv>(async (context, next) => {
-  const routes = matchedRoutes(context).filter((route) => route.path !== middlewarePattern)
-  const isPublic = routes.every((route) => publicPaths.has(route.path))
-  if (!isPublic) {
-    const header = context.req.raw.headers.get('authorization')
-    context.set('caller', await authenticate(header, context.env, 'inference', Date.now()))
-  }
-  await next()
-})
+export function auth(routes: readonly Route[]) {
+  return createMiddleware<AppEnv>(async (context, next) => {
+    const matched = matchedRoutes(context).find((route) => route.path !== middlewarePattern)
+    const access = matched === undefined ? 'public' : accessOf(routes, matched.path, context.req.method)
+    if (access !== 'public') {
+      const header = context.req.raw.headers.get('authorization')
+      context.set('caller', await authenticate(header, context.env, access, Date.now()))
+    }
+    await next()
+  })
+}
+
+/** Of a method that the path does not take: as its first route; of a path that is not in the table: the strictest. */
+function accessOf(routes: readonly Route[], path: string, method: string): Access {
+  const ofPath = routes.filter((route) => route.path === path)
+  const wanted = method === 'HEAD' ? 'GET' : method
+  return (ofPath.find((route) => route.method === wanted) ?? ofPath[0])?.access ?? 'admin'
+}

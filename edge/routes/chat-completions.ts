@@ -11,6 +11,7 @@ import type { LogEvent } from '../../contract/event.ts'
 import { newJobId, publicId } from '../../contract/ids.ts'
 import { headersAfterMs } from '../../contract/limits.ts'
 import type { AppEnv } from '../app-env.ts'
+import { tenantOf } from '../auth/caller.ts'
 import { orderJob, type OpenJob } from '../broker/client.ts'
 import { parseChatRequest, type ChatRequest } from '../chat-request.ts'
 import { readRepetition } from '../idempotency.ts'
@@ -27,6 +28,7 @@ export const modeHeader = 'x-axle-mode'
 const jobIdRandomBytes = 16
 
 export async function chatCompletions(context: Context<AppEnv>): Promise<Response> {
+  const { tenantId, keyId } = tenantOf(context)
   const request = context.req.raw
   const body = await readJsonBody(request)
   const chat = parseChatRequest(body)
@@ -35,7 +37,8 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
     context.env,
     {
       jobId: newJobId(Date.now(), crypto.getRandomValues(new Uint8Array(jobIdRandomBytes))),
-      ...context.get('caller'),
+      tenantId,
+      keyId,
       model: chat.model,
       mode: chat.mode,
       seed: chat.seed,

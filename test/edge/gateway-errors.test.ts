@@ -140,11 +140,7 @@ describe('keys', () => {
 
   it('a revoked, an expired and a key of another pepper are 401', async () => {
     expect(await refusalOf(await authorized(await register({ revokedAtMs: 1 })))).toEqual([401, 'key_revoked', null])
-    expect(await refusalOf(await authorized(await register({ expiresAtMs: 1 })))).toEqual([
-      401,
-      'invalid_api_key',
-      null,
-    ])
+    expect(await refusalOf(await authorized(await register({ expiresAtMs: 1 })))).toEqual([401, 'key_expired', null])
     expect(await refusalOf(await authorized(await register({ pepperId: 'p0' })))).toEqual([
       401,
       'invalid_api_key',
