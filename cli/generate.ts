@@ -101,6 +101,8 @@ function recordOf(request: GenerateRequest, messages: ChatMessage[]): JobRecord 
     tenantId: '',
     model: modelDir,
     lane: 0,
+    tier: 'default',
+    claimedAtMs: 0,
     priority: 1,
     seed,
     epoch: 1,

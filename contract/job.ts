@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import type { JobId } from './ids.ts'
 import * as limits from './limits.ts'
+import { serviceTiers, type ServiceTier } from './quota.ts'
 
 export const endStatuses = ['completed', 'incomplete', 'failed', 'expired', 'cancelled'] as const
 export type EndStatus = (typeof endStatuses)[number]
@@ -85,11 +86,14 @@ export interface JobRecord {
   readonly model: string
   readonly lane: number
   readonly priority: number
+  readonly tier: ServiceTier
   readonly seed: bigint
   readonly epoch: number
   /** Entries in the token log. */
   readonly entryCount: number
   readonly admittedAtMs: number
+  /** First claim, ms of Redis time; 0 before it. */
+  readonly claimedAtMs: number
   readonly isCancelled: boolean
   readonly request: JobRequest
 }
@@ -120,10 +124,12 @@ const recordFields = z.object({
   model: z.string(),
   lane: integer,
   priority: integer,
+  tier: z.enum(serviceTiers),
   seed: decimal.transform(BigInt),
   epoch: integer,
   entryCount: integer,
   admittedAtMs: integer,
+  claimedAtMs: integer,
   cancel: z.enum(['0', '1']),
   request: z.string(),
 })

@@ -21,9 +21,15 @@ export const keys = {
   open: `${tag}:open`,
   /** Hash: lane index → jobs admitted to it and not yet ended. */
   laneLoad: `${tag}:lane-load`,
-  /** Hash: `virtual` and, per tenant id, the finish tag of its last admitted job (start-time fair queueing). */
+  /** Hash: `virtual`, `base` and, per flow (tenant, tier), its finish tag and last start tag (start-time fair queueing). */
   fair: `${tag}:fair`,
-  /** Set: revoked key ids, written by the edge before D1. */
+  /** Hash: a tenant's counters: requests and tokens of the last minute, open and queued jobs, money. */
+  quota: (tenantId: string) => `${tag}:quota:${tenantId}`,
+  /** Hash: the cell's counters: what is queued, what was served, for shedding and metrics. */
+  cell: `${tag}:cell`,
+  /** Hash: what the gateways counted, for metrics. */
+  gateway: `${tag}:gateway`,
+  /** Set: revoked key ids and archived tenants' ids, written by the edge before D1. */
   revoked: `${tag}:revoked`,
   /** Stream: one usage row an ended job, until drained into D1. */
   usage: `${tag}:usage`,

@@ -48,8 +48,8 @@ export const requeueAfterMs = 2_000
 /** How long an ended job's record and token log can still be read. */
 export const recordTtlMs = 60 * 60_000
 export const idempotencyTtlMs = 24 * 60 * 60_000
-/** Usage and outbox rows kept in their streams until drained; a safety bound on memory, not a retention policy. */
-export const undrainedRowsMax = 1_000_000
+/** Outbox rows kept in their stream until delivered; a safety bound on memory, not a retention policy. */
+export const outboxRowsMax = 1_000_000
 
 /** Usage rows that wait to be drained; beyond it nothing is admitted, since a bill is never dropped. */
 export const usageRowsMax = 1_000_000

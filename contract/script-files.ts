@@ -17,7 +17,21 @@ export function readScriptSources(): ScriptSources {
       finish: read('finish'),
       cancel: read('cancel'),
       expire: read('expire'),
+      'seed-spend': read('seed-spend'),
+      rebase: read('rebase'),
     },
-    includes: { clock: read('include/clock'), state: read('include/state'), 'end-job': read('include/end-job') },
+    includes: {
+      clock: read('include/clock'),
+      state: read('include/state'),
+      month: read('include/month'),
+      window: read('include/window'),
+      quota: read('include/quota'),
+      fair: read('include/fair'),
+      'leave-queue': read('include/leave-queue'),
+      'swap-reservation': read('include/swap-reservation'),
+      'end-job': read('include/end-job'),
+      'end-keys': read('include/end-keys'),
+      'admit-writes': read('include/admit-writes'),
+    },
   }
 }

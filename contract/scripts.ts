@@ -9,13 +9,36 @@ import type { ErrorFacts } from './errors.ts'
 import { encodeLogEntry, type FinishReason, type LogEntry } from './event.ts'
 import type { JobId } from './ids.ts'
 import assert from 'node:assert/strict'
-import { decodeJobRecord, encodeJobRequest, type EndStatus, type JobRecord, type JobRequest } from './job.ts'
+import { decodeAdmitReply, encodeTerms, type Admission, type AdmitResult } from './admission.ts'
+import { decodeJobRecord, encodeJobRequest, type EndStatus, type JobRecord } from './job.ts'
 import { channels, keys } from './keys.ts'
 import * as limits from './limits.ts'
 
-export const scriptNames = ['admit', 'queued', 'claim', 'append', 'finish', 'cancel', 'expire'] as const
+export const scriptNames = [
+  'admit',
+  'queued',
+  'claim',
+  'append',
+  'finish',
+  'cancel',
+  'expire',
+  'seed-spend',
+  'rebase',
+] as const
 export type ScriptName = (typeof scriptNames)[number]
-export const includeNames = ['clock', 'state', 'end-job'] as const
+export const includeNames = [
+  'clock',
+  'state',
+  'month',
+  'window',
+  'quota',
+  'fair',
+  'leave-queue',
+  'swap-reservation',
+  'end-job',
+  'end-keys',
+  'admit-writes',
+] as const
 export type IncludeName = (typeof includeNames)[number]
 
 /** Text of every `.lua` file. */
@@ -23,31 +46,6 @@ export interface ScriptSources {
   readonly scripts: Readonly<Record<ScriptName, string>>
   readonly includes: Readonly<Record<IncludeName, string>>
 }
-
-export interface Admission {
-  readonly jobId: JobId
-  readonly tenantId: string
-  readonly keyId: string
-  readonly model: string
-  readonly isBackground: boolean
-  /** Decimal integer: the client's, or one the Broker drew. */
-  readonly seed: bigint
-  readonly request: JobRequest
-  readonly shard: number
-  readonly laneCount: number
-  /** Prompt and answer tokens at the worst case. */
-  readonly costTokens: number
-  readonly idempotency: { readonly keyDigest: string; readonly bodyDigest: string } | null
-  /** Tests lower it; everyone else leaves it to the limit. */
-  readonly openJobsMax?: number
-}
-
-export type AdmitResult =
-  | { readonly kind: 'admitted'; readonly lane: number; readonly priority: number }
-  | { readonly kind: 'replay'; readonly jobId: string }
-  | { readonly kind: 'reused' }
-  | { readonly kind: 'revoked' }
-  | { readonly kind: 'full'; readonly openJobs: number }
 
 export type ClaimResult =
   | { readonly kind: 'claimed'; readonly record: JobRecord }
@@ -94,6 +92,8 @@ export class JobScripts {
       finish: define('finish'),
       cancel: define('cancel'),
       expire: define('expire'),
+      'seed-spend': define('seed-spend'),
+      rebase: define('rebase'),
     }
   }
 
@@ -103,7 +103,18 @@ export class JobScripts {
     const slot = idempotency === null ? job : keys.idempotency(tenantId, idempotency.keyDigest)
     const reply = await this.#call(
       'admit',
-      [job, slot, keys.open, keys.laneLoad, keys.fair, keys.revoked, keys.clockOffset],
+      [
+        job,
+        slot,
+        keys.open,
+        keys.laneLoad,
+        keys.fair,
+        keys.revoked,
+        keys.clockOffset,
+        keys.quota(tenantId),
+        keys.cell,
+        keys.usage,
+      ],
       [
         jobId,
         tenantId,
@@ -115,28 +126,13 @@ export class JobScripts {
         encodeJobRequest(request),
         channels.live(admission.shard),
         admission.laneCount,
-        admission.costTokens,
         idempotency?.bodyDigest ?? '',
-        limits.idempotencyTtlMs,
-        admission.openJobsMax ?? limits.openJobsMax,
-        limits.tokensPerPriority,
-        limits.priorityMax,
+        encodeTerms(admission),
       ],
     )
-    const [kind, first, second] = list(reply)
-    switch (kind) {
-      case 'admitted':
-        return { kind, lane: Number(first), priority: Number(second) }
-      case 'replay':
-        return { kind, jobId: String(first) }
-      case 'reused':
-      case 'revoked':
-        return { kind }
-      case 'full':
-        return { kind, openJobs: Number(first) }
-      default:
-        throw unexpected('admit', reply)
-    }
+    const result = decodeAdmitReply(list(reply), admission.limits)
+    if (result === null) throw unexpected('admit', reply)
+    return result
   }
 
   async queued(jobId: JobId): Promise<void> {
@@ -144,11 +140,7 @@ export class JobScripts {
   }
 
   async claim(jobId: JobId, workerId: string): Promise<ClaimResult> {
-    const reply = await this.#call(
-      'claim',
-      [...endKeys(jobId), keys.fair, keys.revoked, keys.clockOffset],
-      [jobId, workerId, limits.recordTtlMs, limits.undrainedRowsMax],
-    )
+    const reply = await this.#call('claim', [...endKeys(jobId), keys.revoked], [jobId, workerId, limits.outboxRowsMax])
     const [kind, ...flat] = list(reply)
     switch (kind) {
       case 'claimed': {
@@ -174,8 +166,8 @@ export class JobScripts {
         : ['', 0, 0, 0]
     const reply = await this.#call(
       'append',
-      [keys.job(jobId), keys.log(jobId)],
-      [jobId, epoch, sequence, encodeLogEntry(entry), ...tokens],
+      [keys.job(jobId), keys.log(jobId), keys.cell],
+      [jobId, epoch, sequence, encodeLogEntry(entry), ...tokens, entry.kind === 'start' ? entry.promptTokens : ''],
     )
     const [code, cancel] = list(reply)
     switch (code) {
@@ -191,31 +183,22 @@ export class JobScripts {
   }
 
   async finish(jobId: JobId, epoch: number, ending: Ending): Promise<'ok' | 'fenced' | 'missing'> {
-    const reply = await this.#call(
-      'finish',
-      [...endKeys(jobId), keys.clockOffset],
-      [
-        jobId,
-        epoch,
-        ending.status,
-        JSON.stringify(ending.finishReasons),
-        JSON.stringify(ending.error),
-        ending.promptTokens,
-        ending.cachedTokens,
-        limits.recordTtlMs,
-        limits.undrainedRowsMax,
-      ],
-    )
+    const reply = await this.#call('finish', endKeys(jobId), [
+      jobId,
+      epoch,
+      ending.status,
+      JSON.stringify(ending.finishReasons),
+      JSON.stringify(ending.error),
+      ending.promptTokens,
+      ending.cachedTokens,
+      limits.outboxRowsMax,
+    ])
     if (reply === 'ok' || reply === 'fenced' || reply === 'missing') return reply
     throw unexpected('finish', reply)
   }
 
   async cancel(jobId: JobId): Promise<'cancelled' | 'cancelling' | 'terminal' | 'missing'> {
-    const reply = await this.#call(
-      'cancel',
-      [...endKeys(jobId), keys.clockOffset],
-      [jobId, channels.cancel, limits.recordTtlMs, limits.undrainedRowsMax],
-    )
+    const reply = await this.#call('cancel', endKeys(jobId), [jobId, channels.cancel, limits.outboxRowsMax])
     if (reply === 'cancelled' || reply === 'cancelling' || reply === 'terminal' || reply === 'missing') return reply
     throw unexpected('cancel', reply)
   }
@@ -225,13 +208,27 @@ export class JobScripts {
     ageMaxMs: number,
     error: ErrorFacts,
   ): Promise<'expired' | 'young' | 'terminal' | 'missing'> {
-    const reply = await this.#call(
-      'expire',
-      [...endKeys(jobId), keys.clockOffset],
-      [jobId, ageMaxMs, JSON.stringify(error), limits.recordTtlMs, limits.undrainedRowsMax],
-    )
+    const reply = await this.#call('expire', endKeys(jobId), [
+      jobId,
+      ageMaxMs,
+      JSON.stringify(error),
+      limits.outboxRowsMax,
+    ])
     if (reply === 'expired' || reply === 'young' || reply === 'terminal' || reply === 'missing') return reply
     throw unexpected('expire', reply)
+  }
+
+  /** @returns false when the tenant's month is known already, or Redis is in another one. */
+  async seedSpend(tenantId: string, month: number, spentNano: number): Promise<boolean> {
+    return (await this.#call('seed-spend', [keys.quota(tenantId), keys.clockOffset], [month, spentNano])) === 1
+  }
+
+  /** Moves the zero of priorities up to virtual time, when they have grown large. */
+  async rebase(): Promise<{ base: number; isMoved: boolean }> {
+    const [base, isMoved] = list(
+      await this.#call('rebase', [keys.fair], [limits.rebaseSteps, limits.tokensPerPriority]),
+    )
+    return { base: Number(base), isMoved: isMoved === 1 }
   }
 
   #call(name: ScriptName, scriptKeys: readonly string[], argv: readonly (string | number)[]): Promise<Reply> {
@@ -241,7 +238,8 @@ export class JobScripts {
 
 /** The keys every script that can end a job begins with. */
 function endKeys(jobId: JobId): string[] {
-  return [keys.job(jobId), keys.log(jobId), keys.open, keys.laneLoad, keys.usage, keys.outbox]
+  const { open, laneLoad, usage, outbox, fair, cell, clockOffset } = keys
+  return [keys.job(jobId), keys.log(jobId), open, laneLoad, usage, outbox, fair, cell, clockOffset]
 }
 
 function assemble(name: ScriptName, sources: ScriptSources): string {

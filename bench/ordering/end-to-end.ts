@@ -62,7 +62,7 @@ export async function firstTokenMsEndToEnd(
         const askedMs = performance.now()
         const content = contentOf(text, index, promptTokens)
         const request = { messages: [{ role: 'user' as const, content }], maxTokens: answerTokensMax }
-        askedAtMs.set(await desk.ask({ request, costTokens: promptTokens + answerTokensMax }), askedMs)
+        askedAtMs.set(await desk.ask({ request, fairTokens: promptTokens + answerTokensMax }), askedMs)
       }
       const late = setTimeout(() => reject(new Error(`${heardAtMs.size} of ${arrivals.length} began`)), deadlineMs)
       await all.finally(() => clearTimeout(late))

@@ -40,7 +40,7 @@ export async function costPerToken(options: WorkerCostOptions, openJobCount: num
   const server = await startRedis()
   try {
     const desk = await JobDesk.open(server)
-    const ask = () => desk.ask({ request: { maxTokens: answerTokens }, costTokens: answerTokens })
+    const ask = () => desk.ask({ request: { maxTokens: answerTokens }, fairTokens: answerTokens })
     for (let asked = 0; asked < openJobCount; asked += asksAtOnce)
       await Promise.all(Array.from({ length: Math.min(asksAtOnce, openJobCount - asked) }, ask))
     const ends = await followEnds(server, ask)

@@ -3,10 +3,12 @@
  *
  * Randomness and the fleet's state are arguments. It knows neither Redis nor any reader.
  */
+import type { Admission } from '../../contract/admission.ts'
 import { AppError } from '../../contract/errors.ts'
 import type { ServedModel } from '../../contract/heartbeat.ts'
 import type { JobRequest } from '../../contract/job.ts'
-import type { Admission } from '../../contract/scripts.ts'
+import { answerTokensGuess } from '../../contract/limits.ts'
+import { freePrice } from '../../contract/money.ts'
 import { decideMode } from '../mode.ts'
 import type { FleetState } from './fleet.ts'
 import type { Order } from './protocol.ts'
@@ -14,6 +16,7 @@ import type { Order } from './protocol.ts'
 /** Tokens that a template may add: once, and around each message. */
 const templateTokens = 64
 const templateTokensPerMessage = 16
+const bytesPerToken = 4
 /** Integers that every JSON client can hold, so that a drawn seed can be sent again. */
 const seedBits = 53
 
@@ -37,22 +40,35 @@ export function admissionOf(
     request,
     shard: cell.shard,
     laneCount: cell.laneCount,
-    costTokens: costTokens(request, model.contextTokens),
+    tier: order.tier === 'auto' ? order.defaultTier : order.tier,
+    limits: order.limits,
+    keyExpiresAtMs: order.keyExpiresAtMs,
+    ...tokensOf(request, model.contextTokens),
+    price: freePrice,
     idempotency: order.idempotency,
   }
 }
 
+type TokenBounds = Pick<Admission, 'promptTokensMax' | 'answerTokensMax' | 'contextTokens' | 'fairTokens'>
+
 /**
- * Prompt and answer at the worst case. A byte-level tokenizer makes at most one token a byte; what exceeds the context is
- * refused by the worker, so the context bounds the whole.
+ * At the worst case a byte-level tokenizer makes one token of a byte; on average it makes one of about four. What exceeds
+ * the context is refused by the worker, so the context bounds each.
  */
-export function costTokens(request: JobRequest, contextTokens: number): number {
-  let promptTokens = templateTokens
+export function tokensOf(request: JobRequest, contextTokens: number): TokenBounds {
+  let byteCount = 0
   for (const message of request.messages) {
     const reasoning = message.role === 'assistant' ? (message.reasoning_content ?? '') : ''
-    promptTokens += templateTokensPerMessage + utf8.encode(message.content).length + utf8.encode(reasoning).length
+    byteCount += utf8.encode(message.content).length + utf8.encode(reasoning).length
   }
-  return Math.min(promptTokens + (request.maxTokens ?? contextTokens), contextTokens)
+  const template = templateTokens + request.messages.length * templateTokensPerMessage
+  const expectedAnswer = Math.min(request.maxTokens ?? answerTokensGuess, contextTokens)
+  return {
+    promptTokensMax: Math.min(template + byteCount, contextTokens),
+    answerTokensMax: Math.min(request.maxTokens ?? contextTokens, contextTokens),
+    contextTokens,
+    fairTokens: Math.min(template + Math.ceil(byteCount / bytesPerToken) + expectedAnswer, contextTokens),
+  }
 }
 
 function resolveModel(name: string, served: ServedModel | null): ServedModel {

@@ -5,10 +5,11 @@
  * no HTTP client, no key and no OpenAI shape. All its state can be rebuilt: the log is in Redis, readers come back.
  */
 import { DurableObject } from 'cloudflare:workers'
+import type { AdmitResult } from '../../contract/admission.ts'
 import { AppError } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { channels, keys } from '../../contract/keys.ts'
-import type { AdmitResult } from '../../contract/scripts.ts'
+import { serviceTiers } from '../../contract/quota.ts'
 import { readSettings, type Env, type Settings } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
 import { admissionOf } from './admission.ts'
@@ -26,11 +27,9 @@ import {
   type Order,
   type Refusal,
 } from './protocol.ts'
+import { refusalOf } from './refusals.ts'
 import { Readers } from './readers.ts'
 import { RedisLink } from './redis-link.ts'
-
-/** A full cell frees a place with every finished job. */
-const fullRetryAfterMs = 2_000
 
 export class Broker extends DurableObject<Env> {
   readonly #settings: Settings
@@ -99,7 +98,14 @@ export class Broker extends DurableObject<Env> {
       return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
     }
     this.ctx.waitUntil(this.#enqueue(order.jobId, result.lane, result.priority))
-    return logResponse({ model: admission.model, isThinking: admission.request.thinking.think }, reader.stream)
+    const opening = {
+      model: admission.model,
+      isThinking: admission.request.thinking.think,
+      tier: admission.tier,
+      rate: result.rate,
+      isReplay: false,
+    }
+    return logResponse(opening, reader.stream)
   }
 
   /** @throws AppError for whatever is not a job to read. */
@@ -122,19 +128,8 @@ export class Broker extends DurableObject<Env> {
       case 'admitted':
       case 'replay':
         return result
-      case 'reused':
-        throw new AppError(
-          'idempotency_key_reused',
-          'This Idempotency-Key was used with another request body. Use a fresh key for a different request.',
-        )
-      case 'revoked':
-        throw new AppError('key_revoked', 'This API key was revoked. Use another key.')
-      case 'full':
-        throw new AppError('server_is_overloaded', 'Too many requests are waiting. Try again shortly.', {
-          retryAfterMs: fullRetryAfterMs,
-        })
       default:
-        return result satisfies never
+        throw refusalOf(result, order)
     }
   }
 
@@ -153,8 +148,8 @@ export class Broker extends DurableObject<Env> {
   }
 
   async #attach({ jobId, tenantId, after, graceMs }: Attachment): Promise<Response> {
-    const [owner, model, isThinking, entryCount] = await this.#link.run(({ redis }) =>
-      redis.hmget(keys.job(jobId), 'tenantId', 'model', 'isThinking', 'entryCount'),
+    const [owner, model, isThinking, tier, entryCount] = await this.#link.run(({ redis }) =>
+      redis.hmget(keys.job(jobId), 'tenantId', 'model', 'isThinking', 'tier', 'entryCount'),
     )
     if (owner !== tenantId || model === null || model === undefined) throw notKept()
     if (after > Number(entryCount)) {
@@ -163,7 +158,14 @@ export class Broker extends DurableObject<Env> {
       })
     }
     const reader = this.#readers.add(jobId, graceMs, false)
-    return logResponse({ model, isThinking: isThinking === '1' }, reader.stream)
+    const opening = {
+      model,
+      isThinking: isThinking === '1',
+      tier: serviceTiers.find((known) => known === tier) ?? 'default',
+      rate: null,
+      isReplay: true,
+    }
+    return logResponse(opening, reader.stream)
   }
 
   async #tellFleet(): Promise<Fleet> {

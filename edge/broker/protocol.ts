@@ -13,7 +13,7 @@ import type { ErrorFacts } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import type { JobRequest } from '../../contract/job.ts'
 import { disconnectGraceMs } from '../../contract/limits.ts'
-import type { RateState } from '../../contract/quota.ts'
+import type { RateState, ServiceTier, TenantLimits } from '../../contract/quota.ts'
 import type { ModeChoice } from '../mode.ts'
 
 /** Admit a new job and read its log from the first entry. */
@@ -21,6 +21,13 @@ export interface Order {
   readonly jobId: JobId
   readonly tenantId: string
   readonly keyId: string
+  readonly keyExpiresAtMs: number | null
+  /** Ids or aliases that the key may name; null = any. */
+  readonly models: readonly string[] | null
+  readonly limits: TenantLimits
+  readonly tiers: readonly ServiceTier[]
+  readonly defaultTier: ServiceTier
+  readonly tier: ServiceTier | 'auto'
   /** As the client named it: an id or an alias. */
   readonly model: string
   readonly mode: ModeChoice
@@ -56,6 +63,11 @@ export function graceMsOf(order: Order): number {
 export interface Opening {
   readonly model: string
   readonly isThinking: boolean
+  readonly tier: ServiceTier
+  /** Null where nothing was admitted: the job was there. */
+  readonly rate: RateState | null
+  /** The job was ordered before under the same Idempotency-Key. */
+  readonly isReplay: boolean
 }
 
 /** Answer to an order whose idempotency slot was taken: attach to that job, at its own shard. */

@@ -28,7 +28,7 @@ export const modeHeader = 'x-axle-mode'
 const jobIdRandomBytes = 16
 
 export async function chatCompletions(context: Context<AppEnv>): Promise<Response> {
-  const { tenantId, keyId } = tenantOf(context)
+  const { kind: _kind, expiresAtMs: keyExpiresAtMs, ...terms } = tenantOf(context)
   const request = context.req.raw
   const body = await readJsonBody(request)
   const chat = parseChatRequest(body)
@@ -37,8 +37,9 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
     context.env,
     {
       jobId: newJobId(Date.now(), crypto.getRandomValues(new Uint8Array(jobIdRandomBytes))),
-      tenantId,
-      keyId,
+      ...terms,
+      keyExpiresAtMs,
+      tier: 'auto',
       model: chat.model,
       mode: chat.mode,
       seed: chat.seed,

@@ -2,15 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import { keys } from '../../contract/keys.ts'
 import { priorityMax, tokensPerPriority } from '../../contract/limits.ts'
-import { admissionOf, type AskOptions, plainRequest } from '../fixtures/job-desk.ts'
+import { admissionOf, type AskOptions, firstPriority, plainRequest } from '../fixtures/job-desk.ts'
 import { admitted, claimed, ending, scriptBench } from '../fixtures/script-bench.ts'
 
 const bench = scriptBench()
 
 describe('admit', () => {
   it('writes the whole record before anything else knows the job', async () => {
-    const admission = admissionOf({ seed: -5n, costTokens: 200, request: { maxTokens: 9 } })
-    expect(await bench.scripts.admit(admission)).toEqual({ kind: 'admitted', lane: 0, priority: 1 })
+    const admission = admissionOf({ seed: -5n, fairTokens: 200, request: { maxTokens: 9 } })
+    expect(await bench.scripts.admit(admission)).toMatchObject({ kind: 'admitted', lane: 0 })
     const claim = await bench.scripts.claim(admission.jobId, 'w1')
     expect(claim).toMatchObject({
       kind: 'claimed',
@@ -20,7 +20,8 @@ describe('admit', () => {
         tenantId: 'tenant-1',
         model: 'axk1-tiny',
         lane: 0,
-        priority: 1,
+        priority: firstPriority,
+        tier: 'default',
         seed: -5n,
         epoch: 1,
         entryCount: 0,
@@ -41,30 +42,30 @@ describe('admit', () => {
   })
 
   it('puts a tenant’s second job behind another tenant’s first', async () => {
-    const first = await priorityOf({ tenantId: 'a', costTokens: 1_000 })
-    const second = await priorityOf({ tenantId: 'a', costTokens: 1_000 })
-    const other = await priorityOf({ tenantId: 'b', costTokens: 1_000 })
-    expect(first).toBe(1)
-    expect(second).toBe(1 + Math.floor(1_000 / tokensPerPriority))
-    expect(other).toBe(1)
+    const first = await priorityOf({ tenantId: 'a', fairTokens: 1_000 })
+    const second = await priorityOf({ tenantId: 'a', fairTokens: 1_000 })
+    const other = await priorityOf({ tenantId: 'b', fairTokens: 1_000 })
+    expect(first).toBe(firstPriority)
+    expect(second).toBe(firstPriority + Math.floor(1_000 / tokensPerPriority))
+    expect(other).toBe(firstPriority)
   })
 
   it('starts a newcomer at the virtual time that claims have reached, not in the past', async () => {
-    await admitted(bench, { tenantId: 'a', costTokens: 6_400 })
-    const second = await admitted(bench, { tenantId: 'a', costTokens: 6_400 })
+    await admitted(bench, { tenantId: 'a', fairTokens: 6_400 })
+    const second = await admitted(bench, { tenantId: 'a', fairTokens: 6_400 })
     await bench.scripts.claim(second, 'w1')
-    expect(await priorityOf({ tenantId: 'b' })).toBe(1 + 6_400 / tokensPerPriority)
+    expect(await priorityOf({ tenantId: 'b' })).toBe(firstPriority + 6_400 / tokensPerPriority)
   })
 
   it('never gives priority 0, which would jump the queue, nor one above BullMQ’s highest', async () => {
-    expect(await priorityOf({ tenantId: 'a', costTokens: 2 ** 40 })).toBe(1)
-    expect(await priorityOf({ tenantId: 'a' })).toBe(priorityMax)
+    expect(await priorityOf({ tenantId: 'a', tier: 'priority', fairTokens: 2 ** 40 })).toBe(1)
+    expect(await priorityOf({ tenantId: 'a', tier: 'priority' })).toBe(priorityMax)
   })
 
   it('forgets who was served once the cell is empty', async () => {
-    const jobId = await claimed(bench, { tenantId: 'a', costTokens: 100_000 })
+    const jobId = await claimed(bench, { tenantId: 'a', fairTokens: 100_000 })
     await bench.scripts.finish(jobId, 1, ending)
-    expect(await priorityOf({ tenantId: 'a' })).toBe(1)
+    expect(await priorityOf({ tenantId: 'a' })).toBe(firstPriority)
   })
 
   it('forgets a load that nothing open makes any more', async () => {
@@ -75,10 +76,10 @@ describe('admit', () => {
 
   it('sheds what would be one job too many, and takes what still fits', async () => {
     const openJobsMax = 2
-    expect(await bench.scripts.admit(admissionOf({ openJobsMax }))).toMatchObject({ kind: 'admitted' })
-    expect(await bench.scripts.admit(admissionOf({ openJobsMax }))).toMatchObject({ kind: 'admitted' })
-    const refused = admissionOf({ openJobsMax })
-    expect(await bench.scripts.admit(refused)).toEqual({ kind: 'full', openJobs: 2 })
+    expect(await bench.scripts.admit(admissionOf({ cell: { openJobsMax } }))).toMatchObject({ kind: 'admitted' })
+    expect(await bench.scripts.admit(admissionOf({ cell: { openJobsMax } }))).toMatchObject({ kind: 'admitted' })
+    const refused = admissionOf({ cell: { openJobsMax } })
+    expect(await bench.scripts.admit(refused)).toMatchObject({ kind: 'full', reason: 'jobs' })
     expect(await bench.redis.exists(keys.job(refused.jobId))).toBe(0)
   })
 

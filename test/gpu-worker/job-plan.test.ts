@@ -23,6 +23,8 @@ function record(request: Partial<JobRequest> = {}): JobRecord {
     tenantId: 't',
     model: 'axk1-tiny',
     lane: 0,
+    tier: 'default',
+    claimedAtMs: 0,
     priority: 1,
     seed: 1n,
     epoch: 1,

@@ -8,7 +8,7 @@ import { JobScripts } from '../../contract/scripts.ts'
 import { LaneQueues } from '../../gpu-worker/lane-queues.ts'
 import { Janitor } from '../../workers/janitor.ts'
 import { checkHistory, readHistory } from '../fixtures/history.ts'
-import { JobDesk } from '../fixtures/job-desk.ts'
+import { JobDesk, firstPriority } from '../fixtures/job-desk.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 
 const log = pino({ level: 'silent' })
@@ -54,14 +54,14 @@ async function waitingIds(lane = 0): Promise<JobId[]> {
 
 describe('a job that never reached its queue', () => {
   it('is added to the lane and with the priority of its record, once', async () => {
-    await desk.ask({ costTokens: 6_400 }, 'admitted')
+    await desk.ask({ fairTokens: 6_400 }, 'admitted')
     const jobId = await desk.ask({ laneCount: 2 }, 'admitted')
     expect(await redisStatus(jobId)).toBe('accepted')
     await Promise.all([janitor().sweep(), janitor().sweep()])
     expect(await waitingIds(1)).toEqual([jobId])
     expect(await waitingIds(0)).toHaveLength(1)
     expect(await redisStatus(jobId)).toBe('queued')
-    expect((await desk.queue(1).getJob(jobId))?.priority).toBe(101)
+    expect((await desk.queue(1).getJob(jobId))?.priority).toBe(firstPriority + 100)
   })
 
   it('is left alone while its Broker may still be about to add it', async () => {

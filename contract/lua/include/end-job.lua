@@ -1,20 +1,23 @@
--- The one way a job ends: terminal state, end entry, usage row, outbox row, lane and open set, all or nothing.
--- Callers have checked that the job exists and is not terminal, and have written nothing: what frees memory comes first,
--- since a full Redis lets a script write on once it has begun, and so lets jobs end. Usage is what the log holds (I5).
+-- The one way a job ends: terminal state, end entry, money and counters settled, usage row, outbox row, lane and open set,
+-- all or nothing. Callers have checked that the job exists and is not terminal, and have written nothing: what frees
+-- memory comes first, since a full Redis lets a script write on once it has begun, and so lets jobs end. Usage is what the
+-- log holds (I5). Needs the includes month, window, quota, fair, leave-queue.
 --
--- keys: job, log, open, lane_load, usage, outbox   facts: status, finish_reasons (JSON), error (JSON), prompt_tokens,
--- cached_tokens, now, record_ttl_ms, rows_max
+-- keys: job, log, open, lane_load, usage, outbox, fair, cell   facts: job_id, status, finish_reasons (JSON), error (JSON),
+-- prompt_tokens (-1: what the start entry said), cached_tokens, now, outbox_rows_max
 local function end_job(keys, facts)
-  local names = { 'entryCount', 'completionTokens', 'reasoningTokens', 'live', 'lane', 'tenantId', 'keyId', 'model', 'isThinking', 'isBackground' }
-  local values = redis.call('HMGET', keys.job, unpack(names))
-  local record = {}
-  for i, name in ipairs(names) do
-    record[name] = values[i]
-  end
-
+  local names = {
+    'status', 'entryCount', 'promptTokens', 'completionTokens', 'reasoningTokens', 'live', 'lane', 'tenantId', 'keyId',
+    'model', 'isThinking', 'isBackground', 'tier', 'weightMilli', 'fairTokens', 'queuedTokens', 'reservedTokens',
+    'reservedNano', 'generation', 'quota', 'keepMs', 'priceInput', 'priceCached', 'priceOutput', 'admittedAtMs',
+  }
+  local values, record = redis.call('HMGET', keys.job, unpack(names)), {}
+  for i, name in ipairs(names) do record[name] = values[i] end
+  local prompt = facts.prompt_tokens >= 0 and facts.prompt_tokens or tonumber(record.promptTokens)
+  local cached = math.min(facts.cached_tokens, prompt)
   local usage = string.format(
     '{"promptTokens":%d,"cachedTokens":%d,"completionTokens":%d,"reasoningTokens":%d}',
-    facts.prompt_tokens, facts.cached_tokens, record.completionTokens, record.reasoningTokens
+    prompt, cached, record.completionTokens, record.reasoningTokens
   )
   local entry = '{"kind":"end","status":"' .. facts.status .. '","finishReasons":' .. facts.finish_reasons
     .. ',"usage":' .. usage .. ',"error":' .. facts.error .. '}'
@@ -23,17 +26,51 @@ local function end_job(keys, facts)
   redis.call('HDEL', keys.job, 'request')
   redis.call('XADD', keys.log, sequence .. '-0', 'entry', entry)
   redis.call('HSET', keys.job, 'status', facts.status, 'entryCount', sequence, 'endedAtMs', facts.now)
-  redis.call('PEXPIRE', keys.job, facts.record_ttl_ms)
-  redis.call('PEXPIRE', keys.log, facts.record_ttl_ms)
+  redis.call('PEXPIRE', keys.job, record.keepMs)
+  redis.call('PEXPIRE', keys.log, record.keepMs)
   redis.call('ZREM', keys.open, facts.job_id)
   redis.call('HINCRBY', keys.lane_load, record.lane, -1)
-  redis.call('XADD', keys.usage, 'MAXLEN', '~', facts.rows_max, '*',
+
+  -- A failure of ours costs nothing; its tokens are told all the same.
+  local is_billed = facts.status == 'completed' or facts.status == 'incomplete' or facts.status == 'cancelled'
+  local function nano(tokens, micro) return is_billed and cost_nano(tokens, tonumber(micro)) or 0 end
+  local input_nano = nano(prompt - cached, record.priceInput)
+  local cached_nano = nano(cached, record.priceCached)
+  local output_nano = nano(tonumber(record.completionTokens), record.priceOutput)
+  local used = prompt + tonumber(record.completionTokens)
+  leave_queue(keys.cell, record, facts.now)
+  local generation = redis.call('HGET', keys.cell, 'generation') or '0'
+  local quota = quota_read(record.quota, generation)
+  if record.generation == generation then
+    quota.openJobs, quota.reservedNano = quota.openJobs - 1, quota.reservedNano - tonumber(record.reservedNano)
+  end
+  quota_roll(quota, month_of(facts.now))
+  if quota.month > 0 then quota.spentNano = quota.spentNano + input_nano + cached_nano + output_nano end
+  quota_write(record.quota, generation, quota)
+  local admitted_second = math.floor(tonumber(record.admittedAtMs) / 1000)
+  window_correct(record.quota, 't', admitted_second, used - tonumber(record.reservedTokens))
+  -- Fairness charged what was expected; now it is known. An idle cell has forgotten the flow, and so does this.
+  local flow = fair_flow(record.tenantId, record.tier)
+  local tag = tonumber(redis.call('HGET', keys.fair, flow))
+  if tag then
+    local correction = fair_cost(used - tonumber(record.fairTokens), tonumber(record.weightMilli))
+    redis.call('HSET', keys.fair, flow, math.max(0, tag + correction))
+  end
+  for name, count in pairs({
+    ['ended:' .. facts.status] = 1, ['tokens:input'] = prompt, ['tokens:cached'] = cached,
+    ['tokens:output'] = record.completionTokens, ['tokens:reasoning'] = record.reasoningTokens,
+  }) do
+    redis.call('HINCRBY', keys.cell, name, count)
+  end
+
+  redis.call('XADD', keys.usage, '*',
     'jobId', facts.job_id, 'tenantId', record.tenantId, 'keyId', record.keyId, 'model', record.model,
-    'isThinking', record.isThinking, 'status', facts.status, 'promptTokens', facts.prompt_tokens,
-    'cachedTokens', facts.cached_tokens, 'completionTokens', record.completionTokens,
-    'reasoningTokens', record.reasoningTokens, 'endedAtMs', facts.now)
+    'isThinking', record.isThinking, 'tier', record.tier, 'status', facts.status, 'promptTokens', prompt,
+    'cachedTokens', cached, 'completionTokens', record.completionTokens, 'reasoningTokens', record.reasoningTokens,
+    'inputNano', input_nano, 'cachedNano', cached_nano, 'outputNano', output_nano,
+    'admittedAtMs', record.admittedAtMs, 'endedAtMs', facts.now)
   if record.isBackground == '1' then
-    redis.call('XADD', keys.outbox, 'MAXLEN', '~', facts.rows_max, '*',
+    redis.call('XADD', keys.outbox, 'MAXLEN', '~', facts.outbox_rows_max, '*',
       'jobId', facts.job_id, 'tenantId', record.tenantId, 'status', facts.status, 'endedAtMs', facts.now)
   end
   redis.call('PUBLISH', record.live, facts.job_id .. ' ' .. sequence .. ' ' .. entry)

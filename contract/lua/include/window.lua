@@ -1,0 +1,58 @@
+-- A sliding window of 60 s in buckets of one second: what is added counts until its bucket is 61 s old, so that in no
+-- sliding 60 s more is counted in than the sum ever allowed. Fields of a hash, `w` a name in it:
+-- w:first, w:latest (seconds of the oldest and newest bucket kept), w:sum, w:<second>.
+local window_buckets = 61
+
+-- Reads only: {second, first, latest, sum, expired = {{second, amount}, …}, folded}
+local function window_read(key, w, now)
+  local second = math.floor(now / 1000)
+  local state = redis.call('HMGET', key, w .. ':first', w .. ':latest', w .. ':sum')
+  local first, latest, sum = tonumber(state[1]), tonumber(state[2]), tonumber(state[3]) or 0
+  local read = { second = second, first = first or second, latest = latest or second, sum = sum, stale = {} }
+  if not first then return read end
+  -- The clock went back: everything counts as of now, and is gone in a minute.
+  read.folded = latest > second
+  if read.folded then return read end
+  for old = first, math.min(latest, second - window_buckets) do
+    read.sum = read.sum - (tonumber(redis.call('HGET', key, w .. ':' .. old)) or 0)
+    table.insert(read.stale, old)
+  end
+  read.first = math.max(first, second - window_buckets + 1)
+  return read
+end
+
+-- Writes: drops what expired, then adds.
+local function window_add(key, w, read, amount)
+  if read.folded then
+    for old = read.first, read.latest do redis.call('HDEL', key, w .. ':' .. old) end
+    redis.call('HSET', key, w .. ':first', read.second, w .. ':' .. read.second, read.sum)
+  else
+    for _, old in ipairs(read.stale) do redis.call('HDEL', key, w .. ':' .. old) end
+    redis.call('HSET', key, w .. ':first', read.first)
+  end
+  redis.call('HINCRBY', key, w .. ':' .. read.second, amount)
+  redis.call('HSET', key, w .. ':latest', read.second, w .. ':sum', read.sum + amount)
+end
+
+-- Writes: less (or more) was used than `second` was charged for. A bucket that is gone needs no correction.
+local function window_correct(key, w, second, amount)
+  if amount == 0 or redis.call('HEXISTS', key, w .. ':' .. second) == 0 then return end
+  redis.call('HINCRBY', key, w .. ':' .. second, amount)
+  redis.call('HINCRBY', key, w .. ':sum', amount)
+end
+
+-- Ms until what was counted up to now has left; `is_adding` when something is being added.
+local function window_resets_in(read, is_adding, now)
+  local newest = (is_adding or read.folded) and read.second or read.latest
+  return (newest + window_buckets) * 1000 - now
+end
+
+-- Reads: ms until `needed` of the sum has left; all of it at the latest when the newest bucket goes.
+local function window_frees_in(key, w, read, needed, now)
+  local freed = 0
+  for second = read.first, read.latest do
+    freed = freed + (tonumber(redis.call('HGET', key, w .. ':' .. second)) or 0)
+    if freed >= needed then return (second + window_buckets) * 1000 - now end
+  end
+  return (read.latest + window_buckets) * 1000 - now
+end

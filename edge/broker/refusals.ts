@@ -1,0 +1,70 @@
+/**
+ * Why `admit` took a request not in → the error its client sees, with what is left and when a retry may help.
+ *
+ * It knows the words, not the counting.
+ */
+import type { AdmitResult } from '../../contract/admission.ts'
+import { AppError } from '../../contract/errors.ts'
+import type { LimitReason, TenantLimits } from '../../contract/quota.ts'
+
+type Refused = Exclude<AdmitResult, { kind: 'admitted' | 'replay' }>
+
+export function refusalOf(result: Refused, { limits }: { readonly limits: TenantLimits }): AppError {
+  switch (result.kind) {
+    case 'reused':
+      return new AppError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used with another request body. Use a fresh key for a different request.',
+      )
+    case 'revoked':
+      return new AppError('key_revoked', 'This API key was revoked. Use another key.')
+    case 'expired':
+      return new AppError('key_expired', 'This API key has expired. Use another key.')
+    case 'limited': {
+      const { reason, retryAfterMs, rate } = result
+      const isNever = retryAfterMs === null
+      const message = isNever ? tooLarge(reason, limits) : `${reached(reason, limits)} Try again in a while.`
+      return new AppError('rate_limit_exceeded', message, { retryAfterMs, shouldRetry: !isNever, rate })
+    }
+    case 'over-budget':
+      return new AppError(
+        'insufficient_quota',
+        "This request may cost more than is left of the project's monthly budget. Send a smaller max_completion_tokens, or have the budget raised.",
+        { rate: result.rate },
+      )
+    case 'budget-unknown':
+      return new AppError('queue_unavailable', "The project's spend is being looked up. Try again shortly.", {
+        retryAfterMs: 1_000,
+      })
+    case 'full':
+      return new AppError('server_is_overloaded', 'Too many requests are waiting. Try again shortly.', {
+        retryAfterMs: result.retryAfterMs,
+        rate: result.rate,
+      })
+    default:
+      return result satisfies never
+  }
+}
+
+function reached(reason: LimitReason, limits: TenantLimits): string {
+  switch (reason) {
+    case 'requests':
+      return `The project's limit of ${limits.requestsPerMinute} requests a minute is reached.`
+    case 'tokens':
+      return `The project's limit of ${limits.tokensPerMinute} tokens a minute is reached.`
+    case 'concurrency':
+      return `The project's limit of ${limits.concurrentRequestsMax} concurrent requests is reached.`
+    case 'queued-jobs':
+      return `The project's limit of ${limits.queuedJobsMax} queued requests is reached.`
+    case 'queued-tokens':
+      return `The project's limit of ${limits.queuedTokensMax} queued tokens is reached.`
+    default:
+      return reason satisfies never
+  }
+}
+
+function tooLarge(reason: LimitReason, limits: TenantLimits): string {
+  const [limit, unit] =
+    reason === 'queued-tokens' ? [limits.queuedTokensMax, 'queued tokens'] : [limits.tokensPerMinute, 'tokens a minute']
+  return `The request may need more than the project's limit of ${limit} ${unit}. Send a smaller max_completion_tokens.`
+}
