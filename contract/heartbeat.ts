@@ -15,6 +15,17 @@ const servedModel = z.object({
 /** The one model of this deployment. */
 export type ServedModel = z.infer<typeof servedModel>
 
+const figures = z.object({
+  counters: z.record(z.string(), z.number()),
+  /** Counts stand by bucket, one more than bounds: the last is of what exceeds them all. Not cumulative. */
+  histograms: z.record(
+    z.string(),
+    z.object({ bounds: z.array(z.number()), counts: z.array(z.int()), sum: z.number() }),
+  ),
+})
+/** What a worker counted since its process began, by name. */
+export type Figures = z.infer<typeof figures>
+
 const heartbeat = z.object({
   workerId: z.string(),
   pid: z.int(),
@@ -32,6 +43,7 @@ const heartbeat = z.object({
   /** True once the model has generated a real token in this process. */
   isReady: z.boolean(),
   sentAtMs: z.number(),
+  figures: figures.optional(),
 })
 export type Heartbeat = z.infer<typeof heartbeat>
 
