@@ -1,7 +1,14 @@
-/** The Worker's entry: the app for requests, the Durable Object classes for the runtime. */
+/** The Worker's entry: the app for requests, the clock's minute, the Durable Object classes for the runtime. */
 import { createApp } from './app.ts'
+import type { Env } from './env.ts'
 import { routes } from './route-table.ts'
+import { scheduled } from './scheduled.ts'
 
 export { Broker } from './broker/broker.ts'
 
-export default createApp(routes)
+const app = createApp(routes)
+
+export default {
+  fetch: app.fetch,
+  scheduled: (controller, env) => scheduled(env, controller.scheduledTime),
+} satisfies ExportedHandler<Env>
