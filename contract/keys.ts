@@ -33,6 +33,8 @@ export const keys = {
   revoked: `${tag}:revoked`,
   /** Stream: one usage row an ended job, until drained into D1. */
   usage: `${tag}:usage`,
+  /** Stream: usage rows that could not be read, for a person to look at. */
+  unreadableUsage: `${tag}:usage:unreadable`,
   /** Stream: one row a terminal background job, until delivered as a webhook. */
   outbox: `${tag}:outbox`,
   /** String: heartbeat of one GPU worker, JSON, expiring. */

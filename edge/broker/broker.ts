@@ -13,6 +13,7 @@ import { serviceTiers } from '../../contract/quota.ts'
 import { readSettings, type Env, type Settings } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
 import { admissionOf } from './admission.ts'
+import { obey } from './control.ts'
 import { fleetCacheMs, readFleet, type FleetState } from './fleet.ts'
 import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
 import {
@@ -22,6 +23,7 @@ import {
   logResponse,
   shardOfBroker,
   type Attachment,
+  type Control,
   type Elsewhere,
   type Fleet,
   type Order,
@@ -72,6 +74,10 @@ export class Broker extends DurableObject<Env> {
           return await this.#attach(await request.json<Attachment>())
         case brokerPaths.fleet:
           return Response.json(await this.#tellFleet())
+        case brokerPaths.control: {
+          const control = await request.json<Control>()
+          return Response.json(await this.#link.run(({ redis }) => obey(redis, control)))
+        }
         default:
           throw new AppError('not_found', 'A Broker has no such path.')
       }

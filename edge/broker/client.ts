@@ -18,6 +18,8 @@ import {
   graceMsOf,
   openingOf,
   type Attachment,
+  type Control,
+  type ControlAnswer,
   type Elsewhere,
   type Fleet,
   type Opening,
@@ -55,6 +57,14 @@ export async function askFleet(env: Env): Promise<Fleet> {
   const stub = env.BROKER.get(env.BROKER.idFromName(brokerName(0)))
   const response = await reach(() => stub.fetch(`https://broker${brokerPaths.fleet}`))
   return response.json<Fleet>()
+}
+
+/** @throws AppError queue_unavailable. */
+export async function tellBroker<C extends Control>(env: Env, control: C): Promise<ControlAnswer<C['kind']>> {
+  const stub = env.BROKER.get(env.BROKER.idFromName(brokerName(0)))
+  const init = { method: 'POST', body: JSON.stringify(control) }
+  const response = await reach(() => stub.fetch(`https://broker${brokerPaths.control}`, init))
+  return response.json<ControlAnswer<C['kind']>>()
 }
 
 /** A job's log, batch by batch: each batch is what had arrived together. */

@@ -15,6 +15,7 @@ import type { JobRequest } from '../../contract/job.ts'
 import { disconnectGraceMs } from '../../contract/limits.ts'
 import type { RateState, ServiceTier, TenantLimits } from '../../contract/quota.ts'
 import type { ModeChoice } from '../mode.ts'
+import type { UsageRow } from '../usage/usage-row.ts'
 
 /** Admit a new job and read its log from the first entry. */
 export interface Order {
@@ -81,13 +82,37 @@ export interface Refusal extends ErrorFacts {
   readonly rate: RateState | null
 }
 
+/** What the gateway tells a Broker, or asks of it, besides jobs. */
+export type Control =
+  /** Key and tenant ids that nothing may be admitted or started for any more. */
+  | { readonly kind: 'revoke'; readonly ids: readonly string[] }
+  | { readonly kind: 'is-revoked'; readonly ids: readonly string[] }
+  /** Usage rows not yet drained, oldest first. */
+  | { readonly kind: 'usage-page'; readonly rowsMax: number }
+  /** These rows stand in D1. */
+  | { readonly kind: 'usage-ack'; readonly streamIds: readonly string[] }
+  /** What a tenant's month has cost and has reserved; zeros when nothing is known. */
+  | { readonly kind: 'spend'; readonly tenantId: string }
+  /** Adds to the gateways' counters. */
+  | { readonly kind: 'count'; readonly counters: Readonly<Record<string, number>> }
+
+interface ControlAnswers {
+  readonly revoke: Readonly<Record<string, never>>
+  readonly 'is-revoked': { readonly revoked: boolean }
+  readonly 'usage-page': { readonly rows: readonly UsageRow[] }
+  readonly 'usage-ack': Readonly<Record<string, never>>
+  readonly spend: { readonly month: number; readonly spentNano: number; readonly reservedNano: number }
+  readonly count: Readonly<Record<string, never>>
+}
+export type ControlAnswer<Kind extends Control['kind']> = ControlAnswers[Kind]
+
 /** What the deployment serves, for the routes that tell. */
 export interface Fleet {
   readonly model: { readonly id: string; readonly aliases: readonly string[]; readonly created: number } | null
   readonly isReady: boolean
 }
 
-export const brokerPaths = { open: '/open', attach: '/attach', fleet: '/fleet' } as const
+export const brokerPaths = { open: '/open', attach: '/attach', fleet: '/fleet', control: '/control' } as const
 export const elsewhereStatus = 303
 export const brokenMark = '! '
 
