@@ -10,7 +10,7 @@
 --         rate: remaining requests, ms until all are back, remaining tokens, ms until all are back
 -- Guarantees: the record exists before any BullMQ job; a slot points at exactly one job; start tags of a flow grow; in no
 -- sliding 60 s more requests or tokens than the limits; spent and reserved money never above the budget. A refusal
--- writes nothing.
+-- writes nothing, unless Redis's clock went back (include/window.lua).
 --@include clock
 --@include month
 --@include window

@@ -3,16 +3,22 @@
 -- w:first, w:latest (seconds of the oldest and newest bucket kept), w:sum, w:<second>.
 local window_buckets = 61
 
--- Reads only: {second, first, latest, sum, expired = {{second, amount}, …}, folded}
+-- Reads only, unless the clock went back: {second, first, latest, sum, stale = {second, …}}
 local function window_read(key, w, now)
   local second = math.floor(now / 1000)
   local state = redis.call('HMGET', key, w .. ':first', w .. ':latest', w .. ':sum')
   local first, latest, sum = tonumber(state[1]), tonumber(state[2]), tonumber(state[3]) or 0
+  if first and latest > second then
+    -- The clock went back: everything counts as of now, and is gone in a minute. Written at once, since refusals write
+    -- nothing else and would find a later "now" each time; HSET first, which a full Redis refuses.
+    redis.call('HSET', key, w .. ':first', second, w .. ':latest', second, w .. ':' .. second, sum)
+    for old = first, latest do
+      if old ~= second then redis.call('HDEL', key, w .. ':' .. old) end
+    end
+    first, latest = second, second
+  end
   local read = { second = second, first = first or second, latest = latest or second, sum = sum, stale = {} }
   if not first then return read end
-  -- The clock went back: everything counts as of now, and is gone in a minute.
-  read.folded = latest > second
-  if read.folded then return read end
   for old = first, math.min(latest, second - window_buckets) do
     read.sum = read.sum - (tonumber(redis.call('HGET', key, w .. ':' .. old)) or 0)
     table.insert(read.stale, old)
@@ -23,13 +29,8 @@ end
 
 -- Writes: drops what expired, then adds.
 local function window_add(key, w, read, amount)
-  if read.folded then
-    for old = read.first, read.latest do redis.call('HDEL', key, w .. ':' .. old) end
-    redis.call('HSET', key, w .. ':first', read.second, w .. ':' .. read.second, read.sum)
-  else
-    for _, old in ipairs(read.stale) do redis.call('HDEL', key, w .. ':' .. old) end
-    redis.call('HSET', key, w .. ':first', read.first)
-  end
+  for _, old in ipairs(read.stale) do redis.call('HDEL', key, w .. ':' .. old) end
+  redis.call('HSET', key, w .. ':first', read.first)
   redis.call('HINCRBY', key, w .. ':' .. read.second, amount)
   redis.call('HSET', key, w .. ':latest', read.second, w .. ':sum', read.sum + amount)
 end
@@ -43,7 +44,7 @@ end
 
 -- Ms until what was counted up to now has left; `is_adding` when something is being added.
 local function window_resets_in(read, is_adding, now)
-  local newest = (is_adding or read.folded) and read.second or read.latest
+  local newest = is_adding and read.second or read.latest
   return (newest + window_buckets) * 1000 - now
 end
 
