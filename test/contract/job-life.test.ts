@@ -8,6 +8,7 @@ import type { LogEntry } from '../../contract/event.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { isEnd, type JobStatus } from '../../contract/job.ts'
 import { keys } from '../../contract/keys.ts'
+import { decodeUsageRow } from '../../edge/usage/usage-row.ts'
 import { dice, type Dice } from '../fixtures/dice.ts'
 import { checkHistory, readHistory } from '../fixtures/history.ts'
 import { admitted, anError, ending, scriptBench, token } from '../fixtures/script-bench.ts'
@@ -17,6 +18,7 @@ const lifeCount = 300
 const callCount = 25
 const longAgoMs = 0
 const neverMs = 3_600_000
+const price = { inputMicro: 1_500, cachedInputMicro: 0, outputMicro: 2_500 }
 
 class ModelJob {
   status: JobStatus = 'accepted'
@@ -100,10 +102,18 @@ function append(model: ModelJob, sequence: number, entry: LogEntry): string {
   return 'ok'
 }
 
+/** Nano-USD on the bills of all jobs so far; at most one row a job stands in the stream. */
+async function billedNano(): Promise<number> {
+  const rows = await bench.redis.xrange(keys.usage, '-', '+')
+  return rows
+    .map(([id, flat]) => decodeUsageRow(id, flat))
+    .reduce((sum, row) => sum + row.inputNano + row.cachedNano + row.outputNano, 0)
+}
+
 /** One job from admission to its end. Throws with seed and call where script and model part. */
 async function live(seed: number): Promise<JobStatus> {
   const draw = dice(seed)
-  const jobId = await admitted(bench)
+  const jobId = await admitted(bench, { price })
   const model = new ModelJob()
   let ended: Record<string, string> | null = null
   for (let number = 0; number < callCount; number++) {
@@ -118,14 +128,26 @@ async function live(seed: number): Promise<JobStatus> {
   if (ended === null) await bench.scripts.expire(jobId, longAgoMs, anError)
   const { tokenIds } = checkHistory(await readHistory(bench.redis, jobId))
   assert.equal(tokenIds.length, model.tokenCount, `seed ${seed}`)
-  await bench.redis.del(keys.usage)
   return model.status
 }
 
 describe('a job through any calls in any order', () => {
-  it('I1–I6: is answered as the model says, ends once, and never changes after its end', async () => {
+  it('I1–I6: is answered as the model says, ends once, never changes after its end, and leaves its bill and nothing else', async () => {
     const ends: JobStatus[] = []
-    for (let seed = 0; seed < lifeCount; seed++) ends.push(await live(seed))
+    const [seconds] = await bench.redis.time()
+    const month = new Date(Number(seconds) * 1000).toISOString().slice(0, 7).replace('-', '')
+    expect(await bench.scripts.seedSpend('tenant-1', Number(month), 0)).toBe(true)
+    let spentNano = 0
+    for (let seed = 0; seed < lifeCount; seed++) {
+      ends.push(await live(seed))
+      spentNano += await billedNano()
+      await bench.redis.del(keys.usage)
+      const quota = await bench.redis.hgetall(keys.quota('tenant-1'))
+      const held = { openJobs: '0', queuedJobs: '0', queuedTokens: '0', reservedNano: '0' }
+      expect(quota, `seed ${seed}`).toMatchObject({ ...held, spentNano: `${spentNano}` })
+    }
+    expect(spentNano).toBeGreaterThan(0)
+    expect(await bench.redis.hget(keys.cell, 'queuedFair')).toBe('0')
     expect(await bench.redis.zcard(keys.open)).toBe(0)
     expect(await bench.redis.hget(keys.laneLoad, '0')).toBe('0')
     // Every way to end was taken, or this proved little.
