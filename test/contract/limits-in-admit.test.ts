@@ -2,10 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import type { AdmitResult } from '../../contract/admission.ts'
 import { keys } from '../../contract/keys.ts'
-import { windowMs } from '../../contract/limits.ts'
+import { priceMicroMax, windowMs } from '../../contract/limits.ts'
+import { costNano } from '../../contract/money.ts'
 import type { TenantLimits } from '../../contract/quota.ts'
-import { JobScripts } from '../../contract/scripts.ts'
+import { type IncludeName, JobScripts } from '../../contract/scripts.ts'
 import { readScriptSources } from '../../contract/script-files.ts'
+import { decodeUsageRow } from '../../edge/usage/usage-row.ts'
+import { dice } from '../fixtures/dice.ts'
 import { admissionOf, type AskOptions, noLimits } from '../fixtures/job-desk.ts'
 import { appended, claimed, ending, scriptBench, token } from '../fixtures/script-bench.ts'
 
@@ -31,6 +34,28 @@ async function monthNow(): Promise<number> {
 
 function countOf(results: readonly AdmitResult[], kind: AdmitResult['kind']): number {
   return results.filter((result) => result.kind === kind).length
+}
+
+/** The scripts with one include changed. Throws when the text is not there any more. */
+function scriptsWithout(include: IncludeName, protection: string, instead: string): JobScripts {
+  const sources = readScriptSources()
+  const text = sources.includes[include]
+  if (!text.includes(protection)) throw new Error(`${include}.lua does not contain: ${protection}`)
+  const includes = { ...sources.includes, [include]: text.replace(protection, instead) }
+  return new JobScripts(bench.server.connect(), { ...sources, includes })
+}
+
+/** Asks 600 times, 397 ms apart, a stride that meets every phase of a second; the most admitted in any sliding minute. */
+async function fullestMinute(limit: number, scripts: JobScripts): Promise<{ fullest: number; total: number }> {
+  const admittedAtMs: number[] = []
+  for (let step = 0; step < 600; step++) {
+    await bench.redis.set(keys.clockOffset, step * 397)
+    const admission = admissionOf({ limits: { ...noLimits, requestsPerMinute: limit } })
+    if ((await scripts.admit(admission)).kind !== 'admitted') continue
+    admittedAtMs.push(Number(await bench.redis.hget(keys.job(admission.jobId), 'admittedAtMs')))
+  }
+  const counts = admittedAtMs.map((from) => admittedAtMs.filter((at) => at >= from && at < from + windowMs).length)
+  return { fullest: Math.max(...counts), total: admittedAtMs.length }
 }
 
 describe('admit', () => {
@@ -113,12 +138,7 @@ describe('admit', () => {
   })
 
   it('would let more spend it if nothing were reserved', async () => {
-    const sources = readScriptSources()
-    const reservation = 'quota.reservedNano + nano\n'
-    const writes = sources.includes['admit-writes']
-    expect(writes).toContain(reservation)
-    const includes = { ...sources.includes, 'admit-writes': writes.replace(reservation, 'quota.reservedNano\n') }
-    const careless = new JobScripts(bench.server.connect(), { ...sources, includes })
+    const careless = scriptsWithout('admit-writes', 'quota.reservedNano + nano\n', 'quota.reservedNano\n')
     await bench.scripts.seedSpend('tenant-1', await monthNow(), 0)
     const options = { ...oneToken, price: oneNano }
     const results = await Promise.all(
@@ -127,23 +147,15 @@ describe('admit', () => {
     expect(countOf(results, 'admitted')).toBeGreaterThan(100)
   })
 
-  it('keeps every sliding minute within the limit, whatever the clock does', async () => {
-    const limit = 20
-    const admittedAtMs: number[] = []
-    let offsetMs = 0
-    for (let step = 0; step < 600; step++) {
-      // A stride that meets every phase of the second.
-      offsetMs += 397
-      await bench.redis.set(keys.clockOffset, offsetMs)
-      const admission = admissionOf({ limits: { ...noLimits, requestsPerMinute: limit } })
-      if ((await bench.scripts.admit(admission)).kind !== 'admitted') continue
-      admittedAtMs.push(Number(await bench.redis.hget(keys.job(admission.jobId), 'admittedAtMs')))
-    }
-    const fullest = admittedAtMs.map(
-      (from) => admittedAtMs.filter((atMs) => atMs >= from && atMs < from + windowMs).length,
-    )
-    expect(Math.max(...fullest)).toBe(limit)
-    expect(admittedAtMs.length).toBeGreaterThan(3 * limit)
+  it('keeps every sliding minute within the limit', async () => {
+    const { fullest, total } = await fullestMinute(20, bench.scripts)
+    expect(fullest).toBe(20)
+    expect(total).toBeGreaterThan(3 * 20)
+  })
+
+  it('would not with a window of one second less than a minute', async () => {
+    const careless = scriptsWithout('window', 'window_buckets = 61', 'window_buckets = 59')
+    expect((await fullestMinute(20, careless)).fullest).toBeGreaterThan(20)
   })
 
   it('frees within a minute what a clock that went back would lock', async () => {
@@ -185,5 +197,26 @@ describe('a job’s reservation', () => {
     await bench.scripts.admit(waiting)
     await bench.scripts.cancel(waiting.jobId)
     expect(await quota('spentNano', 'reservedNano', 'openJobs', 'queuedJobs', 't:sum')).toEqual([0, 0, 0, 0, 10])
+  })
+
+  it('is billed by the formula that money.ts has, line item by line item', async () => {
+    const draw = dice(5)
+    for (let time = 0; time < 100; time++) {
+      const price = {
+        inputMicro: draw(0, 9_999),
+        cachedInputMicro: draw(0, 9_999),
+        outputMicro: draw(0, priceMicroMax),
+      }
+      const [promptTokens, cachedTokens] = [draw(50, 2_000), draw(0, 50)]
+      const jobId = await claimed(bench, { price })
+      expect(await bench.scripts.append(jobId, 1, 1, token(0))).toEqual(appended)
+      await bench.scripts.finish(jobId, 1, { ...ending, promptTokens, cachedTokens })
+      const [entry] = await bench.redis.xrevrange(keys.usage, '+', '-', 'COUNT', 1)
+      expect(decodeUsageRow('', entry?.[1] ?? [])).toMatchObject({
+        inputNano: costNano(promptTokens - cachedTokens, price.inputMicro),
+        cachedNano: costNano(cachedTokens, price.cachedInputMicro),
+        outputNano: costNano(1, price.outputMicro),
+      })
+    }
   })
 })
