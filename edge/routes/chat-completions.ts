@@ -13,10 +13,12 @@ import { headersAfterMs } from '../../contract/limits.ts'
 import type { AppEnv } from '../app-env.ts'
 import { tenantOf } from '../auth/caller.ts'
 import { orderJob, type OpenJob } from '../broker/client.ts'
+import type { Opening } from '../broker/protocol.ts'
 import { parseChatRequest, type ChatRequest } from '../chat-request.ts'
 import { readRepetition } from '../idempotency.ts'
 import { endError } from '../job-end.ts'
 import { readJsonBody } from '../middleware/body.ts'
+import { setRateHeaders } from '../rate-headers.ts'
 import type { ChatFacts } from '../sse.ts'
 import { frameStream, streamHeaders } from '../stream-response.ts'
 import { wholeResponse } from '../whole-response.ts'
@@ -25,6 +27,8 @@ import { within } from '../within.ts'
 export const chatCompletionsPath = '/v1/chat/completions'
 /** Says which mode answers, which matters when the server was left to choose. */
 export const modeHeader = 'x-axle-mode'
+/** The answer is of an earlier request with the same Idempotency-Key. */
+export const replayedHeader = 'idempotent-replayed'
 const jobIdRandomBytes = 16
 
 export async function chatCompletions(context: Context<AppEnv>): Promise<Response> {
@@ -50,8 +54,15 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
     request.signal,
   )
   const facts = chatFacts(chat, job)
-  const headers = { [modeHeader]: job.opening.isThinking ? 'think' : 'non-think' }
+  const headers = headersOf(job.opening)
   return chat.isStream ? streamed(facts, job, after, headers) : wholeResponse(facts, job.log, headers)
+}
+
+function headersOf({ isThinking, rate, isReplay }: Opening): Record<string, string> {
+  const headers = new Headers({ [modeHeader]: isThinking ? 'think' : 'non-think' })
+  if (rate !== null) setRateHeaders(headers, rate)
+  if (isReplay) headers.set(replayedHeader, 'true')
+  return Object.fromEntries(headers)
 }
 
 function chatFacts(chat: ChatRequest, { jobId, opening }: OpenJob): ChatFacts {

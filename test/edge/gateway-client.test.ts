@@ -109,8 +109,12 @@ describe('a repeated request', () => {
     const answers = Promise.all(Array.from({ length: 8 }, () => edge.chat(chat, repeated('once'))))
     const job = await worker.next()
     await job.answer(['only'])
-    const bodies = await Promise.all((await answers).map((response) => response.text()))
+    const responses = await answers
+    const bodies = await Promise.all(responses.map((response) => response.text()))
     expect(new Set(bodies).size).toBe(1)
+    // One of them was admitted and counted; the others say that they repeat it.
+    expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(7)
+    expect(responses.filter(({ headers }) => headers.has('x-ratelimit-remaining-tokens'))).toHaveLength(1)
     expect(bodies[0]).toContain(job.record.id)
   })
 
