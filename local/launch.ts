@@ -52,7 +52,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
     AXLE_ADMIN_KEY: secrets.adminKey,
   }
   const gpuWorkers = Array.from({ length: settings.gpuWorkers }, (_, index) => index)
-  const [, , firstWorker] = await Promise.all([
+  const [, workers, firstWorker] = await Promise.all([
     start('gateway', 'local/edge.ts', edgeSecrets, () => `port ${settings.port}`),
     start('workers', 'workers/main.ts', {}, () => 'janitor'),
     ...gpuWorkers.map((index) =>
@@ -65,7 +65,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
   const model = fact(firstWorker, 'model') ?? basename(settings.modelDir)
   const { tenantKey: apiKey, adminKey } = secrets
   return {
-    ready: { url, apiKey, adminKey, model, pid: process.pid },
+    ready: { url, apiKey, adminKey, model, metricsUrl: fact(workers, 'metricsUrl') ?? 'none', pid: process.pid },
     adapter: fact(firstWorker, 'adapter') ?? adapter,
     toggles: fact(firstWorker, 'toggles') ?? 'none',
     memory: fact(firstWorker, 'memory') ?? 'unknown',
@@ -100,6 +100,8 @@ function childEnvironment(settings: Settings, redisUrl: string): NodeJS.ProcessE
     AXLE_MODEL: settings.modelDir,
     AXLE_LANES: String(settings.lanes),
     AXLE_BROKER_SHARDS: String(settings.brokerShards),
+    AXLE_CRON_SECONDS: String(settings.cronSeconds),
+    AXLE_METRICS_PORT: String(settings.metricsPort),
     ...(settings.slots === undefined ? {} : { AXLE_SLOTS: String(settings.slots) }),
     REDIS_URL: redisUrl,
   }

@@ -11,12 +11,15 @@ export interface Ready {
   readonly apiKey: string
   readonly adminKey: string
   readonly model: string
+  /** Of Prometheus' text. */
+  readonly metricsUrl: string
   /** The launcher's: SIGTERM to it stops everything. */
   readonly pid: number
 }
 
-export function writeReadyFile(dataDir: string, { url, apiKey, adminKey, model, pid }: Ready): void {
-  writePrivateFile(join(dataDir, 'ready.json'), `${JSON.stringify({ url, apiKey, adminKey, model, pid }, null, 2)}\n`)
+export function writeReadyFile(dataDir: string, { url, apiKey, adminKey, model, metricsUrl, pid }: Ready): void {
+  const facts = { url, apiKey, adminKey, model, metricsUrl, pid }
+  writePrivateFile(join(dataDir, 'ready.json'), `${JSON.stringify(facts, null, 2)}\n`)
 }
 
 export function removeReadyFile(dataDir: string): void {
@@ -37,7 +40,7 @@ const greeting = 'Hello'
 const question = 'What is 17 + 25?'
 
 export function welcome(
-  { url, apiKey, model }: Ready,
+  { url, apiKey, model, metricsUrl }: Ready,
   { adapter, toggles, memory, dataDir, startTime }: Surroundings,
 ): string {
   return `
@@ -47,6 +50,7 @@ export function welcome(
   Adapter   ${adapter}
   Toggles   ${toggles}
   Memory    ${memory.replaceAll('\n', '\n            ')}
+  Metrics   ${metricsUrl}
   Data      ${dataDir}  (secrets.json has the admin key, logs/ every process's output)
 
   Talk to it with curl:

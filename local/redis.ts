@@ -33,7 +33,7 @@ export interface RedisOptions {
   readonly detail: Detail
 }
 
-/** @throws Failure when REDIS_URL does not answer or the private Redis does not start. */
+/** @throws Failure when REDIS_URL does not answer or evicts keys, or the private Redis does not start. */
 export async function openRedis(options: RedisOptions): Promise<{ result: RedisInUse; outcome: string }> {
   const { settings, detail } = options
   if (settings.redisUrl !== undefined) return useGivenRedis(settings.redisUrl)
@@ -57,9 +57,12 @@ export async function ensureRedisServer(detail: Detail): Promise<string> {
 async function useGivenRedis(url: string): Promise<{ result: RedisInUse; outcome: string }> {
   const { version, evictionPolicy } = await checkRedis(url)
   const outcome = `REDIS_URL${version === undefined ? '' : `, version ${version}`}`
+  // A hosted Redis may not tell its policy; one that tells another would drop accepted jobs when its memory is full.
   if (evictionPolicy === undefined || evictionPolicy === 'noeviction') return { result: { url }, outcome }
-  const warning = `This Redis evicts keys when its memory is full (${evictionPolicy}): accepted jobs could vanish.\nSet maxmemory-policy to noeviction, as infra/redis.conf does.`
-  return { result: { url, warning }, outcome }
+  throw new Failure(
+    `The Redis that REDIS_URL names evicts keys when its memory is full (maxmemory-policy ${evictionPolicy}): accepted jobs and bills could vanish`,
+    'Set its maxmemory-policy to noeviction, as infra/redis.conf does: redis-cli CONFIG SET maxmemory-policy noeviction',
+  )
 }
 
 async function startPrivateRedis(

@@ -16,6 +16,10 @@ export interface Settings {
   readonly brokerShards: number
   /** Sequences one GPU worker runs at once; undefined leaves it to the worker. */
   readonly slots: number | undefined
+  /** Between two ticks of the gateway's cron, which drains usage; 0: it never ticks by itself. */
+  readonly cronSeconds: number
+  /** Of `/metrics` on loopback; 0: any free one. */
+  readonly metricsPort: number
   /** undefined: the launcher brings its own Redis. */
   readonly redisUrl: string | undefined
 }
@@ -35,6 +39,8 @@ Environment:
   AXLE_KV_BYTES       of that, what the cache may take
   AXLE_LANES          queues that requests are spread over (2)
   AXLE_BROKER_SHARDS  Broker Durable Objects, each with one Redis connection (1)
+  AXLE_CRON_SECONDS   between two moves of usage from Redis to D1; 0: never (60)
+  AXLE_METRICS_PORT   port of Prometheus' /metrics on 127.0.0.1 (any free one; ready.json has its URL)
   REDIS_URL           use this Redis (redis:// or rediss://) in place of a private one in the data directory
 
 Stop with Ctrl-C or SIGTERM. Two copies run side by side with another AXLE_PORT and AXLE_DATA_DIR.
@@ -57,6 +63,8 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     lanes: integer(environment, 'AXLE_LANES', 1, 1024) ?? 2,
     brokerShards: integer(environment, 'AXLE_BROKER_SHARDS', 1, 256) ?? 1,
     slots: integer(environment, 'AXLE_SLOTS', 1, 4096),
+    cronSeconds: integer(environment, 'AXLE_CRON_SECONDS', 0, 86_400) ?? 60,
+    metricsPort: integer(environment, 'AXLE_METRICS_PORT', 0, 65_535) ?? 0,
     redisUrl: redisUrl(text(environment, 'REDIS_URL')),
   }
 }

@@ -15,6 +15,7 @@ const readySchema = z.strictObject({
   apiKey: z.string(),
   adminKey: z.string(),
   model: z.string(),
+  metricsUrl: z.string(),
   pid: z.int(),
 })
 const recordsSchema = z.array(z.object({ name: z.string(), pid: z.int() }))

@@ -13,6 +13,8 @@ describe('readSettings', () => {
       lanes: 2,
       brokerShards: 1,
       slots: undefined,
+      cronSeconds: 60,
+      metricsPort: 0,
       redisUrl: undefined,
     })
   })
@@ -41,6 +43,8 @@ describe('readSettings', () => {
     ['AXLE_LANES', '-1'],
     ['AXLE_BROKER_SHARDS', '1.5'],
     ['AXLE_SLOTS', 'many'],
+    ['AXLE_CRON_SECONDS', '0.5'],
+    ['AXLE_METRICS_PORT', '65536'],
     ['AXLE_ENV', 'production'],
   ])('refuses %s=%s, naming both', (name, value) => {
     expect(() => readSettings({ [name]: value })).toThrow(new RegExp(`${name}.*'${value}'`))

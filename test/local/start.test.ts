@@ -34,7 +34,16 @@ describe('npm start', () => {
     const ready = await axle.ready()
     expect(await ask(ready)).toBe(200)
     await eventually(() => axle.output.includes('Stop with Ctrl-C'))
-    for (const part of [ready.url, ready.apiKey, 'curl ', "from 'openai'", 'Adapter', 'Toggles', 'KV cache']) {
+    for (const part of [
+      ready.url,
+      ready.apiKey,
+      'curl ',
+      "from 'openai'",
+      'Adapter',
+      'Toggles',
+      'KV cache',
+      ready.metricsUrl,
+    ]) {
       expect(axle.output).toContain(part)
     }
     for (const file of ['ready.json', 'secrets.json']) {
@@ -100,6 +109,18 @@ describe('npm start', () => {
     expect(await ask(await axle.ready())).toBe(200)
     expect(axle.children().map(({ name }) => name)).not.toContain('redis')
     await axle.stop()
+  })
+
+  it('case 39: refuses a Redis that would evict accepted jobs, and says what to set', async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const administrator = redis.connect()
+    await administrator.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    const refused = await start({ REDIS_URL: redis.url })
+    expect(await refused.exit()).toBe(1)
+    expect(refused.output).toContain('maxmemory-policy allkeys-lru')
+    expect(refused.output).toContain('Set its maxmemory-policy to noeviction')
+    expect(readdirSync(refused.dataDir)).not.toContain('processes.json')
   })
 
   it.each([
