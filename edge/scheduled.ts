@@ -1,6 +1,54 @@
-/** What the deployment does every minute, whoever calls or not. It knows no request. */
+/**
+ * What the deployment does every minute, whoever calls or not: usage into D1, revocations that Redis may have lost, what
+ * has been kept long enough. It knows no request.
+ */
+import { idempotencyTtlMs, jobAgeMaxMs, keyStaleMaxMs } from '../contract/limits.ts'
+import { tellBroker } from './broker/client.ts'
 import { readSettings, type Env } from './env.ts'
+import { logError } from './log.ts'
+import { drainUsage } from './usage/drain.ts'
 
-export async function scheduled(env: Env, _nowMs: number): Promise<void> {
+/** An isolate that cannot reach D1 may know a key for so long, and a job that it lets in may wait so long. */
+const revocationMattersMs = keyStaleMaxMs + jobAgeMaxMs
+const idsPerCommand = 1_000
+
+/** @throws what failed first; the other duties are done all the same. */
+export async function scheduled(env: Env, nowMs: number): Promise<void> {
   readSettings(env)
+  const duties = {
+    'usage-drain': () => drainUsage(env),
+    'revocations-again': () => revokeAgain(env, nowMs),
+    'old-answers': () => dropAnswers(env.DB, nowMs),
+  }
+  const failures: unknown[] = []
+  for (const [name, duty] of Object.entries(duties)) {
+    try {
+      await duty()
+    } catch (error) {
+      logError('scheduled-duty-failed', error, { duty: name })
+      failures.push(error)
+    }
+  }
+  if (failures.length > 0) throw failures[0]
+}
+
+/** Redis forgets where D1 does not: a revocation that was acknowledged bites again within a minute. */
+async function revokeAgain(env: Env, nowMs: number): Promise<void> {
+  const { results } = await env.DB.prepare(
+    `SELECT id FROM api_keys WHERE revoked_at_ms BETWEEN ?1 AND ?2
+     UNION ALL SELECT id FROM tenants WHERE archived_at_ms BETWEEN ?1 AND ?2`,
+  )
+    .bind(nowMs - revocationMattersMs, nowMs)
+    .all<{ id: string }>()
+  for (let first = 0; first < results.length; first += idsPerCommand) {
+    const ids = results.slice(first, first + idsPerCommand).map((row) => row.id)
+    await tellBroker(env, { kind: 'revoke', ids })
+  }
+}
+
+async function dropAnswers(db: D1Database, nowMs: number): Promise<void> {
+  await db
+    .prepare('DELETE FROM idempotent_answers WHERE created_at_ms < ?')
+    .bind(nowMs - idempotencyTtlMs)
+    .run()
 }

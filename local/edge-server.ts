@@ -31,6 +31,8 @@ export interface EdgeOptions {
 export interface EdgeServer {
   readonly url: string
   readonly database: LocalDatabase
+  /** What Cloudflare's cron fires every minute. Rejects when it failed. */
+  readonly scheduled: () => Promise<void>
   readonly stop: () => Promise<void>
 }
 
@@ -41,6 +43,7 @@ export const compatibility = {
   date: '2026-07-01',
   flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
 }
+const workerName = 'axle-edge'
 const pepperId = 'p1'
 export const localTenantId = 'tenant-local'
 /** Generous: who measures this machine is not held back, and rate headers still show. No budget. */
@@ -64,7 +67,7 @@ export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
       ...(options.stateFolder === null ? {} : { resourcePersistencePath: options.stateFolder }),
       workers: [
         {
-          name: 'axle-edge',
+          name: workerName,
           modulesRoot: bundle,
           modules: await modulesOf(bundle),
           compatibilityDate: compatibility.date,
@@ -91,7 +94,11 @@ export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
     await migrate(database)
     await registerKeys(database, options)
     const url = await miniflare.unsafeGetDirectURL()
-    return { url: url.origin, database, stop: () => miniflare.dispose() }
+    const scheduled = async (): Promise<void> => {
+      const { outcome } = await (await miniflare.getWorker(workerName)).scheduled({ cron: '* * * * *' })
+      if (outcome !== 'ok') throw new Error(`The scheduled duties ended with ${outcome}`)
+    }
+    return { url: url.origin, database, scheduled, stop: () => miniflare.dispose() }
   } catch (error) {
     await miniflare.dispose()
     throw error

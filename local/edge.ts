@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { startCron } from './cron.ts'
 import { startEdge, type EdgeServer } from './edge-server.ts'
 
 const environment = z.object({
@@ -19,9 +20,11 @@ const environment = z.object({
   AXLE_ADMIN_KEY: z.string(),
   AXLE_LANES: z.coerce.number().int().default(2),
   AXLE_BROKER_SHARDS: z.coerce.number().int().default(1),
+  AXLE_CRON_SECONDS: z.coerce.number().int().min(0).default(60),
 })
 
 let server: EdgeServer | null = null
+let stopCron = (): void => undefined
 let isStopping = false
 
 async function main(): Promise<void> {
@@ -66,6 +69,9 @@ async function main(): Promise<void> {
   listenToSignals()
   // A stop that came while starting has found no server to stop.
   if (isStopping) return stop()
+  stopCron = startCron(server, settings.AXLE_CRON_SECONDS, (error) => {
+    process.stderr.write(`${JSON.stringify({ level: 'error', event: 'cron-failed', message: String(error) })}\n`)
+  })
   await tellLauncher({ kind: 'ready', facts: { url: server.url } })
 }
 
@@ -79,6 +85,7 @@ function listenToSignals(): void {
 
 async function stop(): Promise<void> {
   isStopping = true
+  stopCron()
   await server?.stop()
   process.exit(0)
 }

@@ -16,6 +16,7 @@ describe('wrangler.toml', () => {
     expect(config.d1_databases).toMatchObject([{ binding: 'DB', migrations_dir: 'edge/d1/migrations' }])
     expect(config.durable_objects.bindings).toMatchObject([{ name: 'BROKER', class_name: 'Broker' }])
     expect(config.migrations).toMatchObject([{ new_sqlite_classes: ['Broker'] }])
+    expect(config.triggers.crons).toEqual(['* * * * *'])
     expect(config.vars['AXLE_ENV']).toBe('production')
     expect(Object.keys(config.vars).filter((name) => ['AXLE_PEPPER', 'REDIS_URL'].includes(name))).toEqual([])
   })
