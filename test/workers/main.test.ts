@@ -12,12 +12,27 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 describe('the workers process', () => {
-  it('says that it is ready, and exits 0 on SIGTERM', async () => {
-    const { exitCode, messages } = await runToEnd(script, { REDIS_URL: server.url }, ({ kind }, kill) => {
-      if (kind === 'ready') kill('SIGTERM')
+  it('says that it is ready and where its metrics are, and exits 0 on SIGTERM', async () => {
+    const scraped = Promise.withResolvers<string>()
+    const environment = { REDIS_URL: server.url, AXLE_METRICS_PORT: '0' }
+    const { exitCode, messages } = await runToEnd(script, environment, (message, kill) => {
+      if (message.kind !== 'ready') return
+      scraped.resolve(fetch(String(message.facts['metricsUrl'])).then((response) => response.text()))
+      void scraped.promise.finally(() => kill('SIGTERM'))
     })
-    expect(messages).toEqual([{ kind: 'ready', facts: { lanes: 2 } }])
+    const metricsUrl = expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/metrics$/)
+    expect(messages).toEqual([{ kind: 'ready', facts: { lanes: 2, metricsUrl } }])
+    expect(await scraped.promise).toContain('\nredis_up 1\n')
     expect(exitCode).toBe(0)
+  })
+
+  it('exits 1 with the way out where the address of its metrics is taken', async () => {
+    const environment = { REDIS_URL: server.url, AXLE_METRICS_PORT: `${server.port}` }
+    const { exitCode, messages } = await runToEnd(script, environment)
+    expect(messages).toEqual([
+      expect.objectContaining({ kind: 'fatal', wayOut: expect.stringContaining('AXLE_METRICS_PORT') }),
+    ])
+    expect(exitCode).toBe(1)
   })
 
   it('exits 1 with the way out where its settings are wrong', async () => {
