@@ -48,17 +48,11 @@ Logs of every process: <data directory>/logs/.`
 
 /** @throws Failure naming the variable, what it may be and what it was. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  // npm runs scripts in the repository root and remembers where the person stood; relative paths mean that place.
-  const startedIn = environment['INIT_CWD'] ?? process.cwd()
-  const folder = (name: string, fallback: string): string => {
-    const value = text(environment, name)
-    return value === undefined ? resolve(repositoryRoot, fallback) : resolve(startedIn, value)
-  }
   requireLocal(text(environment, 'AXLE_ENV'))
   return {
     port: integer(environment, 'AXLE_PORT', 1, 65_535) ?? 8787,
-    dataDir: folder('AXLE_DATA_DIR', '.axle'),
-    modelDir: folder('AXLE_MODEL', 'models/axk1-tiny'),
+    dataDir: dataDirectory(environment),
+    modelDir: folder(environment, 'AXLE_MODEL', 'models/axk1-tiny'),
     gpuWorkers: integer(environment, 'AXLE_GPU_WORKERS', 1, 64) ?? 1,
     lanes: integer(environment, 'AXLE_LANES', 1, 1024) ?? 2,
     brokerShards: integer(environment, 'AXLE_BROKER_SHARDS', 1, 256) ?? 1,
@@ -67,6 +61,18 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     metricsPort: integer(environment, 'AXLE_METRICS_PORT', 0, 65_535) ?? 0,
     redisUrl: redisUrl(text(environment, 'REDIS_URL')),
   }
+}
+
+/** Absolute; whether anything runs in it is not known here. */
+export function dataDirectory(environment: NodeJS.ProcessEnv): string {
+  return folder(environment, 'AXLE_DATA_DIR', '.axle')
+}
+
+/** npm runs scripts in the repository root and remembers where the person stood; relative paths mean that place. */
+function folder(environment: NodeJS.ProcessEnv, name: string, fallback: string): string {
+  const value = text(environment, name)
+  if (value === undefined) return resolve(repositoryRoot, fallback)
+  return resolve(environment['INIT_CWD'] ?? process.cwd(), value)
 }
 
 function text(environment: NodeJS.ProcessEnv, name: string): string | undefined {
