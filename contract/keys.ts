@@ -21,7 +21,7 @@ export const keys = {
   open: `${tag}:open`,
   /** Hash: lane index → jobs admitted to it and not yet ended. */
   laneLoad: `${tag}:lane-load`,
-  /** Hash: `virtual`, `base` and, per flow (tenant, tier), its finish tag and last start tag (start-time fair queueing). */
+  /** Hash: `virtual`, one a tier too, `base`; per flow (tenant, tier) its finish tag and last start (fair queueing). */
   fair: `${tag}:fair`,
   /** Hash: a tenant's counters: requests and tokens of the last minute, open and queued jobs, money. */
   quota: (tenantId: string) => `${tag}:quota:${tenantId}`,

@@ -49,8 +49,10 @@ leave_queue(KEYS[8], record, now)
 if record.status ~= 'running' then
   window_add(KEYS[8], 's', window_read(KEYS[8], 's', now), tonumber(record.fairTokens))
 end
-if tonumber(record.startTag) > tonumber(redis.call('HGET', KEYS[7], 'virtual') or '0') then
-  redis.call('HSET', KEYS[7], 'virtual', record.startTag)
+for _, virtual in ipairs({ 'virtual', 'virtual:' .. record.tier }) do
+  if tonumber(record.startTag) > tonumber(redis.call('HGET', KEYS[7], virtual) or '0') then
+    redis.call('HSET', KEYS[7], virtual, record.startTag)
+  end
 end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 local reply = redis.call('HGETALL', KEYS[1])

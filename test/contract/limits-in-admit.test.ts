@@ -5,12 +5,11 @@ import { keys } from '../../contract/keys.ts'
 import { priceMicroMax, windowMs } from '../../contract/limits.ts'
 import { costNano } from '../../contract/money.ts'
 import type { TenantLimits } from '../../contract/quota.ts'
-import { type IncludeName, JobScripts } from '../../contract/scripts.ts'
-import { readScriptSources } from '../../contract/script-files.ts'
+import type { JobScripts } from '../../contract/scripts.ts'
 import { decodeUsageRow } from '../../edge/usage/usage-row.ts'
 import { dice } from '../fixtures/dice.ts'
 import { admissionOf, type AskOptions, noLimits } from '../fixtures/job-desk.ts'
-import { appended, claimed, ending, scriptBench, token } from '../fixtures/script-bench.ts'
+import { appended, claimed, ending, scriptBench, scriptsWithout, token } from '../fixtures/script-bench.ts'
 
 const bench = scriptBench()
 const start = (promptTokens: number) => ({ kind: 'start', epoch: 1, fingerprint: 'f', promptTokens }) as const
@@ -34,15 +33,6 @@ async function monthNow(): Promise<number> {
 
 function countOf(results: readonly AdmitResult[], kind: AdmitResult['kind']): number {
   return results.filter((result) => result.kind === kind).length
-}
-
-/** The scripts with one include changed. Throws when the text is not there any more. */
-function scriptsWithout(include: IncludeName, protection: string, instead: string): JobScripts {
-  const sources = readScriptSources()
-  const text = sources.includes[include]
-  if (!text.includes(protection)) throw new Error(`${include}.lua does not contain: ${protection}`)
-  const includes = { ...sources.includes, [include]: text.replace(protection, instead) }
-  return new JobScripts(bench.server.connect(), { ...sources, includes })
 }
 
 /** Asks 600 times, 397 ms apart, a stride that meets every phase of a second; the most admitted in any sliding minute. */
@@ -138,7 +128,7 @@ describe('admit', () => {
   })
 
   it('would let more spend it if nothing were reserved', async () => {
-    const careless = scriptsWithout('admit-writes', 'quota.reservedNano + nano\n', 'quota.reservedNano\n')
+    const careless = scriptsWithout(bench, 'admit-writes', 'quota.reservedNano + nano\n', 'quota.reservedNano\n')
     await bench.scripts.seedSpend('tenant-1', await monthNow(), 0)
     const options = { ...oneToken, price: oneNano }
     const results = await Promise.all(
@@ -154,7 +144,7 @@ describe('admit', () => {
   })
 
   it('would not with a window of one second less than a minute', async () => {
-    const careless = scriptsWithout('window', 'window_buckets = 61', 'window_buckets = 59')
+    const careless = scriptsWithout(bench, 'window', 'window_buckets = 61', 'window_buckets = 59')
     expect((await fullestMinute(20, careless)).fullest).toBeGreaterThan(20)
   })
 

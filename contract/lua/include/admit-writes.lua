@@ -10,7 +10,7 @@ window_add(KEYS[8], 't', t, tokens)
 quota.openJobs, quota.queuedJobs = quota.openJobs + 1, quota.queuedJobs + 1
 quota.queuedTokens, quota.reservedNano = quota.queuedTokens + tokens, quota.reservedNano + nano
 quota_write(KEYS[8], generation, quota)
-redis.call('HINCRBY', KEYS[9], 'queued:' .. terms.tier, 1)
+local is_first_of_tier = redis.call('HINCRBY', KEYS[9], 'queued:' .. terms.tier, 1) == 1
 redis.call('HINCRBY', KEYS[9], 'queuedFair', terms.fairTokens)
 redis.call('HINCRBY', KEYS[9], 'admitted:' .. terms.tier, 1)
 
@@ -22,13 +22,16 @@ for candidate = 0, tonumber(ARGV[10]) - 1 do
 end
 redis.call('HINCRBY', KEYS[4], lane, 1)
 
-local flow = fair_flow(ARGV[2], terms.tier)
-local tags = redis.call('HMGET', KEYS[5], 'virtual', flow, 'last:' .. flow, 'base')
+local flow, tier_virtual = fair_flow(ARGV[2], terms.tier), 'virtual:' .. terms.tier
+local tags = redis.call('HMGET', KEYS[5], 'virtual', tier_virtual, flow, 'last:' .. flow, 'base')
+local function tag(i) return tonumber(tags[i] or '0') end
+local newcomer = fair_newcomer(tag(1), is_first_of_tier and tag(1) or tag(2), terms.tierOffset, terms.tokensPerPriority)
+if is_first_of_tier then redis.call('HSET', KEYS[5], tier_virtual, newcomer) end
 -- Corrections may take the finish tag below the last start; a flow stays first come, first served all the same.
-local start_tag = math.max(tonumber(tags[1] or '0'), tonumber(tags[2] or '0'), tonumber(tags[3] or '0'))
+local start_tag = math.max(newcomer, tag(3), tag(4))
 redis.call('HSET', KEYS[5], flow, start_tag + fair_cost(terms.fairTokens, terms.weightMilli), 'last:' .. flow, start_tag)
 local queue_tag = start_tag + terms.tierOffset
-local priority = fair_priority(queue_tag, tonumber(tags[4] or '0'), terms.tokensPerPriority, terms.priorityMax)
+local priority = fair_priority(queue_tag, tag(5), terms.tokensPerPriority, terms.priorityMax)
 
 redis.call('HSET', KEYS[1],
   'status', 'accepted', 'tenantId', ARGV[2], 'keyId', ARGV[3], 'model', ARGV[4], 'isThinking', ARGV[5],

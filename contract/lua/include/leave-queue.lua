@@ -1,4 +1,5 @@
 -- A job that waited does so no more: it is claimed for the first time, or ends unclaimed. Later calls change nothing.
+-- (0 - x: the negative of 0 is '-0' to Redis, and no integer.)
 local wait_bounds_ms = { 10, 50, 100, 500, 1000, 5000, 10000, 30000, 60000, 120000 }
 
 local function leave_queue(cell_key, record, now)
@@ -6,9 +7,9 @@ local function leave_queue(cell_key, record, now)
   local generation = redis.call('HGET', cell_key, 'generation') or '0'
   if record.generation == generation then
     redis.call('HINCRBY', cell_key, 'queued:' .. record.tier, -1)
-    redis.call('HINCRBY', cell_key, 'queuedFair', -tonumber(record.fairTokens))
+    redis.call('HINCRBY', cell_key, 'queuedFair', 0 - tonumber(record.fairTokens))
     redis.call('HINCRBY', record.quota, 'queuedJobs', -1)
-    redis.call('HINCRBY', record.quota, 'queuedTokens', -tonumber(record.queuedTokens))
+    redis.call('HINCRBY', record.quota, 'queuedTokens', 0 - tonumber(record.queuedTokens))
   end
   local wait_ms = math.max(0, now - tonumber(record.admittedAtMs))
   for _, bound in ipairs(wait_bounds_ms) do
