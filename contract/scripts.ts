@@ -65,6 +65,9 @@ export interface Ending {
   readonly cachedTokens: number
 }
 
+/** Before the first row of the usage stream. */
+export const usageStart = '0-0'
+
 type Reply = string | number | readonly (string | number)[]
 type Command = (keyCount: number, ...keysAndArguments: (string | number)[]) => Promise<Reply>
 
@@ -218,9 +221,13 @@ export class JobScripts {
     throw unexpected('expire', reply)
   }
 
-  /** @returns false when the tenant's month is known already, or Redis is in another one. */
-  async seedSpend(tenantId: string, month: number, spentNano: number): Promise<boolean> {
-    return (await this.#call('seed-spend', [keys.quota(tenantId), keys.clockOffset], [month, spentNano])) === 1
+  /**
+   * @param readTo id of the newest usage row that was looked at for `spentNano`; later ones are added to it.
+   * @returns false when the tenant's month is known already, or Redis is in another one.
+   */
+  async seedSpend(tenantId: string, month: number, spentNano: number, readTo = usageStart): Promise<boolean> {
+    const scriptKeys = [keys.quota(tenantId), keys.clockOffset, keys.usage]
+    return (await this.#call('seed-spend', scriptKeys, [month, spentNano, tenantId, readTo])) === 1
   }
 
   /** Moves the zero of priorities up to virtual time, when they have grown large. */

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod'
 import type { ChatMessage, JobRequest } from '../contract/job.ts'
+import type { ServiceTier } from '../contract/quota.ts'
 import { messagesMax, modelIdBytesMax, stopStringBytesMax, stopStringsMax } from '../contract/limits.ts'
 import type { JsonObject } from './json-body.ts'
 import { chooseMode, effortNames, type ModeChoice } from './mode.ts'
@@ -19,9 +20,15 @@ export interface ChatRequest {
   readonly includeUsage: boolean
   readonly includeLogProbs: boolean
   readonly mode: ModeChoice
+  /** `auto`: the project's default. */
+  readonly tier: RequestTier
   readonly seed: number | null
   readonly request: Omit<JobRequest, 'thinking'>
 }
+
+/** Those a request may ask for; the batch tier belongs to batches. */
+const requestTiers = ['auto', 'default', 'flex', 'priority'] as const satisfies readonly (ServiceTier | 'auto')[]
+type RequestTier = (typeof requestTiers)[number]
 
 /** @throws AppError 400. */
 export function parseChatRequest(body: JsonObject): ChatRequest {
@@ -44,6 +51,7 @@ export function parseChatRequest(body: JsonObject): ChatRequest {
     includeUsage: given.stream_options?.include_usage ?? false,
     includeLogProbs: given.logprobs ?? false,
     mode,
+    tier: given.service_tier ?? 'auto',
     seed: given.seed ?? null,
     request: {
       messages: given.messages,
@@ -204,7 +212,15 @@ const chatBody = z
     web_search_options: unsupported(never, notYet),
     verbosity: unsupported(is('medium'), only("'medium'")),
     store: unsupported(is(false), only('false')),
-    service_tier: unsupported(is('auto', 'default'), only("'auto' or 'default'")),
+    service_tier: z
+      .string()
+      .transform((given, context) => {
+        const tier = requestTiers.find((known) => known === given)
+        if (tier === undefined)
+          refuse(context, 'unsupported_parameter', "must be 'auto', 'default', 'flex' or 'priority'")
+        return tier ?? z.NEVER
+      })
+      .nullish(),
 
     parallel_tool_calls: z.boolean().nullish(),
     user: label,

@@ -21,6 +21,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
     object: 'chat.completion' as const,
     created: facts.created,
     model: facts.model,
+    service_tier: facts.tier,
     ...fingerprintOf(log),
     choices: [
       {

@@ -7,6 +7,7 @@
  */
 import { errorBody, type ErrorFacts } from '../contract/errors.ts'
 import type { EndEntry, LogEvent, TokenEntry, Usage } from '../contract/event.ts'
+import type { ServiceTier } from '../contract/quota.ts'
 import { endError } from './job-end.ts'
 import { logProbContent, logProbsObject } from './log-probs.ts'
 
@@ -17,6 +18,8 @@ export interface ChatFacts {
   readonly model: string
   /** Unix seconds of the job's creation. */
   readonly created: number
+  /** The one that served the request. */
+  readonly tier: ServiceTier
   readonly includeUsage: boolean
   readonly includeLogProbs: boolean
 }
@@ -123,6 +126,7 @@ function chunk(facts: ChatFacts, state: StreamState) {
     object: 'chat.completion.chunk',
     created: facts.created,
     model: facts.model,
+    service_tier: facts.tier,
     system_fingerprint: state.fingerprint,
   }
 }

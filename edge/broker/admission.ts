@@ -1,14 +1,15 @@
 /**
- * An order → what `admit` takes: the model resolved, the mode decided, the seed drawn, the cost bounded.
+ * An order → what `admit` takes: model and tier granted, the mode decided, the seed drawn, tokens and cost bounded.
  *
- * Randomness and the fleet's state are arguments. It knows neither Redis nor any reader.
+ * Randomness, prices and the fleet's state are arguments. It knows neither Redis nor any reader.
  */
 import type { Admission } from '../../contract/admission.ts'
 import { AppError } from '../../contract/errors.ts'
 import type { ServedModel } from '../../contract/heartbeat.ts'
 import type { JobRequest } from '../../contract/job.ts'
 import { answerTokensGuess } from '../../contract/limits.ts'
-import { freePrice } from '../../contract/money.ts'
+import type { TokenPrice } from '../../contract/money.ts'
+import type { ServiceTier } from '../../contract/quota.ts'
 import { decideMode } from '../mode.ts'
 import type { FleetState } from './fleet.ts'
 import type { Order } from './protocol.ts'
@@ -22,14 +23,46 @@ const seedBits = 53
 
 const utf8 = new TextEncoder()
 
-/** @throws AppError model_not_ready, model_not_found. */
+/** An order that may be asked for: by a model that is served and a tier that the project has. */
+export interface Entitlement {
+  readonly model: ServedModel
+  readonly tier: ServiceTier
+}
+
+/** @throws AppError model_not_ready, model_not_found, model_not_allowed, service_tier_not_allowed. */
+export function entitle(order: Order, served: ServedModel | null): Entitlement {
+  const model = resolveModel(order.model, served)
+  if (!mayName(order.models, model)) {
+    throw new AppError('model_not_allowed', 'This API key may not use this model. GET /v1/models lists what it may.', {
+      param: 'model',
+    })
+  }
+  const tier = order.tier === 'auto' ? order.defaultTier : order.tier
+  if (order.tier !== 'auto' && !order.tiers.includes(tier)) {
+    const wayOut = "Send 'auto', or have the tier allowed."
+    throw new AppError('service_tier_not_allowed', `This project may not use service_tier '${tier}'. ${wayOut}`, {
+      param: 'service_tier',
+    })
+  }
+  return { model, tier }
+}
+
+/** An allow-list names a model by its id or any alias, and means all of its names. Null allows every model. */
+export function mayName(
+  models: readonly string[] | null,
+  { id, aliases }: Pick<ServedModel, 'id' | 'aliases'>,
+): boolean {
+  return models === null || models.includes(id) || aliases.some((alias) => models.includes(alias))
+}
+
 export function admissionOf(
   order: Order,
-  fleet: FleetState,
+  { model, tier }: Entitlement,
+  price: TokenPrice,
+  load: FleetState['load'],
   cell: { readonly shard: number; readonly laneCount: number; readonly random: (bytes: Uint8Array) => Uint8Array },
 ): Admission {
-  const model = resolveModel(order.model, fleet.model)
-  const request: JobRequest = { ...order.request, thinking: decideMode(order.mode, fleet.load) }
+  const request: JobRequest = { ...order.request, thinking: decideMode(order.mode, load) }
   return {
     jobId: order.jobId,
     tenantId: order.tenantId,
@@ -40,11 +73,11 @@ export function admissionOf(
     request,
     shard: cell.shard,
     laneCount: cell.laneCount,
-    tier: order.tier === 'auto' ? order.defaultTier : order.tier,
+    tier,
     limits: order.limits,
     keyExpiresAtMs: order.keyExpiresAtMs,
     ...tokensOf(request, model.contextTokens),
-    price: freePrice,
+    price,
     idempotency: order.idempotency,
   }
 }

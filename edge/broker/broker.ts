@@ -5,7 +5,7 @@
  * no HTTP client, no key and no OpenAI shape. All its state can be rebuilt: the log is in Redis, readers come back.
  */
 import { DurableObject } from 'cloudflare:workers'
-import type { AdmitResult } from '../../contract/admission.ts'
+import type { Admission, AdmitResult } from '../../contract/admission.ts'
 import { AppError } from '../../contract/errors.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { channels, keys } from '../../contract/keys.ts'
@@ -13,10 +13,11 @@ import { serviceTiers } from '../../contract/quota.ts'
 import { readSettings, type Env } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
 import type { Settings } from '../settings.ts'
-import { admissionOf } from './admission.ts'
+import { admissionOf, entitle } from './admission.ts'
 import { obey } from './control.ts'
 import { fleetCacheMs, readFleet, type FleetState } from './fleet.ts'
 import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
+import { Prices } from './prices.ts'
 import {
   brokerPaths,
   elsewhereStatus,
@@ -33,6 +34,7 @@ import {
 import { refusalOf } from './refusals.ts'
 import { Readers } from './readers.ts'
 import { RedisLink } from './redis-link.ts'
+import { seedSpend } from './spend.ts'
 
 export class Broker extends DurableObject<Env> {
   readonly #settings: Settings
@@ -41,6 +43,9 @@ export class Broker extends DurableObject<Env> {
   readonly #readers: Readers
   /** Jobs to be cancelled as soon as Redis can be reached. */
   readonly #owedCancels = new Set<JobId>()
+  readonly #prices = new Prices()
+  /** Tenants whose month's spend is being looked up. */
+  readonly #seeding = new Map<string, Promise<void>>()
   #fleet: { readonly state: FleetState; readonly untilMs: number } | null = null
   #readingFleet: Promise<FleetState> | null = null
 
@@ -89,7 +94,10 @@ export class Broker extends DurableObject<Env> {
 
   async #open(order: Order): Promise<Response> {
     const { idempotency } = order
-    const admission = admissionOf(order, await this.#fleetState(), {
+    const fleet = await this.#fleetState()
+    const entitlement = entitle(order, fleet.model)
+    const price = await this.#prices.of(this.env.DB, entitlement.model.id, entitlement.tier, Date.now())
+    const admission = admissionOf(order, entitlement, price, fleet.load, {
       shard: this.#shard,
       laneCount: this.#settings.laneCount,
       random: (bytes) => crypto.getRandomValues(bytes),
@@ -100,7 +108,7 @@ export class Broker extends DurableObject<Env> {
     }
     // The reader listens before the job exists, so that it misses nothing.
     const reader = this.#readers.add(order.jobId, graceMsOf(order), true)
-    const result = await this.#admit(reader, () => this.#link.run(({ scripts }) => scripts.admit(admission)), order)
+    const result = await this.#admit(reader, admission, order)
     if (result.kind === 'replay') {
       return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
     }
@@ -118,16 +126,17 @@ export class Broker extends DurableObject<Env> {
   /** @throws AppError for whatever is not a job to read. */
   async #admit(
     reader: JobReader,
-    admit: () => Promise<AdmitResult>,
+    admission: Admission,
     order: Order,
   ): Promise<Extract<AdmitResult, { kind: 'admitted' | 'replay' }>> {
     let result: AdmitResult | null = null
     try {
-      result = await admit()
-    } catch (error) {
-      // The job may exist although we were not told; without an idempotency key nobody can ask for it again.
-      if (order.idempotency === null) this.#owe(order.jobId)
-      throw error
+      result = await this.#askAdmit(admission)
+      // A budget whose month is not known to Redis is kept once it is.
+      if (result.kind === 'budget-unknown') {
+        await this.#seed(admission.tenantId, result.month)
+        result = await this.#askAdmit(admission)
+      }
     } finally {
       if (result?.kind !== 'admitted') this.#readers.discard(reader)
     }
@@ -138,6 +147,26 @@ export class Broker extends DurableObject<Env> {
       default:
         throw refusalOf(result, order)
     }
+  }
+
+  async #askAdmit(admission: Admission): Promise<AdmitResult> {
+    try {
+      return await this.#link.run(({ scripts }) => scripts.admit(admission))
+    } catch (error) {
+      // The job may exist although we were not told; without an idempotency key nobody can ask for it again.
+      if (admission.idempotency === null) this.#owe(admission.jobId)
+      throw error
+    }
+  }
+
+  #seed(tenantId: string, month: number): Promise<void> {
+    const known = this.#seeding.get(tenantId)
+    if (known !== undefined) return known
+    const seeding = this.#link
+      .run((connection) => seedSpend(connection, this.env.DB, tenantId, month))
+      .finally(() => this.#seeding.delete(tenantId))
+    this.#seeding.set(tenantId, seeding)
+    return seeding
   }
 
   /** The record exists: should this fail, the janitor queues the job. */

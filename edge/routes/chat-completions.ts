@@ -43,7 +43,7 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
       jobId: newJobId(Date.now(), crypto.getRandomValues(new Uint8Array(jobIdRandomBytes))),
       ...terms,
       keyExpiresAtMs,
-      tier: 'auto',
+      tier: chat.tier,
       model: chat.model,
       mode: chat.mode,
       seed: chat.seed,
@@ -69,6 +69,7 @@ function chatFacts(chat: ChatRequest, { jobId, opening }: OpenJob): ChatFacts {
   return {
     id: publicId('chat', jobId),
     model: opening.model,
+    tier: opening.tier,
     created: Math.floor(decodeTime(jobId) / 1000),
     includeUsage: chat.includeUsage,
     includeLogProbs: chat.includeLogProbs,

@@ -36,6 +36,7 @@ describe('parseChatRequest()', () => {
       includeUsage: false,
       includeLogProbs: false,
       mode: { kind: 'chosen', thinking: { think: false, effort: null, budget: null } },
+      tier: 'auto',
       seed: null,
       request: {
         messages: [{ role: 'user', content: 'hi' }],
@@ -80,10 +81,15 @@ describe('parseChatRequest()', () => {
     expect(parse({ seed }).seed).toBe(seed === 0 ? 0 : seed)
   })
 
+  it.each(['auto', 'default', 'flex', 'priority'])('takes the service tier %s', (tier) => {
+    expect(parse({ service_tier: tier }).tier).toBe(tier)
+    expect(parse({}).tier).toBe('auto')
+  })
+
   const ignored: object[] = [
     { user: 'u', safety_identifier: 's', prompt_cache_key: 'k', metadata: { a: 'b' }, store: false },
     { service_tier: 'auto', parallel_tool_calls: true, n: 1, logprobs: false, top_logprobs: 0, logit_bias: {} },
-    { service_tier: 'default', tools: [], tool_choice: 'auto', functions: [], response_format: { type: 'text' } },
+    { service_tier: null, tools: [], tool_choice: 'auto', functions: [], response_format: { type: 'text' } },
     { modalities: ['text'], verbosity: 'medium', repetition_penalty: null, logit_bias: null, top_logprobs: null },
     { temperature: null, top_p: null, top_k: null, min_p: null, max_tokens: null, seed: null, n: null, tools: null },
     { stream: null, stream_options: null, reasoning_effort: null, thinking: null, metadata: null, user: null },
@@ -119,7 +125,9 @@ describe('parseChatRequest()', () => {
     [{ audio: {} }, 'unsupported_parameter', 'audio'],
     [{ modalities: ['audio'] }, 'unsupported_parameter', 'modalities'],
     [{ store: true }, 'unsupported_parameter', 'store'],
-    [{ service_tier: 'flex' }, 'unsupported_parameter', 'service_tier'],
+    [{ service_tier: 'batch' }, 'unsupported_parameter', 'service_tier'],
+    [{ service_tier: 'scale' }, 'unsupported_parameter', 'service_tier'],
+    [{ service_tier: 1 }, 'invalid_type', 'service_tier'],
     [{ stream_options: { include_usage: true } }, 'invalid_value', 'stream_options'],
     [{ stream: 'yes' }, 'invalid_type', 'stream'],
     [{ thinking: { type: 'enabled', budget_tokens: 100 } }, 'unsupported_parameter', 'thinking.budget_tokens'],

@@ -7,7 +7,14 @@ import type { EndEntry, LogEntry, LogEvent, TokenEntry } from '../../contract/ev
 import { chatCompletion } from '../../edge/completion.ts'
 import { chatFrames, streamStart, type ChatFacts, type StreamState } from '../../edge/sse.ts'
 
-const facts: ChatFacts = { id: 'chatcmpl-1', model: 'm', created: 5, includeUsage: true, includeLogProbs: false }
+const facts: ChatFacts = {
+  id: 'chatcmpl-1',
+  model: 'm',
+  created: 5,
+  tier: 'flex',
+  includeUsage: true,
+  includeLogProbs: false,
+}
 const usage = { promptTokens: 4, cachedTokens: 1, completionTokens: 3, reasoningTokens: 1 }
 const start: LogEntry = { kind: 'start', epoch: 1, fingerprint: 'fp_1', promptTokens: 4 }
 const end: EndEntry = { kind: 'end', status: 'completed', finishReasons: ['stop'], usage, error: null }
@@ -62,6 +69,7 @@ const chunk = (delta: object, finishReason: string | null = null) => ({
   object: 'chat.completion.chunk',
   created: 5,
   model: 'm',
+  service_tier: 'flex',
   system_fingerprint: 'fp_1',
   choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
   usage: null,
@@ -217,6 +225,7 @@ describe('chatCompletion()', () => {
       object: 'chat.completion',
       created: 5,
       model: 'm',
+      service_tier: 'flex',
       system_fingerprint: 'fp_1',
       choices: [
         {
