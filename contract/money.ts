@@ -20,3 +20,12 @@ const picoPerNano = 1_000
 export function costNano(tokens: number, priceMicro: number): number {
   return Math.ceil((tokens * priceMicro) / picoPerNano)
 }
+
+const nanoPerUsd = 1_000_000_000
+const nanoDigits = 9
+
+/** USD as exact decimal text without needless zeros: 21,500 nano-USD is `0.0000215`. */
+export function usdText(nano: number): string {
+  const text = `${Math.floor(nano / nanoPerUsd)}.${String(nano % nanoPerUsd).padStart(nanoDigits, '0')}`
+  return text.replace(/\.?0+$/, '')
+}

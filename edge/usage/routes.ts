@@ -1,4 +1,18 @@
 /** The routes that tell what was used and what it cost, under /v1/organization. */
 import type { Route } from '../route-table.ts'
+import { usageCompletions } from './completions.ts'
+import { costs } from './costs.ts'
+import { usageJobs } from './jobs.ts'
 
-export const usageRoutes: readonly Route[] = []
+const organization = '/v1/organization'
+
+export const usageRoutes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: `${organization}/usage/completions`,
+    access: 'usage-or-admin',
+    handler: usageCompletions,
+  },
+  { method: 'GET', path: `${organization}/usage/jobs`, access: 'usage-or-admin', handler: usageJobs },
+  { method: 'GET', path: `${organization}/costs`, access: 'usage-or-admin', handler: costs },
+]

@@ -107,7 +107,7 @@ describe('the usage drain', () => {
   it('leaves the rows where they are while D1 refuses them, and fails', async () => {
     await endedJob()
     await edge.database.exec('ALTER TABLE usage_jobs RENAME TO usage_jobs_away')
-    await expect(edge.scheduled()).rejects.toThrow()
+    await expect(edge.scheduled()).rejects.toThrow('ended with exception')
     expect(await bench.redis.xlen(keys.usage)).toBe(1)
     await edge.database.exec('ALTER TABLE usage_jobs_away RENAME TO usage_jobs')
     await edge.scheduled()
