@@ -38,6 +38,8 @@ export const errorKinds = {
   method_not_allowed: user(405),
   request_timeout: { status: 408, type: 'timeout', retryable: true },
   already_exists: user(409),
+  project_archived: user(409),
+  key_in_use: user(409),
   idempotency_in_progress: passing(409, 'conflict'),
   request_too_large: user(413),
   unsupported_media_type: user(415),

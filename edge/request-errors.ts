@@ -26,7 +26,7 @@ export function requestError(error: z.ZodError): AppError {
   const issue = deepest(first)
   const param = paramName(issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path)
   const code = codeOf(issue)
-  return new AppError(code, messageOf(code, param, issue), { param })
+  return new AppError(code, messageOf(code, param, issue), { param: param === '' ? null : param })
 }
 
 /** Of a union the branch that got furthest is the one that was meant: past its type, or deeper into the value. */

@@ -1,4 +1,43 @@
-/** The control plane's routes under /v1/organization: projects, keys, limits, prices, audit. */
+/** The control plane's routes under /v1/organization: projects, keys, limits, prices, audit. All for admin keys alone. */
+import type { Handler } from 'hono'
+import type { AppEnv } from '../app-env.ts'
 import type { Route } from '../route-table.ts'
+import {
+  changeProjectKey,
+  createProjectKey,
+  listProjectKeys,
+  retrieveProjectKey,
+  revokeProjectKey,
+} from './project-keys.ts'
+import { archiveProject, changeProject, createProject, listProjects, retrieveProject } from './projects.ts'
+import { changeRateLimit, listRateLimits } from './rate-limits.ts'
+import { rotateProjectKey } from './rotate-key.ts'
+import { changeSpendLimit, deleteSpendLimit, retrieveSpendLimit } from './spend-limit.ts'
 
-export const adminRoutes: readonly Route[] = []
+const organization = '/v1/organization'
+const projects = `${organization}/projects`
+const project = `${projects}/:project`
+const key = `${project}/api_keys/:key`
+
+export const adminRoutes: readonly Route[] = [
+  admin('POST', projects, createProject),
+  admin('GET', projects, listProjects),
+  admin('GET', project, retrieveProject),
+  admin('POST', project, changeProject),
+  admin('POST', `${project}/archive`, archiveProject),
+  admin('GET', `${project}/api_keys`, listProjectKeys),
+  admin('POST', `${project}/api_keys`, createProjectKey),
+  admin('GET', key, retrieveProjectKey),
+  admin('POST', key, changeProjectKey),
+  admin('DELETE', key, revokeProjectKey),
+  admin('POST', `${key}/rotate`, rotateProjectKey),
+  admin('GET', `${project}/rate_limits`, listRateLimits),
+  admin('POST', `${project}/rate_limits/:limit`, changeRateLimit),
+  admin('GET', `${project}/spend_limit`, retrieveSpendLimit),
+  admin('POST', `${project}/spend_limit`, changeSpendLimit),
+  admin('DELETE', `${project}/spend_limit`, deleteSpendLimit),
+]
+
+function admin(method: Route['method'], path: string, handler: Handler<AppEnv>): Route {
+  return { method, path, access: 'admin', handler }
+}

@@ -1,0 +1,101 @@
+/**
+ * A handler that changes the control plane: body in, one D1 batch with its audit rows and its kept answer, answer out.
+ *
+ * All of a batch stands or none of it. It knows no resource: a plan says what is to be changed.
+ */
+import assert from 'node:assert/strict'
+import type { Context, Handler } from 'hono'
+import type { z } from 'zod'
+import { AppError } from '../../contract/errors.ts'
+import type { AppEnv } from '../app-env.ts'
+import { readSettings } from '../env.ts'
+import { readRepetition } from '../idempotency.ts'
+import type { JsonObject } from '../json-body.ts'
+import { readJsonBody } from '../middleware/body.ts'
+import { requestError } from '../request-errors.ts'
+import { auditRow, isWithoutEffect, type Actor, type AuditEvent } from './audit.ts'
+import { isInProgress, KeptAnswers, type Answer } from './kept-answers.ts'
+
+export interface Effect {
+  /** Changes at least one row, or nothing of the batch stands. */
+  readonly statement: D1PreparedStatement
+  readonly event: AuditEvent
+}
+
+export interface Change {
+  readonly effects: readonly Effect[]
+  readonly answer: object
+  /** Where an effect found nothing to change: another request was faster. */
+  readonly refusal: AppError
+}
+
+export type Plan<Fields> = (context: Context<AppEnv>, fields: Fields, nowMs: number) => Promise<Change>
+
+/** @param schema strict: what it does not name is refused. */
+export function changing<Fields>(schema: z.ZodType<Fields>, plan: Plan<Fields>): Handler<AppEnv> {
+  return async (context) => {
+    const nowMs = Date.now()
+    const body = await readBody(context.req.raw)
+    const kept = keptAnswers(context, body)
+    const earlier = (await kept?.find(nowMs)) ?? null
+    if (earlier !== null) return respond(earlier, { 'idempotent-replayed': 'true' })
+    const parsed = schema.safeParse(body, { reportInput: true })
+    if (!parsed.success) throw requestError(parsed.error)
+    const change = await plan(context, parsed.data, nowMs)
+    const answer = { status: 200, text: JSON.stringify(change.answer) }
+    await commit(context, change, (await kept?.rows(answer, nowMs)) ?? [], nowMs)
+    return respond(answer)
+  }
+}
+
+/** Nothing at all is an empty object: several changes take no field. */
+async function readBody(request: Request): Promise<JsonObject> {
+  const isEmpty = request.body === null || request.headers.get('content-length') === '0'
+  return isEmpty ? {} : readJsonBody(request)
+}
+
+function keptAnswers(context: Context<AppEnv>, body: JsonObject): KeptAnswers | null {
+  const { headers } = context.req.raw
+  const { idempotency } = readRepetition(headers, `${context.req.method} ${context.req.path}`, body)
+  const text = headers.get('idempotency-key')
+  if (idempotency === null || text === null) return null
+  const { pepper } = readSettings(context.env)
+  return new KeptAnswers(context.env.DB, context.get('caller').keyId, idempotency, { pepper, text })
+}
+
+async function commit(
+  context: Context<AppEnv>,
+  change: Change,
+  answerRows: readonly D1PreparedStatement[],
+  nowMs: number,
+): Promise<void> {
+  assert(change.effects.length > 0, 'a change changes something')
+  const db = context.env.DB
+  const actor = actorOf(context)
+  const effects = change.effects.flatMap(({ statement, event }) => [statement, auditRow(db, event, actor, nowMs)])
+  try {
+    await db.batch([...answerRows, ...effects])
+  } catch (error) {
+    if (isWithoutEffect(error)) throw change.refusal
+    if (!isInProgress(error)) throw error
+    throw new AppError(
+      'idempotency_in_progress',
+      'A request with this Idempotency-Key is under way. Try again shortly.',
+      {
+        retryAfterMs: 1_000,
+      },
+    )
+  }
+}
+
+function actorOf(context: Context<AppEnv>): Actor {
+  return {
+    keyId: context.get('caller').keyId,
+    address: context.req.header('cf-connecting-ip') ?? null,
+    requestId: context.get('requestId'),
+  }
+}
+
+function respond({ status, text }: Answer, headers: Record<string, string> = {}): Response {
+  return new Response(text, { status, headers: { 'content-type': 'application/json', ...headers } })
+}

@@ -1,0 +1,65 @@
+/**
+ * Rotation: a new key in place of an old one, which goes on for a while. Both count against the project's one quota.
+ *
+ * It knows neither how keys are checked nor how quotas are counted.
+ */
+import { z } from 'zod'
+import { tellBroker } from '../broker/client.ts'
+import { readSettings } from '../env.ts'
+import { changing, type Effect } from './changing.ts'
+import { findProjectKey, issueKey, projectKeyObject, type KeyRow } from './key-row.ts'
+import { idFrom, missing } from './lookup.ts'
+import { revocation } from './project-keys.ts'
+import { findOpenProject } from './project-row.ts'
+
+const secondMs = 1_000
+const overlapSecondsUsual = 86_400
+const overlapSecondsMax = 7 * overlapSecondsUsual
+const rotateFields = z.strictObject({
+  overlap_seconds: z.int().min(0).max(overlapSecondsMax).default(overlapSecondsUsual),
+})
+
+export const rotateProjectKey = changing(rotateFields, async (context, { overlap_seconds: overlap }, nowMs) => {
+  const { env } = context
+  const project = await findOpenProject(env.DB, idFrom(context, 'project'))
+  const old = await findProjectKey(env.DB, project.id, idFrom(context, 'key'))
+  // Without overlap the old key is meant to be dead at once, as one that leaked: that is a revocation.
+  if (overlap === 0) await tellBroker(env, { kind: 'revoke', ids: [old.id] })
+  const end = overlap === 0 ? revoke(env.DB, project.id, old, nowMs) : expire(env.DB, project.id, old, overlap, nowMs)
+  const { name, scopes, models, ipRanges } = old
+  const facts = { name, scopes, models, ipRanges, expiresAtMs: lifetimeAgain(old, nowMs), replacesId: old.id }
+  const { text, row, statement } = issueKey(env.DB, readSettings(env), project.id, facts, nowMs)
+  const event = {
+    type: 'api_key.created',
+    projectId: project.id,
+    resourceId: row.id,
+    details: { data: { name, scopes, models, ip_allowlist: ipRanges, replaces: old.id } },
+  } as const
+  return {
+    effects: [end, { statement, event }],
+    answer: { ...projectKeyObject(row, project), value: text },
+    refusal: missing(),
+  }
+})
+
+function revoke(db: D1Database, projectId: string, old: KeyRow, nowMs: number): Effect {
+  const event = { type: 'api_key.deleted', projectId, resourceId: old.id } as const
+  return { statement: revocation(db, old.id, nowMs), event }
+}
+
+/** A key that ends sooner anyway keeps its end. */
+function expire(db: D1Database, projectId: string, old: KeyRow, overlapSeconds: number, nowMs: number): Effect {
+  const endMs = nowMs + overlapSeconds * secondMs
+  const statement = db
+    .prepare(
+      `UPDATE api_keys SET expires_at_ms = min(coalesce(expires_at_ms, ?1), ?1) WHERE id = ?2 AND revoked_at_ms IS NULL`,
+    )
+    .bind(endMs, old.id)
+  const details = { changes_requested: { expires_in_seconds: overlapSeconds } }
+  return { statement, event: { type: 'api_key.updated', projectId, resourceId: old.id, details } }
+}
+
+/** The new key lives as long as the old one was made for. */
+function lifetimeAgain(old: KeyRow, nowMs: number): number | null {
+  return old.expiresAtMs === null ? null : nowMs + (old.expiresAtMs - old.createdAtMs)
+}
