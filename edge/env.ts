@@ -1,8 +1,4 @@
-/**
- * What the deployment gives the Worker, and the settings read from it once.
- *
- * What the values may be stands in `settings.ts`; it does not know who uses them.
- */
+/** What the deployment gives the Worker: bindings, and values that are read once. It knows no bound of a value. */
 import { parseSettings, type Settings } from './settings.ts'
 
 export interface Env {
@@ -12,6 +8,9 @@ export interface Env {
   readonly AXLE_ENV?: string
   readonly AXLE_PEPPER?: string
   readonly AXLE_PEPPER_ID?: string
+  readonly AXLE_PEPPER_PREVIOUS?: string
+  readonly AXLE_PEPPER_PREVIOUS_ID?: string
+  readonly AXLE_BOOTSTRAP_SECRET?: string
   readonly AXLE_LANES?: string
   readonly AXLE_BROKER_SHARDS?: string
 }

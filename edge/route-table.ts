@@ -4,6 +4,7 @@
  * The app is built from this table and so is the door in front of it: what is not in it does not exist.
  */
 import type { Handler } from 'hono'
+import { bootstrap, bootstrapPath } from './admin/bootstrap.ts'
 import { adminRoutes } from './admin/routes.ts'
 import type { AppEnv } from './app-env.ts'
 import type { Access } from './auth/scopes.ts'
@@ -27,6 +28,8 @@ const coreRoutes: readonly Route[] = [
   // An id may hold slashes, escaped or not.
   { method: 'GET', path: '/v1/models/:model{.+}', access: 'inference', handler: retrieveModel },
   { method: 'POST', path: chatCompletionsPath, access: 'inference', handler: chatCompletions },
+  // It asks for a secret of its own.
+  { method: 'POST', path: bootstrapPath, access: 'public', handler: bootstrap },
 ]
 
 export const routes: readonly Route[] = [...coreRoutes, ...adminRoutes, ...usageRoutes]

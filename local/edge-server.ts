@@ -10,6 +10,7 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type V4ModuleDefin
 import { parseKey } from '../contract/key-format.ts'
 import { keyDigest } from '../edge/auth/digest.ts'
 import { tenantScopes } from '../edge/auth/scopes.ts'
+import { parseSettings } from '../edge/settings.ts'
 import { bundleEdge, entryName } from './edge-bundle.ts'
 import { migrate } from './migrations.ts'
 
@@ -18,6 +19,8 @@ export interface EdgeOptions {
   readonly redisUrl: string
   readonly environment: 'local' | 'production'
   readonly pepper: string
+  /** Further settings of the Worker, by name; those named here besides win. */
+  readonly settings?: Readonly<Record<string, string>>
   readonly tenantKey: string
   readonly adminKey: string
   readonly laneCount: number
@@ -44,7 +47,7 @@ export const compatibility = {
   flags: ['nodejs_compat', 'enable_request_signal', 'request_signal_passthrough'],
 }
 const workerName = 'axle-edge'
-const pepperId = 'p1'
+const usualPepperId = 'p1'
 export const localTenantId = 'tenant-local'
 /** Generous: who measures this machine is not held back, and rate headers still show. No budget. */
 const localLimits = {
@@ -53,7 +56,18 @@ const localLimits = {
   values: `100000, 100000000, 5000, 10000, 100000000, 1000, '["priority","default","flex"]'`,
 }
 
+/** @throws SettingsError where the Worker would refuse every request. */
 export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
+  const bindings = {
+    AXLE_PEPPER_ID: usualPepperId,
+    ...options.settings,
+    REDIS_URL: options.redisUrl,
+    AXLE_ENV: options.environment,
+    AXLE_PEPPER: options.pepper,
+    AXLE_LANES: `${options.laneCount}`,
+    AXLE_BROKER_SHARDS: `${options.shardCount}`,
+  }
+  const { pepperId } = parseSettings(bindings)
   const bundle = await bundleEdge(options.bundleFolder)
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -76,14 +90,7 @@ export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
           unsafeDirectSockets: [{ host: '127.0.0.1', port: options.port }],
           d1Databases: { DB: 'axle' },
           durableObjects: { BROKER: { className: 'Broker', useSQLite: true } },
-          bindings: {
-            REDIS_URL: options.redisUrl,
-            AXLE_ENV: options.environment,
-            AXLE_PEPPER: options.pepper,
-            AXLE_PEPPER_ID: pepperId,
-            AXLE_LANES: `${options.laneCount}`,
-            AXLE_BROKER_SHARDS: `${options.shardCount}`,
-          },
+          bindings,
         },
       ],
     }),
@@ -92,7 +99,7 @@ export async function startEdge(options: EdgeOptions): Promise<EdgeServer> {
     await miniflare.ready
     const database = await miniflare.getD1Database('DB')
     await migrate(database)
-    await registerKeys(database, options)
+    await registerKeys(database, options, pepperId)
     const url = await miniflare.unsafeGetDirectURL()
     const scheduled = async (): Promise<void> => {
       const { outcome } = await (await miniflare.getWorker(workerName)).scheduled({ cron: '* * * * *' })
@@ -119,7 +126,7 @@ async function modulesOf(bundle: string): Promise<V4ModuleDefinition[]> {
   ]
 }
 
-async function registerKeys(database: LocalDatabase, options: EdgeOptions): Promise<void> {
+async function registerKeys(database: LocalDatabase, options: EdgeOptions, pepperId: string): Promise<void> {
   const nowMs = Date.now()
   const upsertKey = (key: string, tenantId: string | null, name: string, scopes: readonly string[]) => {
     const parsed = parseKey(key)

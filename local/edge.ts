@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { SettingsError } from '../edge/settings.ts'
 import { startCron } from './cron.ts'
 import { startEdge, type EdgeServer } from './edge-server.ts'
 
@@ -51,6 +52,7 @@ async function main(): Promise<void> {
       redisUrl: settings.REDIS_URL,
       environment: settings.AXLE_ENV,
       pepper: settings.AXLE_PEPPER,
+      settings: givenSettings(process.env),
       tenantKey: settings.AXLE_TENANT_KEY,
       adminKey: settings.AXLE_ADMIN_KEY,
       laneCount: settings.AXLE_LANES,
@@ -61,10 +63,11 @@ async function main(): Promise<void> {
     })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return fail(
-      `The gateway could not start: ${reason}`,
-      'If its data is damaged, move the folder `edge` out of the data directory.',
-    )
+    const wayOut =
+      error instanceof SettingsError
+        ? 'Correct or unset what it names; `openssl rand -base64 32` makes a secret.'
+        : 'If its data is damaged, move the folder `edge` out of the data directory.'
+    return fail(`The gateway could not start: ${reason}`, wayOut)
   }
   listenToSignals()
   // A stop that came while starting has found no server to stop.
@@ -73,6 +76,17 @@ async function main(): Promise<void> {
     process.stderr.write(`${JSON.stringify({ level: 'error', event: 'cron-failed', message: String(error) })}\n`)
   })
   await tellLauncher({ kind: 'ready', facts: { url: server.url } })
+}
+
+/** What the Worker reads itself and a launcher may leave out. */
+function givenSettings(given: NodeJS.ProcessEnv): Record<string, string> {
+  const names = ['AXLE_BOOTSTRAP_SECRET', 'AXLE_PEPPER_ID', 'AXLE_PEPPER_PREVIOUS', 'AXLE_PEPPER_PREVIOUS_ID']
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = given[name]
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
 }
 
 /** Miniflare's own listeners end the process before workerd is down, and with another code: ours are the only ones. */

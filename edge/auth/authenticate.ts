@@ -1,58 +1,82 @@
 /**
- * From an Authorization header to a caller, or to the one error its sender may know.
+ * From a request to its caller, or to the one error its sender may know.
  *
  * Malformed, unknown and foreign keys are the same 401; shape and checksum are verified without I/O. The key itself goes
  * no further than this file.
  */
 import { AppError } from '../../contract/errors.ts'
 import { parseKey } from '../../contract/key-format.ts'
+import { tellBroker } from '../broker/client.ts'
+import { clientAddress, networkOf } from '../client-address.ts'
 import { readSettings, type Env } from '../env.ts'
 import type { Caller } from './caller.ts'
-import { keyDigest } from './digest.ts'
+import { digestsOf } from './digest.ts'
+import { FailureBudget } from './failure-budget.ts'
+import { KeyUses } from './key-use.ts'
+import { permit } from './permission.ts'
 import type { Access } from './scopes.ts'
-import { findKey, type StoredKey } from './store.ts'
+import { KeyStore, type KeySource } from './store.ts'
+import { KeyDatabase } from './stored-key.ts'
 
 /** Longer than any key of ours: what is longer is refused unread. */
 const headerCharsMax = 256
 
-/** @throws AppError 400, 401, 403 or 503. */
-export async function authenticate(header: string | null, env: Env, access: Access, nowMs: number): Promise<Caller> {
-  const key = bearer(header)
+const store = new KeyStore(Date.now)
+const failures = new FailureBudget()
+const uses = new KeyUses()
+
+/**
+ * @param behind takes work that is done behind the answer
+ * @throws AppError 400, 401, 403, 429 or 503.
+ */
+export async function authenticate(
+  request: Request,
+  access: Access,
+  env: Env,
+  behind: (work: Promise<void>) => void,
+): Promise<Caller> {
+  const key = bearer(request.headers.get('authorization'))
   const parsed = parseKey(key)
   if (parsed === null) throw invalidKey()
-  const { pepper, pepperId } = readSettings(env)
-  const stored = await findKey(env.DB, keyDigest(key, pepper), pepperId, nowMs)
-  if (stored === null || stored.id !== parsed.id || stored.kind !== parsed.kind) throw invalidKey()
-  if (stored.revokedAtMs !== null && stored.revokedAtMs <= nowMs) {
-    throw new AppError('key_revoked', 'This API key was revoked. Use another key.')
+  const settings = readSettings(env)
+  const digests = digestsOf(key, settings)
+  const address = clientAddress(request, settings.environment)
+  const network = networkOf(address ?? 'unknown')
+  if (!store.knows(digests[0].digest)) refuseTooManyFailures(network)
+
+  const database = new KeyDatabase(env.DB)
+  const stored = await store.find(digests, sourceOf(database, env))
+  const nowMs = Date.now()
+  if (stored === null || stored.id !== parsed.id || stored.kind !== parsed.kind) {
+    failures.spend(network, nowMs)
+    throw invalidKey()
   }
-  if (stored.expiresAtMs !== null && stored.expiresAtMs <= nowMs) {
-    throw new AppError('key_expired', 'This API key has expired. Use another key.')
-  }
-  const caller = callerOf(stored)
-  if (!mayUse(caller, stored.scopes, access)) {
-    throw new AppError('insufficient_scope', `This API key does not have the scope '${scopeOf(access)}'.`)
-  }
+  const caller = permit(stored, access, address, nowMs)
+  const told = uses.tell(stored, digests, database, nowMs)
+  if (told !== null) behind(told)
   return caller
 }
 
-function callerOf({ id, expiresAtMs, models, tenant }: StoredKey): Caller {
-  if (tenant === null) return { kind: 'admin', keyId: id }
-  const { id: tenantId, ...terms } = tenant
-  return { kind: 'tenant', tenantId, keyId: id, expiresAtMs, models, ...terms }
+function sourceOf(database: KeyDatabase, env: Env): KeySource {
+  return {
+    database,
+    isRevoked: async (ids) => (await tellBroker(env, { kind: 'is-revoked', ids })).revoked,
+  }
 }
 
-/** An admin key runs no inference, and a tenant's key nothing of another's. */
-function mayUse(caller: Caller, scopes: readonly string[], access: Access): boolean {
-  if (caller.kind === 'admin') return access === 'admin' || access === 'usage-or-admin'
-  return access !== 'admin' && scopes.includes(scopeOf(access))
+/** A key that is known never pays for others that were tried from its address. */
+function refuseTooManyFailures(network: string): void {
+  const waitMs = failures.waitMs(network, Date.now())
+  if (waitMs === 0) return
+  throw new AppError(
+    'rate_limit_exceeded',
+    'Too many incorrect API keys from your address. Send a valid key, or try again after the time in retry-after.',
+    { retryAfterMs: waitMs },
+  )
 }
 
-function scopeOf(access: Access): string {
-  return access === 'usage-or-admin' ? 'usage' : access
-}
-
-function bearer(header: string | null): string {
+/** The credential of an Authorization header. */
+export function bearer(header: string | null): string {
   if (header === null || header.trim() === '') {
     throw new AppError('missing_api_key', 'No API key. Send it as: Authorization: Bearer axle_live_…')
   }

@@ -1,116 +1,133 @@
 /**
- * Who a key digest belongs to and what it may do, from D1, through a small cache in the isolate.
+ * Who a key belongs to and what it may do, from D1, through the memory of the isolate.
  *
- * The cache holds answers, present and absent, for a bounded time and in a bounded number: it bounds both D1's load and
- * how long a revocation can stay unseen here (admission looks at Redis as well). It never sees a key.
+ *     fresh (5 s)      answered from memory, nobody is asked
+ *     older            D1 is asked
+ *     D1 away          a known key, up to an hour: Redis says that it is not revoked, and it is fresh again
+ *                      any other: nobody can tell
+ *
+ * So a revocation is seen in time whatever is away, and D1's load is bounded. It never sees a key, only digests.
  */
-import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
-import { serviceTiers, type ServiceTier, type TenantLimits } from '../../contract/quota.ts'
+import { keyFreshMs, keyStaleMaxMs } from '../../contract/limits.ts'
 import { logError } from '../log.ts'
+import { within } from '../within.ts'
+import type { KeyDigest } from './digest.ts'
+import { readKey, type KeyDatabase, type StoredKey } from './stored-key.ts'
 
-export const cacheMs = 5_000
-const cacheEntriesMax = 4_096
-const lookupDeadlineMs = 5_000
+/** Known keys have a room of their own: who tries keys cannot push them out. */
+const knownKeysMax = 4_096
+const unknownKeysMax = 1_024
+const lookupDeadlineMs = 1_500
+const revocationDeadlineMs = 1_500
+/** After a failure D1 is left alone for this long; then one request asks, not all. */
+const restMs = 1_000
 
-const strings = z.array(z.string())
-const stringList = z.string().transform((json) => strings.parse(JSON.parse(json)))
-const keyRow = z.object({
-  id: z.string(),
-  tenantId: z.string().nullable(),
-  kind: z.enum(['live', 'admin']),
-  scopes: stringList,
-  models: stringList.nullable(),
-  ipRanges: stringList.nullable(),
-  expiresAtMs: z.number().nullable(),
-  revokedAtMs: z.number().nullable(),
-})
-const tenantRow = z.object({
-  tenantId: z.string(),
-  requestsPerMinute: z.number(),
-  tokensPerMinute: z.number(),
-  concurrentRequestsMax: z.number(),
-  queuedJobsMax: z.number(),
-  queuedTokensMax: z.number(),
-  monthlyBudgetNano: z.number().nullable(),
-  weightMilli: z.number(),
-  tiers: stringList.pipe(z.array(z.enum(serviceTiers))),
-  defaultTier: z.enum(serviceTiers),
-})
-
-export interface StoredKey extends Omit<z.infer<typeof keyRow>, 'tenantId'> {
-  /** Null for an admin key. */
-  readonly tenant: {
-    readonly id: string
-    readonly limits: TenantLimits
-    readonly tiers: readonly ServiceTier[]
-    readonly defaultTier: ServiceTier
-  } | null
+export interface KeySource {
+  readonly database: KeyDatabase
+  /** Of key and tenant ids. Throws when Redis does not say. */
+  readonly isRevoked: (ids: readonly string[]) => Promise<boolean>
 }
 
-interface CacheEntry {
-  readonly key: StoredKey | null
-  readonly untilMs: number
+interface Known {
+  readonly key: StoredKey
+  readonly freshUntilMs: number
+  /** When D1 last told it. */
+  readonly readAtMs: number
 }
 
-const cache = new Map<string, CacheEntry>()
+export class KeyStore {
+  readonly #now: () => number
+  /** By the digest under the current pepper, as is the other. Least recently read first. */
+  readonly #known = new Map<string, Known>()
+  /** Until when a digest counts as nobody's. */
+  readonly #unknown = new Map<string, number>()
+  #askAgainAtMs = 0
+  #isDatabaseAway = false
 
-const query = `SELECT api_keys.id, tenant_id AS tenantId, kind, scopes, models, ip_allowlist AS ipRanges,
-    expires_at_ms AS expiresAtMs, coalesce(revoked_at_ms, archived_at_ms) AS revokedAtMs,
-    requests_per_minute AS requestsPerMinute, tokens_per_minute AS tokensPerMinute,
-    concurrent_requests_max AS concurrentRequestsMax, queued_jobs_max AS queuedJobsMax,
-    queued_tokens_max AS queuedTokensMax, monthly_budget_nano AS monthlyBudgetNano, weight_milli AS weightMilli,
-    tiers, default_tier AS defaultTier
-  FROM api_keys LEFT JOIN tenants ON tenants.id = tenant_id
-  WHERE digest = ? AND pepper_id = ?`
-
-/** @throws AppError auth_unavailable when D1 does not answer; then nothing is cached. */
-export async function findKey(
-  db: D1Database,
-  digest: string,
-  pepperId: string,
-  nowMs: number,
-): Promise<StoredKey | null> {
-  const known = cache.get(digest)
-  if (known !== undefined && nowMs < known.untilMs) return known.key
-  const key = await lookUp(db, digest, pepperId)
-  remember(digest, { key, untilMs: nowMs + cacheMs })
-  return key
-}
-
-async function lookUp(db: D1Database, digest: string, pepperId: string): Promise<StoredKey | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  try {
-    const answer = db.prepare(query).bind(digest, pepperId).first()
-    const deadline = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)), lookupDeadlineMs)
-    })
-    const row = await Promise.race([answer, deadline])
-    return row === null ? null : storedKey(row)
-  } catch (cause) {
-    logError('key-lookup-failed', cause)
-    throw new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
-      cause,
-      retryAfterMs: 1_000,
-    })
-  } finally {
-    clearTimeout(timer)
+  constructor(now: () => number) {
+    this.#now = now
   }
-}
 
-function storedKey(row: Record<string, unknown>): StoredKey {
-  const { tenantId, ...key } = keyRow.parse(row)
-  if (tenantId === null) return { ...key, tenant: null }
-  const { tenantId: id, tiers, defaultTier, ...limits } = tenantRow.parse(row)
-  return { ...key, tenant: { id, limits, tiers, defaultTier } }
+  /** Whether D1 once told of it, however long ago. */
+  knows(digest: string): boolean {
+    return this.#known.has(digest)
+  }
+
+  /**
+   * @param digests of one key, under the current pepper first
+   * @returns null when it is nobody's.
+   * @throws AppError auth_unavailable when that cannot be told.
+   */
+  async find(digests: readonly [KeyDigest, ...KeyDigest[]], source: KeySource): Promise<StoredKey | null> {
+    const askedAtMs = this.#now()
+    const [{ digest }] = digests
+    const known = this.#known.get(digest)
+    if (known !== undefined && askedAtMs < known.freshUntilMs) return known.key
+    if (askedAtMs < (this.#unknown.get(digest) ?? 0)) return null
+
+    const row = await this.#ask(digests, source.database)
+    if (row === undefined) return this.#findWithoutDatabase(digest, known, source)
+    // What was read may have changed since it was asked for, not before.
+    const freshUntilMs = askedAtMs + keyFreshMs
+    const key = row === null ? null : readKey(row)
+    if (key === null) {
+      this.#known.delete(digest)
+      put(this.#unknown, digest, freshUntilMs, unknownKeysMax)
+    } else {
+      this.#unknown.delete(digest)
+      put(this.#known, digest, { key, freshUntilMs, readAtMs: askedAtMs }, knownKeysMax)
+    }
+    return key
+  }
+
+  /** @returns the row, null where there is none, undefined when D1 does not say. */
+  async #ask(digests: readonly KeyDigest[], database: KeyDatabase): Promise<unknown> {
+    if (this.#now() < this.#askAgainAtMs) return undefined
+    if (this.#isDatabaseAway) this.#askAgainAtMs = this.#now() + restMs
+    try {
+      const answer = await within(database.keyRow(digests), lookupDeadlineMs)
+      if (answer === null) throw new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)
+      this.#isDatabaseAway = false
+      return answer.row
+    } catch (error) {
+      if (!this.#isDatabaseAway) logError('key-lookup-failed', error)
+      this.#isDatabaseAway = true
+      this.#askAgainAtMs = this.#now() + restMs
+      return undefined
+    }
+  }
+
+  async #findWithoutDatabase(digest: string, known: Known | undefined, source: KeySource): Promise<StoredKey> {
+    const askedAtMs = this.#now()
+    if (known === undefined || askedAtMs - known.readAtMs > keyStaleMaxMs) throw unavailable(null)
+    const { key } = known
+    const ids = key.tenant === null ? [key.id] : [key.id, key.tenant.id]
+    const isRevoked = await within(source.isRevoked(ids), revocationDeadlineMs).catch((cause: unknown) => {
+      throw unavailable(cause)
+    })
+    if (isRevoked === null) throw unavailable(null)
+    const revokedAtMs = isRevoked ? (key.revokedAtMs ?? askedAtMs) : key.revokedAtMs
+    const told = { ...known, key: { ...key, revokedAtMs }, freshUntilMs: askedAtMs + keyFreshMs }
+    // Another request may have heard from D1 meanwhile.
+    if (this.#known.get(digest) === known) put(this.#known, digest, told, knownKeysMax)
+    return told.key
+  }
 }
 
 /** Oldest entries leave first: a Map keeps the order of insertion. */
-function remember(digest: string, entry: CacheEntry): void {
-  cache.delete(digest)
-  cache.set(digest, entry)
-  for (const oldest of cache.keys()) {
-    if (cache.size <= cacheEntriesMax) break
-    cache.delete(oldest)
+function put<T>(map: Map<string, T>, digest: string, value: T, entriesMax: number): void {
+  map.delete(digest)
+  map.set(digest, value)
+  for (const oldest of map.keys()) {
+    if (map.size <= entriesMax) break
+    map.delete(oldest)
   }
+}
+
+function unavailable(cause: unknown): AppError {
+  return new AppError('auth_unavailable', 'API keys cannot be checked right now. Try again shortly.', {
+    cause,
+    retryAfterMs: restMs,
+  })
 }

@@ -18,8 +18,8 @@ export function auth(routes: readonly Route[]) {
     const matched = matchedRoutes(context).find((route) => route.path !== middlewarePattern)
     const access = matched === undefined ? 'public' : accessOf(routes, matched.path, context.req.method)
     if (access !== 'public') {
-      const header = context.req.raw.headers.get('authorization')
-      context.set('caller', await authenticate(header, context.env, access, Date.now()))
+      const behind = (work: Promise<void>) => context.executionCtx.waitUntil(work)
+      context.set('caller', await authenticate(context.req.raw, access, context.env, behind))
     }
     await next()
   })

@@ -1,5 +1,6 @@
 /** I16 by walking the router: whatever is registered demands a key unless it is listed as public. Runs in Node: no I/O. */
 import { describe, expect, it } from 'vitest'
+import { bootstrapPath } from '../../edge/admin/bootstrap.ts'
 import { createApp } from '../../edge/app.ts'
 import type { Env } from '../../edge/env.ts'
 import { middlewarePattern } from '../../edge/middleware/auth.ts'
@@ -27,7 +28,7 @@ describe('the router', () => {
   })
 
   it('opens to everyone what must be, and nothing else', () => {
-    expect(paths.filter(isPublic).sort()).toEqual(['/healthz', '/readyz'])
+    expect(paths.filter(isPublic).sort()).toEqual(['/healthz', '/readyz', bootstrapPath])
   })
 
   const guarded = paths.filter((path) => !isPublic(path)).map((path) => path.replaceAll(/:\w+(\{[^}]*\})?/g, 'x'))

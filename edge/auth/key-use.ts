@@ -1,0 +1,42 @@
+/**
+ * What D1 is told of a key behind the answer to its request: that it was used, and its digest under the current pepper.
+ *
+ * An isolate tells it at most once a minute for a key. A failure is logged and costs nobody anything. It knows no request.
+ */
+import { logError } from '../log.ts'
+import type { KeyDigest } from './digest.ts'
+import { lastUsedEachMs, type KeyDatabase, type StoredKey } from './stored-key.ts'
+
+const keysMax = 4_096
+
+export class KeyUses {
+  /** When the next use of a key is told, by its id; oldest first. */
+  readonly #tellAtMs = new Map<string, number>()
+
+  /** @returns null when there is nothing to tell; the promise never rejects. */
+  tell(key: StoredKey, digests: readonly KeyDigest[], database: KeyDatabase, nowMs: number): Promise<void> | null {
+    if (nowMs < (this.#tellAtMs.get(key.id) ?? 0)) return null
+    this.#tellAtMs.delete(key.id)
+    this.#tellAtMs.set(key.id, nowMs + lastUsedEachMs)
+    for (const oldest of this.#tellAtMs.keys()) {
+      if (this.#tellAtMs.size <= keysMax) break
+      this.#tellAtMs.delete(oldest)
+    }
+    return tellDatabase(key, digests, database, nowMs)
+  }
+}
+
+async function tellDatabase(
+  key: StoredKey,
+  [current, previous]: readonly KeyDigest[],
+  database: KeyDatabase,
+  nowMs: number,
+): Promise<void> {
+  try {
+    await database.noteUse(key.id, nowMs)
+    const isOfPrevious = previous !== undefined && key.pepperId === previous.pepperId
+    if (isOfPrevious && current !== undefined) await database.renewDigest(key.id, previous, current)
+  } catch (error) {
+    logError('key-use-not-noted', error, { keyId: key.id })
+  }
+}
