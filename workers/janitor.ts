@@ -1,6 +1,7 @@
 /**
  * Puts right what a lost process or a lost reply left behind: stalled jobs, jobs that never reached their queue or fell
- * out of it, jobs and workers that are too old. Every duty is bounded a round and harmless when two janitors do it.
+ * out of it or wait there in a wrong place, jobs that are too old. Every duty is bounded a round and harmless when two
+ * janitors do it.
  *
  * It does not know what jobs are about: it moves ids, and only the scripts change a record.
  */
@@ -11,7 +12,9 @@ import { AppError } from '../contract/errors.ts'
 import { type JobId, parseJobId } from '../contract/ids.ts'
 import { bullPrefix, channels, keys, laneName } from '../contract/keys.ts'
 import { jobAgeMaxMs, requeueAfterMs, stalledCheckMs, stalledCountMax } from '../contract/limits.ts'
+import { priorityOf } from '../contract/quota.ts'
 import type { JobScripts } from '../contract/scripts.ts'
+import { changePriority, followBase } from './rebase.ts'
 
 export interface JanitorOptions {
   /** Stays the caller's. */
@@ -40,6 +43,7 @@ interface OpenJob {
   readonly jobId: JobId
   readonly isAccepted: boolean
   readonly lane: number
+  /** Due by its place in virtual time, whatever it was admitted with. */
   readonly priority: number
 }
 
@@ -76,7 +80,7 @@ export class Janitor {
   async sweep(): Promise<void> {
     const nowMs = await this.#redisTimeMs()
     await this.#expire(nowMs - this.#timings.jobAgeMaxMs)
-    await this.#requeue(nowMs - this.#timings.requeueAfterMs)
+    await this.#requeue(nowMs - this.#timings.requeueAfterMs, await this.#rebase())
   }
 
   #nextRound(): Promise<void> {
@@ -129,19 +133,38 @@ export class Janitor {
     }
   }
 
-  /** Adds every job again that its queue does not know: its add was lost, or its BullMQ job was. */
-  async #requeue(admittedBeforeMs: number): Promise<void> {
+  /** Returns what priorities count from. */
+  async #rebase(): Promise<number> {
+    const { redis, scripts, laneCount, log } = this.#options
+    const { base, isMoved } = await scripts.rebase()
+    if (!isMoved) return base
+    const queues = Array.from({ length: laneCount }, (_, lane) => this.#queue(lane))
+    log.info({ base, jobs: await followBase(redis, queues, base) }, 'priorities count from a new base')
+    return base
+  }
+
+  /**
+   * Adds every job again that its queue does not know: its add was lost, or its BullMQ job was. Moves those whose
+   * priority is not the due one: they were added while the base moved, or the janitor died that moved it.
+   */
+  async #requeue(admittedBeforeMs: number, base: number): Promise<void> {
     const { redis, scripts, log } = this.#options
     const ids = await redis.zrangebyscore(keys.open, '-inf', admittedBeforeMs, 'LIMIT', this.#offset, jobsPerRound)
     this.#offset = ids.length < jobsPerRound ? 0 : this.#offset + jobsPerRound
-    const jobs = await this.#openJobs(await this.#jobIds(ids))
+    const jobs = await this.#openJobs(await this.#jobIds(ids), base)
     const pipeline = redis.pipeline()
-    for (const { lane, jobId } of jobs) pipeline.hmget(this.#queue(lane).toKey(jobId), 'timestamp', 'finishedOn')
+    for (const { lane, jobId } of jobs) {
+      pipeline.hmget(this.#queue(lane).toKey(jobId), 'timestamp', 'finishedOn', 'priority')
+    }
     const replies = (await pipeline.exec()) ?? []
     for (const [position, job] of jobs.entries()) {
-      const [isKnown, isFinished] = fieldsOf(replies[position]).map((field) => field !== null)
-      if (isFinished === true) await this.#queue(job.lane).remove(job.jobId)
-      if (isKnown !== true || isFinished === true) {
+      const [addedAt, finishedOn, priority] = fieldsOf(replies[position])
+      const [isKnown, isFinished] = [typeof addedAt === 'string', typeof finishedOn === 'string']
+      if (isFinished) await this.#queue(job.lane).remove(job.jobId)
+      else if (isKnown && Number(priority) !== job.priority) {
+        await changePriority(this.#queue(job.lane), job.jobId, job.priority)
+      }
+      if (!isKnown || isFinished) {
         await this.#add(job)
         log.warn({ jobId: job.jobId, lane: job.lane }, 'a job was missing in its queue')
       }
@@ -155,17 +178,19 @@ export class Janitor {
     this.#wake(lane)
   }
 
-  async #openJobs(jobIds: readonly JobId[]): Promise<OpenJob[]> {
+  async #openJobs(jobIds: readonly JobId[], base: number): Promise<OpenJob[]> {
     const { redis, scripts } = this.#options
     const pipeline = redis.pipeline()
-    for (const jobId of jobIds) pipeline.hmget(keys.job(jobId), 'status', 'lane', 'priority')
+    for (const jobId of jobIds) pipeline.hmget(keys.job(jobId), 'status', 'lane', 'queueTag')
     const replies = (await pipeline.exec()) ?? []
     const jobs: OpenJob[] = []
     for (const [position, jobId] of jobIds.entries()) {
-      const [status, lane, priority] = fieldsOf(replies[position])
+      const [status, lane, queueTag] = fieldsOf(replies[position])
       const isOpen = status === 'accepted' || status === 'queued' || status === 'running'
-      if (isOpen)
-        jobs.push({ jobId, isAccepted: status === 'accepted', lane: Number(lane), priority: Number(priority) })
+      if (isOpen) {
+        const priority = priorityOf(Number(queueTag), base)
+        jobs.push({ jobId, isAccepted: status === 'accepted', lane: Number(lane), priority })
+      }
       // A record that is gone leaves the open set.
       if (status === null) await scripts.expire(jobId, 0, expired.facts)
     }
