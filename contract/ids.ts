@@ -34,9 +34,14 @@ export function publicId(kind: PublicKind, jobId: JobId): string {
   return publicPrefixes[kind] + jobId
 }
 
-/** Broker shard of a job, 0 … shardCount − 1: FNV-1a over the id, so that every process finds the same one. */
+/** Broker shard of a job, 0 … shardCount − 1. */
 export function shardOf(jobId: JobId, shardCount: number): number {
+  return spread(jobId, shardCount)
+}
+
+/** 0 … count − 1, evenly over jobs: FNV-1a over the id, so that every process finds the same one. */
+export function spread(jobId: JobId, count: number): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < jobId.length; i++) hash = Math.imul(hash ^ jobId.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % shardCount
+  return (hash >>> 0) % count
 }

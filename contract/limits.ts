@@ -82,6 +82,8 @@ export const headersAfterMs = 5_000
 /** Keep-alive comments while a request waits or prefills: a client that left is only seen at a failed write. */
 export const keepAliveWaitingMs = 2_000
 export const keepAliveMs = 15_000
+/** A stream's client that lost its connection comes back after this long, from the first to below the second. */
+export const reconnectMs = { from: 1_000, below: 5_000 } as const
 /** A foreground stream with an Idempotency-Key runs on this long without its client. */
 export const disconnectGraceMs = 30_000
 
@@ -111,6 +113,7 @@ assert(heartbeatMs * 3 <= heartbeatTtlMs, 'a heartbeat survives two lost writes'
 assert(suspectStalledCount <= stalledCountMax, 'a suspect job still gets a run of its own')
 assert(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'waits are ordered')
 assert(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
+assert(reconnectMs.from < reconnectMs.below && reconnectMs.below < disconnectGraceMs, 'who comes back finds its job')
 assert(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')
 assert(keyFreshMs <= revocationBudgetMs && keyFreshMs < keyStaleMaxMs, 'no memory outlives a revocation')
 assert(drainPageRows < usageRowsMax, 'a drain takes less than may wait')

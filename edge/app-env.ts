@@ -1,4 +1,5 @@
 /** What every handler of the app finds in its context. */
+import type { ErrorCode } from '../contract/errors.ts'
 import type { Caller } from './auth/caller.ts'
 import type { Env } from './env.ts'
 
@@ -8,5 +9,8 @@ export interface AppEnv {
     requestId: string
     /** Set on every route that is not public. */
     caller: Caller
+    arrivedAtMs: number
+    /** Of an error answer. */
+    errorCode: ErrorCode | undefined
   }
 }

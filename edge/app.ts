@@ -3,7 +3,7 @@
  *
  * The order below is the order of a request. It knows no route's inside.
  */
-import { Hono } from 'hono'
+import { Hono, type MiddlewareHandler } from 'hono'
 import { AppError } from '../contract/errors.ts'
 import type { AppEnv } from './app-env.ts'
 import { readSettings } from './env.ts'
@@ -12,10 +12,12 @@ import { answerError, notFound } from './middleware/errors.ts'
 import { requestId } from './middleware/request-id.ts'
 import type { Route } from './route-table.ts'
 
-export function createApp(routes: readonly Route[]): Hono<AppEnv> {
+/** @param around the outermost middleware, which needs a Worker to run in. */
+export function createApp(routes: readonly Route[], around?: MiddlewareHandler<AppEnv>): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   app.onError(answerError)
   app.notFound(notFound)
+  if (around !== undefined) app.use(around)
   app.use(requestId)
   app.use(async (context, next) => {
     readSettings(context.env)

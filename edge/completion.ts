@@ -5,7 +5,7 @@
  */
 import { AppError } from '../contract/errors.ts'
 import type { LogEvent, TokenChannel } from '../contract/event.ts'
-import { endError } from './job-end.ts'
+import { endError, JobFailure } from './job-end.ts'
 import { logProbContent, logProbsObject } from './log-probs.ts'
 import { usageObject, type ChatFacts } from './sse.ts'
 
@@ -14,7 +14,7 @@ export function chatCompletion(facts: ChatFacts, log: readonly LogEvent[]) {
   const end = log.at(-1)?.entry
   if (end?.kind !== 'end') throw new AppError('worker_failed', 'The answer broke off before its end.')
   const error = endError(end)
-  if (error !== null) throw new AppError(error.code, error.message, { param: error.param })
+  if (error !== null) throw new JobFailure(error)
   const reasoning = textOf(log, 'reasoning')
   return {
     id: facts.id,

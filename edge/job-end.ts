@@ -1,5 +1,5 @@
 /** What the one terminal entry of a log means to a client: an answer, or which error. Knows no shape of either. */
-import type { ErrorFacts } from '../contract/errors.ts'
+import { AppError, type ErrorFacts } from '../contract/errors.ts'
 import type { EndEntry } from '../contract/event.ts'
 
 /** @returns null for an end that is an answer. */
@@ -18,5 +18,12 @@ export function endError(entry: EndEntry): ErrorFacts | null {
       return { code: 'cancelled', message: 'The request was cancelled.', param: null }
     default:
       return entry.status satisfies never
+  }
+}
+
+/** A job that ended without an answer: final, so that whoever asks under the same Idempotency-Key is told the same. */
+export class JobFailure extends AppError {
+  constructor({ code, message, param }: ErrorFacts, shouldRetry?: boolean) {
+    super(code, message, { param, ...(shouldRetry === undefined ? {} : { shouldRetry }) })
   }
 }

@@ -3,10 +3,12 @@
  *
  * Every frame is a function of the request and the log up to its entry (I3), so any reader at any time gets the same
  * bytes. `id:` is the entry's place in the log and stands on the last frame made of that entry; comments and [DONE]
- * have none. It knows no socket and no clock.
+ * have none. What is sent first begins with `retry:`, a function of the job. It knows no socket and no clock.
  */
 import { errorBody, type ErrorFacts } from '../contract/errors.ts'
 import type { EndEntry, LogEvent, TokenEntry, Usage } from '../contract/event.ts'
+import { spread, type JobId } from '../contract/ids.ts'
+import { reconnectMs } from '../contract/limits.ts'
 import type { ServiceTier } from '../contract/quota.ts'
 import { endError } from './job-end.ts'
 import { logProbContent, logProbsObject } from './log-probs.ts'
@@ -40,6 +42,12 @@ export interface Frames {
 export const streamStart: StreamState = { fingerprint: null }
 const doneFrame = 'data: [DONE]\n\n'
 export const keepAliveFrame = ': keep-alive\n\n'
+
+/** Opens every stream: when to come back should it break. Each job has its own moment, so that a crowd does not return at once. */
+export function reconnectField(jobId: JobId): string {
+  const { from, below } = reconnectMs
+  return `retry: ${from + spread(jobId, below - from)}\n`
+}
 
 export function chatFrames(facts: ChatFacts, state: StreamState, { sequence, entry }: LogEvent): Frames {
   switch (entry.kind) {

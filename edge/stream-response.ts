@@ -20,18 +20,23 @@ export const streamHeaders = {
 const utf8 = new TextEncoder()
 
 /**
+ * @param opening begins what is sent first
  * @param first the batch already under way, so that its outcome is not lost.
  * @param after events up to here were seen by the client before and shape only the state.
+ * @param onFirstToken called once, if there is one.
  */
 export function frameStream(
   facts: ChatFacts,
+  opening: string,
   log: JobLog,
   first: Promise<LogEvent[]>,
   after: number,
+  onFirstToken: () => void,
 ): ReadableStream<Uint8Array> {
   let batch: Promise<LogEvent[]> | null = first
   let state = streamStart
   let hasToken = false
+  let unsaid = opening
 
   /** @returns null when there was nothing to show. */
   async function next(): Promise<{ text: string; isEnd: boolean } | null> {
@@ -43,7 +48,10 @@ export function frameStream(
     for (const event of events) {
       const frames = chatFrames(facts, state, event)
       state = frames.state
-      hasToken ||= event.entry.kind === 'token'
+      if (event.entry.kind === 'token' && !hasToken) {
+        hasToken = true
+        onFirstToken()
+      }
       if (event.sequence > after) text += frames.text
       text += frames.closing
     }
@@ -57,10 +65,11 @@ export function frameStream(
         try {
           let shown = await next()
           while (shown === null) shown = await next()
-          controller.enqueue(utf8.encode(shown.text))
+          controller.enqueue(utf8.encode(unsaid + shown.text))
+          unsaid = ''
           if (shown.isEnd) controller.close()
         } catch (error) {
-          controller.enqueue(utf8.encode(errorFrame(factsOf(error))))
+          controller.enqueue(utf8.encode(unsaid + errorFrame(factsOf(error))))
           controller.close()
         }
       },

@@ -12,6 +12,7 @@ import { requestIdHeader } from './request-id.ts'
 
 export function answerError(error: unknown, context: Context<AppEnv>): Response {
   const known = error instanceof AppError ? error : internalError(error, context.get('requestId'))
+  context.set('errorCode', known.code)
   const headers = new Headers({ [requestIdHeader]: context.get('requestId') })
   // SDKs retry by status alone unless told otherwise.
   headers.set('x-should-retry', String(known.shouldRetry))

@@ -2,12 +2,12 @@
  * POST /v1/chat/completions: validate, order the job, answer from its log, streamed or whole.
  *
  * A job that ends in failure before its first token is a plain HTTP error with its code's status; later it is an error
- * frame. It knows neither Redis nor how a job runs.
+ * frame. Every answer to an admitted request says what is left of the limits. It knows neither Redis nor how a job runs.
  */
 import { decodeTime } from 'ulid'
 import type { Context } from 'hono'
-import { AppError } from '../../contract/errors.ts'
 import type { LogEvent } from '../../contract/event.ts'
+import { firstTokenCounts } from '../../contract/gateway-counters.ts'
 import { newJobId, publicId } from '../../contract/ids.ts'
 import { headersAfterMs } from '../../contract/limits.ts'
 import type { AppEnv } from '../app-env.ts'
@@ -15,11 +15,13 @@ import { tenantOf } from '../auth/caller.ts'
 import { orderJob, type OpenJob } from '../broker/client.ts'
 import type { Opening } from '../broker/protocol.ts'
 import { parseChatRequest, type ChatRequest } from '../chat-request.ts'
+import { count } from '../gateway-counters.ts'
 import { readRepetition } from '../idempotency.ts'
-import { endError } from '../job-end.ts'
+import { endError, JobFailure } from '../job-end.ts'
 import { readJsonBody } from '../middleware/body.ts'
+import { answerError } from '../middleware/errors.ts'
 import { setRateHeaders } from '../rate-headers.ts'
-import type { ChatFacts } from '../sse.ts'
+import { reconnectField, type ChatFacts } from '../sse.ts'
 import { frameStream, streamHeaders } from '../stream-response.ts'
 import { wholeResponse } from '../whole-response.ts'
 import { within } from '../within.ts'
@@ -55,7 +57,18 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
   )
   const facts = chatFacts(chat, job)
   const headers = headersOf(job.opening)
-  return chat.isStream ? streamed(facts, job, after, headers) : wholeResponse(facts, job.log, headers)
+  try {
+    if (!chat.isStream) return await wholeResponse(facts, job.log, headers)
+    return await streamed(facts, job, after, headers, () => {
+      if (!job.opening.isReplay) count(context, firstTokenCounts(Date.now() - context.get('arrivedAtMs')))
+    })
+  } catch (error) {
+    // Under a key the failure is kept as an answer is: the same request gets no other.
+    const isKept = error instanceof JobFailure && idempotency !== null
+    const answer = answerError(isKept ? new JobFailure(error.facts, false) : error, context)
+    for (const [name, value] of Object.entries(headers)) answer.headers.set(name, value)
+    return answer
+  }
 }
 
 function headersOf({ isThinking, rate, isReplay }: Opening): Record<string, string> {
@@ -78,18 +91,20 @@ function chatFacts(chat: ChatRequest, { jobId, opening }: OpenJob): ChatFacts {
 
 async function streamed(
   facts: ChatFacts,
-  { log }: OpenJob,
+  { jobId, log }: OpenJob,
   after: number,
   headers: Record<string, string>,
+  onFirstToken: () => void,
 ): Promise<Response> {
   const first = log.next()
   const events = await within(first, headersAfterMs)
   if (events !== null) throwEarlyFailure(events)
-  return new Response(frameStream(facts, log, first, after), { headers: { ...streamHeaders, ...headers } })
+  const body = frameStream(facts, reconnectField(jobId), log, first, after, onFirstToken)
+  return new Response(body, { headers: { ...streamHeaders, ...headers } })
 }
 
 function throwEarlyFailure(events: readonly LogEvent[]): void {
   const [first] = events
   const error = first?.entry.kind === 'end' ? endError(first.entry) : null
-  if (error !== null) throw new AppError(error.code, error.message, { param: error.param })
+  if (error !== null) throw new JobFailure(error)
 }
