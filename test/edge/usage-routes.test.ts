@@ -104,6 +104,13 @@ async function inputOf(filter: string): Promise<unknown[]> {
   return (await results(path)).map((result) => result['input_tokens'])
 }
 
+/** So many keys that used something in one minute. */
+async function fill(minute: number, keyCount: number): Promise<void> {
+  await edge.database.exec(
+    `INSERT INTO usage_minutes WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${keyCount}) SELECT ${minute}, 'tenant-1', 'k' || i, 'crowd', 0, 'default', 1, 1, 0, 1, 0, 0, 0, 0 FROM n`,
+  )
+}
+
 describe('usage/completions', () => {
   it('tells whole UTC days with all counts, empty days too, as the SDK reads them', async () => {
     const page = await admin.admin.organization.usage.completions({
@@ -203,10 +210,6 @@ describe('usage/completions', () => {
   })
 
   it('ends a page early where it would grow beyond bounds, and refuses a bucket that does alone', async () => {
-    const fill = (minute: number, count: number) =>
-      edge.database.exec(
-        `INSERT INTO usage_minutes WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}) SELECT ${minute}, 'tenant-1', 'k' || i, 'crowd', 0, 'default', 1, 1, 0, 1, 0, 0, 0, 0 FROM n`,
-      )
     await fill(0, 6_000)
     await fill(1, 6_000)
     await fill(2, 10_001)
