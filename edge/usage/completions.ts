@@ -1,20 +1,13 @@
 /** GET /v1/organization/usage/completions: tokens and requests by time, in OpenAI's shape. */
 import type { Context } from 'hono'
 import { z } from 'zod'
+import { readQuery, textList, trueOrFalse, wholeNumber } from '../admin/read-query.ts'
 import type { AppEnv } from '../app-env.ts'
+import { refuse } from '../request-errors.ts'
 import { bucketPage, bucketWidths, pageOf, type BucketWidth } from './buckets.ts'
 import { csvResponse } from './csv.ts'
 import { byBucket, sumMinutes, type UsageSum } from './minute-sums.ts'
-import {
-  answerForm,
-  limitWithin,
-  orderedRange,
-  readQuery,
-  timeRange,
-  values,
-  visibleProjects,
-  wantsCsv,
-} from './usage-query.ts'
+import { answerForm, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 
 /** Buckets on a page: unless the client says, and at most. */
 const bucketCounts: Readonly<Record<BucketWidth, readonly [usual: number, most: number]>> = {
@@ -22,43 +15,45 @@ const bucketCounts: Readonly<Record<BucketWidth, readonly [usual: number, most: 
   '1h': [24, 168],
   '1d': [7, 31],
 }
-const groupNames = z.array(z.literal(['project_id', 'api_key_id', 'model', 'batch', 'service_tier', 'mode']))
+const groupNames = textList.pipe(
+  z.array(z.literal(['project_id', 'api_key_id', 'model', 'batch', 'service_tier', 'mode'])),
+)
 
 const query = z
   .strictObject({
     ...timeRange,
     ...answerForm,
     bucket_width: z.enum(['1m', '1h', '1d']).default('1d'),
-    limit: z.string().optional(),
+    limit: wholeNumber.optional(),
     page: z.string().optional(),
     group_by: groupNames.default([]),
-    project_ids: values.optional(),
-    api_key_ids: values.optional(),
-    models: values.optional(),
-    batch: z.enum(['true', 'false']).optional(),
+    project_ids: textList.optional(),
+    api_key_ids: textList.optional(),
+    models: textList.optional(),
+    batch: trueOrFalse.optional(),
   })
   .superRefine(orderedRange)
-  .transform(({ limit, ...rest }, context) => {
-    const [usual, most] = bucketCounts[rest.bucket_width]
-    const count = limitWithin(most).safeParse(limit ?? `${usual}`)
-    if (count.success) return { ...rest, limit: count.data }
-    for (const { message } of count.error.issues) context.addIssue({ code: 'custom', message, path: ['limit'] })
-    return z.NEVER
+  .superRefine(({ limit = 1, bucket_width }, context) => {
+    const [, most] = bucketCounts[bucket_width]
+    if (limit >= 1 && limit <= most) return
+    refuse(context, 'invalid_value', `expected 1 to ${most} buckets of ${bucket_width}`, ['limit'])
   })
 
 export async function usageCompletions(context: Context<AppEnv>): Promise<Response> {
-  const asked = readQuery(context, query, ['group_by', 'project_ids', 'api_key_ids', 'models'])
+  const asked = readQuery(context.req.url, query)
   const range = {
     startSeconds: asked.start_time,
     endSeconds: asked.end_time ?? Math.floor(Date.now() / 1_000) + 1,
     width: bucketWidths[asked.bucket_width],
   }
+  const [usual] = bucketCounts[asked.bucket_width]
+  const buckets = bucketPage(range, asked.limit ?? usual, asked.page)
   const groups = [...new Set(asked.group_by)]
-  const { page, sums } = await sumMinutes(context.env.DB, bucketPage(range, asked.limit, asked.page), groups, {
+  const { page, sums } = await sumMinutes(context.env.DB, buckets, groups, {
     projectIds: visibleProjects(context, asked.project_ids),
     keyIds: asked.api_key_ids ?? null,
     models: asked.models ?? null,
-    isBatch: asked.batch === undefined ? null : asked.batch === 'true',
+    isBatch: asked.batch ?? null,
   })
   const answer = pageOf(
     page,

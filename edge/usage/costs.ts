@@ -6,20 +6,12 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { usdText } from '../../contract/money.ts'
+import { readQuery, textList } from '../admin/read-query.ts'
 import type { AppEnv } from '../app-env.ts'
 import { bucketPage, bucketWidths, pageOf } from './buckets.ts'
 import { csvResponse } from './csv.ts'
 import { byBucket, sumMinutes, type UsageSum } from './minute-sums.ts'
-import {
-  answerForm,
-  limitWithin,
-  orderedRange,
-  readQuery,
-  timeRange,
-  values,
-  visibleProjects,
-  wantsCsv,
-} from './usage-query.ts'
+import { answerForm, limitWithin, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 
 const daysMax = 180
 const daysUsual = 7
@@ -31,14 +23,14 @@ const query = z
     bucket_width: z.literal('1d').default('1d'),
     limit: limitWithin(daysMax).default(daysUsual),
     page: z.string().optional(),
-    group_by: z.array(z.literal(['project_id', 'api_key_id', 'line_item'])).default([]),
-    project_ids: values.optional(),
-    api_key_ids: values.optional(),
+    group_by: textList.pipe(z.array(z.literal(['project_id', 'api_key_id', 'line_item']))).default([]),
+    project_ids: textList.optional(),
+    api_key_ids: textList.optional(),
   })
   .superRefine(orderedRange)
 
 export async function costs(context: Context<AppEnv>): Promise<Response> {
-  const asked = readQuery(context, query, ['group_by', 'project_ids', 'api_key_ids'])
+  const asked = readQuery(context.req.url, query)
   const range = {
     startSeconds: asked.start_time,
     endSeconds: asked.end_time ?? Math.floor(Date.now() / 1_000) + 1,

@@ -5,19 +5,11 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
+import { readQuery, textList } from '../admin/read-query.ts'
 import type { AppEnv } from '../app-env.ts'
 import { modeName } from './completions.ts'
 import { csvResponse } from './csv.ts'
-import {
-  answerForm,
-  limitWithin,
-  orderedRange,
-  readQuery,
-  timeRange,
-  values,
-  visibleProjects,
-  wantsCsv,
-} from './usage-query.ts'
+import { answerForm, limitWithin, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 
 const jobsMax = 1_000
 const jobsUsual = 100
@@ -28,7 +20,7 @@ const query = z
     ...answerForm,
     limit: limitWithin(jobsMax).default(jobsUsual),
     after: z.string().optional(),
-    project_ids: values.optional(),
+    project_ids: textList.optional(),
   })
   .superRefine(orderedRange)
 
@@ -52,7 +44,7 @@ interface JobRow {
 }
 
 export async function usageJobs(context: Context<AppEnv>): Promise<Response> {
-  const asked = readQuery(context, query, ['project_ids'])
+  const asked = readQuery(context.req.url, query)
   const projectIds = visibleProjects(context, asked.project_ids)
   const conditions = ['ended_at_ms >= ?']
   const bound: (string | number)[] = [asked.start_time * 1_000]

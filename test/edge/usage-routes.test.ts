@@ -237,7 +237,7 @@ describe('usage/completions', () => {
     ['start_time=100&page=page_1', 'invalid_value', 'page'],
     ['start_time=100&page=x', 'invalid_value', 'page'],
     ['start_time=100&__proto__=x', 'unknown_parameter', '__proto__'],
-    ['start_time=100&user_ids[]=x', 'unknown_parameter', 'user_ids[]'],
+    ['start_time=100&user_ids[]=x', 'unknown_parameter', 'user_ids'],
   ])('refuses %j as %s', async (parameters, code, param) => {
     expect(await refusalOf(`usage/completions?${parameters}`)).toEqual([400, code, param])
   })
