@@ -8,6 +8,7 @@ import { refuse } from '../request-errors.ts'
 
 const nameCharsMax = 200
 const listItemsMax = 64
+const secondMs = 1_000
 const daySeconds = 86_400
 /** Ten years: what is meant to last longer has no end. */
 const lifetimeSecondsMax = 3_653 * daySeconds
@@ -35,6 +36,11 @@ export function someOf<Fields extends Record<string, unknown>>(schema: z.ZodType
     if (Object.keys(fields).length > 0) return
     refuse(context, 'contradictory_parameters', 'Send at least one field to change.')
   })
+}
+
+/** @returns null for no end. */
+export function endOf(lifetimeSeconds: number | null, nowMs: number): number | null {
+  return lifetimeSeconds === null ? null : nowMs + lifetimeSeconds * secondMs
 }
 
 function distinct<T>(items: readonly T[]): T[] {

@@ -6,14 +6,13 @@ import { tellBroker } from '../broker/client.ts'
 import { readSettings } from '../env.ts'
 import { assignments } from './assignments.ts'
 import { changing } from './changing.ts'
-import { lifetimeField, modelsField, nameField, noFields, rangesField, scopesField, someOf } from './fields.ts'
+import { endOf, lifetimeField, modelsField, nameField, noFields, rangesField, scopesField, someOf } from './fields.ts'
 import { findProjectKey, issueKey, keyColumns, listText, parseKeyRow, projectKeyObject } from './key-row.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { idFrom, missing } from './lookup.ts'
 import { archived, findOpenProject, findProject } from './project-row.ts'
 import { readQuery } from './read-query.ts'
 
-const secondMs = 1_000
 const createFields = z.strictObject({
   name: nameField,
   scopes: scopesField.default(['inference']),
@@ -131,9 +130,4 @@ export const revokeProjectKey = changing(noFields, async (context, _fields, nowM
 
 export function revocation(db: D1Database, keyId: string, nowMs: number): D1PreparedStatement {
   return db.prepare('UPDATE api_keys SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL').bind(nowMs, keyId)
-}
-
-/** @returns null for no end. */
-export function endOf(lifetimeSeconds: number | null, nowMs: number): number | null {
-  return lifetimeSeconds === null ? null : nowMs + lifetimeSeconds * secondMs
 }

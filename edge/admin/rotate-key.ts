@@ -7,12 +7,12 @@ import { z } from 'zod'
 import { tellBroker } from '../broker/client.ts'
 import { readSettings } from '../env.ts'
 import { changing, type Effect } from './changing.ts'
+import { endOf } from './fields.ts'
 import { findProjectKey, issueKey, projectKeyObject, type KeyRow } from './key-row.ts'
 import { idFrom, missing } from './lookup.ts'
 import { revocation } from './project-keys.ts'
 import { findOpenProject } from './project-row.ts'
 
-const secondMs = 1_000
 const overlapSecondsUsual = 86_400
 const overlapSecondsMax = 7 * overlapSecondsUsual
 const rotateFields = z.strictObject({
@@ -49,7 +49,7 @@ function revoke(db: D1Database, projectId: string, old: KeyRow, nowMs: number): 
 
 /** A key that ends sooner anyway keeps its end. */
 function expire(db: D1Database, projectId: string, old: KeyRow, overlapSeconds: number, nowMs: number): Effect {
-  const endMs = nowMs + overlapSeconds * secondMs
+  const endMs = endOf(overlapSeconds, nowMs)
   const statement = db
     .prepare(
       `UPDATE api_keys SET expires_at_ms = min(coalesce(expires_at_ms, ?1), ?1) WHERE id = ?2 AND revoked_at_ms IS NULL`,

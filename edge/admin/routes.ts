@@ -2,6 +2,9 @@
 import type { Handler } from 'hono'
 import type { AppEnv } from '../app-env.ts'
 import type { Route } from '../route-table.ts'
+import { createAdminKey, listAdminKeys, retrieveAdminKey, revokeAdminKey } from './admin-keys.ts'
+import { listAuditLogs } from './audit-logs.ts'
+import { createPrice, listPrices } from './prices.ts'
 import {
   changeProjectKey,
   createProjectKey,
@@ -17,6 +20,7 @@ import { changeSpendLimit, deleteSpendLimit, retrieveSpendLimit } from './spend-
 const organization = '/v1/organization'
 const projects = `${organization}/projects`
 const project = `${projects}/:project`
+const adminKeys = `${organization}/admin_api_keys`
 const key = `${project}/api_keys/:key`
 
 export const adminRoutes: readonly Route[] = [
@@ -36,6 +40,13 @@ export const adminRoutes: readonly Route[] = [
   admin('GET', `${project}/spend_limit`, retrieveSpendLimit),
   admin('POST', `${project}/spend_limit`, changeSpendLimit),
   admin('DELETE', `${project}/spend_limit`, deleteSpendLimit),
+  admin('POST', adminKeys, createAdminKey),
+  admin('GET', adminKeys, listAdminKeys),
+  admin('GET', `${adminKeys}/:key`, retrieveAdminKey),
+  admin('DELETE', `${adminKeys}/:key`, revokeAdminKey),
+  admin('POST', `${organization}/prices`, createPrice),
+  admin('GET', `${organization}/prices`, listPrices),
+  admin('GET', `${organization}/audit_logs`, listAuditLogs),
 ]
 
 function admin(method: Route['method'], path: string, handler: Handler<AppEnv>): Route {

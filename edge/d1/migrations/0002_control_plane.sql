@@ -109,6 +109,11 @@ CREATE INDEX audit_logs_of_project ON audit_logs (project_id, id);
 CREATE TRIGGER audit_logs_fixed BEFORE UPDATE ON audit_logs BEGIN
   SELECT RAISE(ABORT, 'the audit log is append-only');
 END;
+-- INSERT OR REPLACE deletes without telling the trigger below.
+CREATE TRIGGER audit_logs_once BEFORE INSERT ON audit_logs
+WHEN EXISTS (SELECT 1 FROM audit_logs WHERE id = new.id) BEGIN
+  SELECT RAISE(ABORT, 'the audit log is append-only');
+END;
 CREATE TRIGGER audit_logs_kept BEFORE DELETE ON audit_logs BEGIN
   SELECT RAISE(ABORT, 'the audit log is append-only');
 END;
