@@ -33,6 +33,26 @@ const commands: Readonly<Record<string, Command>> = {
     summary: "a checkpoint against a reference's answers: the table of errors",
     load: async () => (await import('./verify.ts')).verify,
   },
+  tenant: {
+    summary: 'tenants of a deployment: made, limited, budgeted, archived',
+    load: async () => (await import('./tenant.ts')).tenant,
+  },
+  key: {
+    summary: "a tenant's API keys: made, restricted, rotated, revoked",
+    load: async () => (await import('./key.ts')).key,
+  },
+  price: {
+    summary: "what a model's tokens cost, and from when on",
+    load: async () => (await import('./price.ts')).price,
+  },
+  audit: {
+    summary: 'who changed what, when, from where',
+    load: async () => (await import('./audit.ts')).audit,
+  },
+  bootstrap: {
+    summary: 'the first admin key of a deployment, from its secret',
+    load: async () => (await import('./bootstrap.ts')).bootstrap,
+  },
 }
 
 const [name, ...args] = process.argv.slice(2)
