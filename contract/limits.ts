@@ -70,8 +70,8 @@ export const waitMaxMs: Readonly<Record<ServiceTier, number>> = {
 /** SDKs obey a Retry-After up to here. */
 export const retryAfterMaxMs = 120_000
 
-/** A known key is served from the isolate's memory this long without asking anyone. */
-export const keyFreshMs = 5_000
+/** A known key is served from the isolate's memory this long without asking anyone; the rest of the budget is for the way. */
+export const keyFreshMs = 4_000
 /** With D1 away a known key is served this long, as long as Redis says that it is not revoked. */
 export const keyStaleMaxMs = 60 * 60_000
 /** From the answer to a revocation until the key is refused everywhere. */
@@ -115,7 +115,7 @@ assert(keepAliveWaitingMs < headersAfterMs && headersAfterMs < keepAliveMs, 'wai
 assert(jobAgeMaxMs < recordTtlMs && recordTtlMs < idempotencyTtlMs, 'a record outlives its job, a slot its record')
 assert(reconnectMs.from < reconnectMs.below && reconnectMs.below < disconnectGraceMs, 'who comes back finds its job')
 assert(stopStringsMax * stopStringBytesMax < bodyBytesMax, 'stop strings fit a body')
-assert(keyFreshMs <= revocationBudgetMs && keyFreshMs < keyStaleMaxMs, 'no memory outlives a revocation')
+assert(keyFreshMs < revocationBudgetMs && keyFreshMs < keyStaleMaxMs, 'no memory outlives a revocation')
 assert(drainPageRows < usageRowsMax, 'a drain takes less than may wait')
 assert(Math.max(...Object.values(waitMaxMs)) <= jobAgeMaxMs, 'a job that may wait is not expired for waiting')
 assert(

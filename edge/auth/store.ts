@@ -1,7 +1,7 @@
 /**
  * Who a key belongs to and what it may do, from D1, through the memory of the isolate.
  *
- *     fresh (5 s)      answered from memory, nobody is asked
+ *     fresh (4 s)      answered from memory, nobody is asked
  *     older            D1 is asked
  *     D1 away          a known key, up to an hour: Redis says that it is not revoked, and it is fresh again
  *                      any other: nobody can tell
@@ -23,8 +23,10 @@ const revocationDeadlineMs = 1_500
 /** After a failure D1 is left alone for this long; then one request asks, not all. */
 const restMs = 1_000
 
+export type KeyRows = Pick<KeyDatabase, 'keyRow'>
+
 export interface KeySource {
-  readonly database: KeyDatabase
+  readonly database: KeyRows
   /** Of key and tenant ids. Throws when Redis does not say. */
   readonly isRevoked: (ids: readonly string[]) => Promise<boolean>
 }
@@ -82,7 +84,7 @@ export class KeyStore {
   }
 
   /** @returns the row, null where there is none, undefined when D1 does not say. */
-  async #ask(digests: readonly KeyDigest[], database: KeyDatabase): Promise<unknown> {
+  async #ask(digests: readonly KeyDigest[], database: KeyRows): Promise<unknown> {
     if (this.#now() < this.#askAgainAtMs) return undefined
     if (this.#isDatabaseAway) this.#askAgainAtMs = this.#now() + restMs
     try {

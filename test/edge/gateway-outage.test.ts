@@ -1,10 +1,8 @@
 /** The gateway without what it needs: no model, no worker, no Redis, a full cell, a lost job. Each is told, fast, and heals unaided. */
-import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { newKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
-import { keepAliveMs, keepAliveWaitingMs, keyFreshMs, openJobsMax } from '../../contract/limits.ts'
+import { keepAliveMs, keepAliveWaitingMs, openJobsMax } from '../../contract/limits.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { readAll, readEvents, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
@@ -159,27 +157,6 @@ describe('Redis full', () => {
     await connection.config('SET', 'maxmemory', '0')
     expect(await connection.zcard(keys.open)).toBe(0)
   })
-})
-
-describe('D1 away', () => {
-  it('is a 503 for keys that were not seen lately, never a 401; those that were are served on', async () => {
-    await announce(redis.connect())
-    expect((await edge.send('/v1/models')).status).toBe(200)
-    await edge.database.exec('ALTER TABLE api_keys RENAME TO away')
-    const unknown = { headers: { authorization: `Bearer ${newKey('live', randomBytes)}` } }
-    const refused = await edge.send('/v1/models', unknown)
-    expect([refused.status, await codeOf(refused)]).toEqual([503, 'auth_unavailable'])
-    expect((await edge.send('/v1/models')).status).toBe(200)
-    await edge.database.exec('ALTER TABLE away RENAME TO api_keys')
-    await becomes(401, () => edge.send('/v1/models', unknown))
-  })
-
-  it('serves no key for longer than a revocation may stay unseen', async () => {
-    await announce(redis.connect())
-    expect((await edge.send('/v1/models')).status).toBe(200)
-    await edge.database.exec('UPDATE api_keys SET revoked_at_ms = 1')
-    await becomes(401, () => edge.send('/v1/models'), 2 * keyFreshMs)
-  }, 30_000)
 })
 
 describe('a job', () => {
