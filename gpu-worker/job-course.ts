@@ -11,6 +11,7 @@ import type { JobRecord } from '../contract/job.ts'
 import { keys } from '../contract/keys.ts'
 import { LogMismatch } from './answer-stream.ts'
 import { withoutContent } from './error-content.ts'
+import { JobFigures } from './job-figures.ts'
 import { planJob } from './job-plan.ts'
 import { errorFactsOf, type JobOutcome, JobRun, type JobRunContext } from './job-run.ts'
 import type { FetchedJob } from './lane-queues.ts'
@@ -61,10 +62,11 @@ export async function seeThrough(
   }
   if (claim.kind !== 'claimed') return { kind: 'fenced' }
   const { record } = claim
+  const figures = new JobFigures(context.figures, context.clockMs, record)
   let written = emptyLog
   try {
     written = await writtenLog(context, record)
-    if (!fetched.isGivenUp) return await run(context, fetched, record, written, orders)
+    if (!fetched.isGivenUp) return await run(context, fetched, { record, written, figures }, orders)
   } catch (error) {
     if (!(error instanceof CannotBegin)) throw error
     if (!(error.cause instanceof AppError)) log.error({ jobId, err: withoutContent(error.cause) }, 'a job cannot begin')
@@ -79,17 +81,22 @@ class CannotBegin extends Error {
   override readonly name = 'CannotBegin'
 }
 
+interface ClaimedJob {
+  readonly record: JobRecord
+  readonly written: WrittenLog
+  readonly figures: JobFigures
+}
+
 async function run(
   context: JobCourseContext,
   { jobId, stalledCount }: FetchedJob,
-  record: JobRecord,
-  written: WrittenLog,
+  { record, written, figures }: ClaimedJob,
   { isIsolated, mayRun, onRun }: JobCourseOrders,
 ): Promise<JobOutcome> {
   const { log } = context
   const { plan, job } = atTheJobsRisk(() => {
     const made = planJob(record, context.isResuming ? written : emptyLog, context.text, context.loop.tokensMax)
-    return { plan: made, job: new JobRun(context, record, made) }
+    return { plan: made, job: new JobRun(context, record, made, figures) }
   })
   if (!mayRun()) return { kind: 'abandoned' }
   const facts = { jobId, epoch: record.epoch, promptTokens: plan.promptTokenIds.length }
@@ -125,7 +132,7 @@ function atTheJobsRisk<T>(step: () => T): T {
 }
 
 async function fail(
-  { scripts, redisDeadlineMs }: JobCourseContext,
+  { scripts, redisDeadlineMs, figures }: JobCourseContext,
   jobId: JobId,
   epoch: number,
   promptTokens: number,
@@ -134,5 +141,7 @@ async function fail(
   const facts = errorFactsOf(error)
   const ending = { status: 'failed', finishReasons: [], error: facts, promptTokens, cachedTokens: 0 } as const
   const reply = await untilAnswered(() => scripts.finish(jobId, epoch, ending), redisDeadlineMs)
-  return reply === 'ok' ? { kind: 'ended', status: 'failed' } : { kind: 'fenced' }
+  if (reply !== 'ok') return { kind: 'fenced' }
+  figures.count('request_success:error')
+  return { kind: 'ended', status: 'failed' }
 }

@@ -10,10 +10,12 @@ import type { EndStatus, JobRecord } from '../contract/job.ts'
 import type { Ending, JobScripts } from '../contract/scripts.ts'
 import type { AnswerEnd } from './answer-stream.ts'
 import type { TokenLogProb } from './engine/runner.ts'
-import type { EndReason } from './engine/sequence.ts'
+import type { EndReason, ServiceClass } from './engine/sequence.ts'
 import type { EngineLoop, SequenceOwner } from './engine-loop.ts'
 import { withoutContent } from './error-content.ts'
 import { EventSink } from './event-sink.ts'
+import type { WorkerFigures } from './figures.ts'
+import type { JobFigures } from './job-figures.ts'
 import type { JobPlan } from './job-plan.ts'
 import { chancesOf } from './token-chances.ts'
 
@@ -32,6 +34,9 @@ export interface JobRunContext {
   readonly log: Logger
   readonly fingerprint: string
   readonly redisDeadlineMs: number
+  readonly figures: WorkerFigures
+  /** Monotonic, ms; the loop's too. */
+  readonly clockMs: () => number
 }
 
 /** Tokens a log may lag behind its sequence before the engine waits: a distant Redis' round trip, in quick steps, twice. */
@@ -42,6 +47,7 @@ export class JobRun implements SequenceOwner {
   readonly #context: JobRunContext
   readonly #record: JobRecord
   readonly #plan: JobPlan
+  readonly #figures: JobFigures
   readonly #sink: EventSink
   readonly #sequenceId: string
   readonly #resolve: (outcome: JobOutcome) => void
@@ -51,10 +57,11 @@ export class JobRun implements SequenceOwner {
   #hasLeftEngine = false
   #cachedTokens = 0
 
-  constructor(context: JobRunContext, record: JobRecord, plan: JobPlan) {
+  constructor(context: JobRunContext, record: JobRecord, plan: JobPlan, figures: JobFigures) {
     this.#context = context
     this.#record = record
     this.#plan = plan
+    this.#figures = figures
     // An epoch of its own: this worker may hold an earlier run of the job that does not know yet that it is fenced.
     this.#sequenceId = `${record.id}:${record.epoch}`
     const { promise, resolve, reject } = Promise.withResolvers<JobOutcome>()
@@ -91,8 +98,9 @@ export class JobRun implements SequenceOwner {
         stopTokenIds: this.#plan.stopTokenIds,
         isolated: isIsolated,
         tenantId: this.#record.tenantId,
-        serviceClass: this.#record.request.thinking.think ? 'think' : 'interactive',
-        arrivedMs: this.#record.admittedAtMs,
+        serviceClass: serviceClassOf(this.#record),
+        // By Redis's clock, as far as it is known: this worker's own may be wrong.
+        arrivedMs: this.#context.clockMs() - Math.max(0, this.#record.claimedAtMs - this.#record.admittedAtMs),
       },
       this,
     )
@@ -120,6 +128,7 @@ export class JobRun implements SequenceOwner {
 
   onStart(cachedTokenCount: number): void {
     this.#cachedTokens = cachedTokenCount
+    this.#figures.start(this.#plan.promptTokenIds.length, cachedTokenCount)
   }
 
   onToken(index: number, tokenId: number, logProbs: readonly TokenLogProb[] | null): void {
@@ -128,6 +137,7 @@ export class JobRun implements SequenceOwner {
     if (answer.end !== null || this.#verdict !== null) return
     assert.equal(index, answer.tokenCount, 'I1: tokens come in order')
     const { channel, text, end } = answer.push(tokenId)
+    this.#figures.token()
     const entry = { kind: 'token', choice: 0, index, tokenIds: [tokenId], channel, text } as const
     const isTold = logProbs !== null && channel === 'content'
     this.#sink.append(isTold ? { ...entry, logProbs: [chancesOf(logProbs, spell)] } : entry)
@@ -177,12 +187,20 @@ export class JobRun implements SequenceOwner {
     const promptTokens = this.#plan.promptTokenIds.length
     try {
       const reply = await this.#sink.finish({ ...ending, promptTokens, cachedTokens: this.#cachedTokens })
-      if (reply === 'ok') this.#resolve({ kind: 'ended', status: ending.status })
-      else this.#resolve({ kind: this.#verdict === 'abandoned' ? 'abandoned' : 'fenced' })
+      if (reply === 'ok') {
+        this.#figures.end(ending.status, promptTokens, this.#plan.answer.tokenCount)
+        this.#resolve({ kind: 'ended', status: ending.status })
+      } else this.#resolve({ kind: this.#verdict === 'abandoned' ? 'abandoned' : 'fenced' })
     } catch (error) {
       this.#reject(error)
     }
   }
+}
+
+/** How long a job may wait in the engine: nobody waits at the other end of a batch. */
+function serviceClassOf({ tier, request }: JobRecord): ServiceClass {
+  if (tier === 'batch') return 'batch'
+  return request.thinking.think ? 'think' : 'interactive'
 }
 
 const internalError = new AppError('internal_error', 'The request failed on an error of the server. Please retry it.')

@@ -15,6 +15,7 @@ import { type AgeCapsMs, defaultAgeCapsMs } from './engine/admission.ts'
 import { Engine } from './engine/engine.ts'
 import type { Runner } from './engine/runner.ts'
 import { EngineLoop } from './engine-loop.ts'
+import { WorkerFigures } from './figures.ts'
 import { Heartbeats } from './heartbeat.ts'
 import { ownedLanes } from './lane-choice.ts'
 import { LaneQueues } from './lane-queues.ts'
@@ -39,7 +40,7 @@ export interface WorkerOptions {
   readonly prefillRowsMax?: number
   /** The engine's own if absent; a bench's baseline has others. */
   readonly ageCapsMs?: AgeCapsMs
-  /** Wall clock, ms. */
+  /** Wall clock, ms, for others to read: nothing here is timed by it, since it may be wrong, and may jump. */
   readonly nowMs: () => number
   /** Tests shorten them; everyone else leaves them to the limits. */
   readonly timings?: Partial<WorkerTimings>
@@ -65,6 +66,7 @@ const redisDeadlineMs = 30_000
 const redisStartDeadlineMs = 10_000
 /** Of a stop: what is under way may still arrive, then everything is let go. */
 const stopGraceMs = 2_000
+const clockMs = () => performance.now()
 const defaultTimings = { lockMs, lockRenewMs, heartbeatMs, heartbeatTtlMs, pollMs, redisDeadlineMs }
 
 export interface RunningWorker {
@@ -99,6 +101,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const { prefillRowsMax = runner.limits.rowsMax, ageCapsMs = defaultAgeCapsMs } = options
   const engine = new Engine(runner, { prefillRowsMax, ageCapsMs })
   const contextTokens = Math.min(text.contextTokensMax, engine.tokensMax)
+  const figures = new WorkerFigures()
   let isReady = false
   const heartbeats = new Heartbeats({
     redis,
@@ -107,7 +110,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ttlMs: timings.heartbeatTtlMs,
     log,
     measure: () => {
-      const { runningCount, waitingCount, freeBlockCount, cachedBlockCount, blockCount } = engine.stats()
+      const { runningCount, waitingCount, freeBlockCount, cachedBlockCount, blockCount, preemptionCount } =
+        engine.stats()
+      const { counters, histograms } = figures.snapshot()
       return {
         workerId,
         pid: process.pid,
@@ -123,6 +128,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         blockCount,
         isReady,
         sentAtMs: nowMs(),
+        figures: { counters: { ...counters, num_preemptions: preemptionCount }, histograms },
       }
     },
   })
@@ -141,7 +147,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     onError: (error) => log.warn({ reason: error.message }, 'BullMQ'),
   })
   const locks = new Locks(queues, timings.lockRenewMs, log)
-  const loop = new EngineLoop(engine, nowMs, () => consumer.notice())
+  const loop = new EngineLoop(engine, clockMs, () => consumer.notice())
   const consumer = new Consumer({
     loop,
     scripts: new JobScripts(redis, options.scriptSources ?? readScriptSources()),
@@ -156,6 +162,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ownedLanes: owned,
     pollMs: timings.pollMs,
     redisDeadlineMs: timings.redisDeadlineMs,
+    figures,
+    clockMs,
     isResuming: options.isResuming ?? true,
     suspectStalledCount: options.suspectStalledCount ?? suspectStalledCount,
   })

@@ -38,7 +38,7 @@ async function poison(orders: Partial<FakeWorkerOrders> = {}) {
   return { deathCount, poisoned: await judge(jobId), answers, supervised }
 }
 
-describe('a job that kills its worker every time', () => {
+describe('case 41: a job that kills its worker every time', () => {
   it('fails after at most four deaths; its neighbours finish', async () => {
     const { deathCount, poisoned, answers } = await poison()
     expect(poisoned.end).toMatchObject({ status: 'failed', error: { code: 'worker_failed' } })

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { JobId } from '../../contract/ids.ts'
 import { Engine } from '../../gpu-worker/engine/engine.ts'
 import { EngineLoop } from '../../gpu-worker/engine-loop.ts'
+import { WorkerFigures } from '../../gpu-worker/figures.ts'
+import { JobFigures } from '../../gpu-worker/job-figures.ts'
 import { planJob } from '../../gpu-worker/job-plan.ts'
 import { JobRun } from '../../gpu-worker/job-run.ts'
 import { FakeRunner } from '../fake-runner.ts'
@@ -75,11 +77,10 @@ describe('JobRun.begin()', () => {
     const log = { entryCount: 0, promptTokens: 0, tokenIds: [], tokenEntries: [] }
     const plan = planJob(claim.record, log, bench.text, loop.tokensMax)
     const { scripts } = bench.desk
-    const run = new JobRun(
-      { loop, scripts, log: bench.log, fingerprint: 'fake', redisDeadlineMs: 1_000 },
-      claim.record,
-      plan,
-    )
+    const figures = new WorkerFigures()
+    const clockMs = performance.now.bind(performance)
+    const context = { loop, scripts, log: bench.log, fingerprint: 'fake', redisDeadlineMs: 1_000, figures, clockMs }
+    const run = new JobRun(context, claim.record, plan, new JobFigures(figures, clockMs, claim.record))
     loop.drain()
     run.begin(false)
     expect(await run.outcome).toEqual({ kind: 'handed-back' })

@@ -30,6 +30,18 @@ describe('a worker', () => {
     expect(most).toBeLessThanOrEqual(2 * windowPerSlot)
   })
 
+  it('lets a job of tier batch wait for every other one that it holds', async () => {
+    const { desk } = bench
+    await bench.start({ limits: { sequencesMax: 2 }, stepMs: () => 5 })
+    const running = [await desk.ask({ request: { maxTokens: 40 } }), await desk.ask({ request: { maxTokens: 120 } })]
+    for (const jobId of running) await desk.tokens(jobId, 1)
+    const batch = await desk.ask({ tier: 'batch', request: { maxTokens: 3 } })
+    while ((await desk.queue(0).getActiveCount()) < 3);
+    const other = await desk.ask({ request: { maxTokens: 3 } })
+    await Promise.all([batch, other].map((jobId) => desk.end(jobId)))
+    expect(desk.arrivals(batch).at(-1)).toBeGreaterThan(desk.arrivals(other).at(-1) ?? Infinity)
+  })
+
   it('takes jobs from every lane, also from one that no worker owns', async () => {
     await bench.start({}, { laneCount: 3 })
     const jobs = await Promise.all(
