@@ -1,5 +1,5 @@
 /** `axle audit`: who changed what, when, from where; newest first. The log has no command that changes it. */
-import type { z } from 'zod'
+import { z } from 'zod'
 import { auditAnswer } from './admin/answers.ts'
 import { type Call, runAction } from './admin/command.ts'
 import { table } from './admin/table.ts'
@@ -15,6 +15,10 @@ const help = `npm run --silent axle -- audit list [--tenant TENANT] [--since TIM
 The deployment is AXLE_URL with AXLE_ADMIN_KEY, or the one that runs from AXLE_DATA_DIR (.axle).`
 
 const entriesUsual = 100
+/** Under the name of an entry's type: what it concerns, and what was asked for. */
+const details = z
+  .object({ id: z.string(), data: z.unknown(), changes_requested: z.unknown() })
+  .partial({ data: true, changes_requested: true })
 
 /** Without an action it lists: there is nothing else to do with a log. */
 export function audit(args: string[]): Promise<void> {
@@ -33,17 +37,18 @@ async function list(call: Call): Promise<void> {
   const entries = await call.api.list('/v1/organization/audit_logs', auditAnswer, query, itemsMax)
   call.tell(
     entries,
-    table(['WHEN', 'WHAT', 'WHOSE', 'WHO', 'FROM', 'DETAILS'], entries.map(rowOf), 'Nothing was changed.'),
+    table(['WHEN', 'WHAT', 'OF', 'WHO', 'FROM', 'ASKED FOR'], entries.map(rowOf), 'Nothing was changed.'),
   )
 }
 
 function rowOf(entry: z.infer<typeof auditAnswer>): string[] {
+  const asked = details.parse(entry[entry.type])
   return [
     moment(entry.effective_at),
     entry.type,
-    entry.project?.id ?? '-',
+    asked.id,
     entry.actor.api_key?.id ?? 'bootstrap',
     entry.actor.ip_address ?? '-',
-    JSON.stringify(entry[entry.type] ?? {}),
+    JSON.stringify(asked.data ?? asked.changes_requested ?? {}),
   ]
 }

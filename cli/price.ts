@@ -20,7 +20,8 @@ Prices are US dollars for a million tokens, at most six decimals: --input 0.25 -
   --batch-percent N        batch (50)
   --json                   the API's answer as it is
 
-A model without a price is free. A price in force replaces the one before; the list keeps both.
+MODEL is the id in /v1/models, no alias. A model without a price is free. A price is never changed: the next one
+replaces it from its moment on, and the list keeps both.
 
 The deployment is AXLE_URL with AXLE_ADMIN_KEY, or the one that runs from AXLE_DATA_DIR (.axle).`
 

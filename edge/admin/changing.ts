@@ -8,6 +8,7 @@ import type { Context, Handler } from 'hono'
 import type { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
+import { clientAddress } from '../client-address.ts'
 import { readSettings } from '../env.ts'
 import { readRepetition } from '../idempotency.ts'
 import type { JsonObject } from '../json-body.ts'
@@ -91,7 +92,7 @@ async function commit(
 function actorOf(context: Context<AppEnv>): Actor {
   return {
     keyId: context.get('caller').keyId,
-    address: context.req.header('cf-connecting-ip') ?? null,
+    address: clientAddress(context.req.raw, readSettings(context.env).environment),
     requestId: context.get('requestId'),
   }
 }
