@@ -11,7 +11,7 @@ import { tellBroker } from '../broker/client.ts'
 import { readSettings } from '../env.ts'
 import { changing } from './changing.ts'
 import { endOf, lifetimeField, nameField, noFields } from './fields.ts'
-import { issueKey, keyColumns, parseKeyRow, redacted, type KeyRow } from './key-row.ts'
+import { newKeyRow, keyColumns, parseKeyRow, redacted, type KeyRow } from './key-row.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { idFrom, missing, seconds } from './lookup.ts'
 import { readQuery } from './read-query.ts'
@@ -20,23 +20,19 @@ const createFields = z.strictObject({ name: nameField, expires_in_seconds: lifet
 const listParameters = z.strictObject({ ...pageParameters, order: z.enum(['asc', 'desc']).default('asc') })
 const valid = `kind = 'admin' AND revoked_at_ms IS NULL`
 
+/** An admin key may do all that admin keys may. */
+export const adminFacts = { scopes: ['admin'], models: null, ipRanges: null, expiresAtMs: null, replacesId: null }
+
 export const createAdminKey = changing(createFields, async ({ env }, fields, nowMs) => {
-  const facts = {
-    name: fields.name,
-    scopes: ['admin'],
-    models: null,
-    ipRanges: null,
-    expiresAtMs: endOf(fields.expires_in_seconds, nowMs),
-    replacesId: null,
-  }
-  const { text, row, statement } = issueKey(env.DB, readSettings(env), null, facts, nowMs)
+  const facts = { ...adminFacts, name: fields.name, expiresAtMs: endOf(fields.expires_in_seconds, nowMs) }
+  const { value, row, statement } = newKeyRow(env.DB, readSettings(env), null, facts, nowMs)
   const event = {
     type: 'organization.admin_api_key.created',
     projectId: null,
     resourceId: row.id,
     details: { data: fields },
   } as const
-  return { effects: [{ statement, event }], answer: { ...adminKeyObject(row), value: text }, refusal: missing() }
+  return { effects: [{ statement, event }], answer: { ...adminKeyObject(row), value }, refusal: missing() }
 })
 
 export async function listAdminKeys(context: Context<AppEnv>): Promise<Response> {

@@ -5,13 +5,14 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'
-import { ulid } from 'ulid'
 import { AppError } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
-import { issueKey } from '../auth/issue-key.ts'
 import { clientAddress } from '../client-address.ts'
 import { readSettings } from '../env.ts'
 import { notFound } from '../middleware/errors.ts'
+import { adminFacts, adminKeyObject } from './admin-keys.ts'
+import { auditRow } from './audit.ts'
+import { newKeyRow } from './key-row.ts'
 
 export const bootstrapPath = '/v1/organization/bootstrap'
 const keyName = 'bootstrap'
@@ -21,45 +22,29 @@ export async function bootstrap(context: Context<AppEnv>): Promise<Response> {
   if (!isSecret(context.req.header('authorization') ?? '', settings.bootstrapSecret)) notFound()
   const nowMs = Date.now()
   const db = context.env.DB
-  const key = issueKey('admin', settings)
+  const { value, row, statement } = newKeyRow(db, settings, null, { ...adminFacts, name: keyName }, nowMs)
+  const actor = {
+    keyId: null,
+    address: clientAddress(context.req.raw, settings.environment),
+    requestId: context.get('requestId'),
+  }
+  const event = {
+    type: 'organization.admin_api_key.created',
+    projectId: null,
+    resourceId: row.id,
+    details: { data: { name: keyName } },
+  } as const
   try {
     await db.batch([
-      db.prepare('INSERT INTO bootstrap (id, admin_key_id, used_at_ms) VALUES (1, ?, ?)').bind(key.id, nowMs),
-      db
-        .prepare(
-          `INSERT INTO api_keys (id, kind, name, digest, pepper_id, scopes, created_at_ms)
-           VALUES (?, 'admin', ?, ?, ?, '["admin"]', ?)`,
-        )
-        .bind(key.id, keyName, key.digest, key.pepperId, nowMs),
-      db
-        .prepare(
-          `INSERT INTO audit_logs (id, at_ms, type, actor_key_id, actor_ip, request_id, resource_id, details)
-           VALUES (?, ?, 'organization.admin_api_key.created', NULL, ?, ?, ?, ?)`,
-        )
-        .bind(
-          `audit_${ulid(nowMs)}`,
-          nowMs,
-          clientAddress(context.req.raw, settings.environment),
-          context.get('requestId'),
-          key.id,
-          JSON.stringify({ id: key.id, data: { name: keyName } }),
-        ),
+      db.prepare('INSERT INTO bootstrap (id, admin_key_id, used_at_ms) VALUES (1, ?, ?)').bind(row.id, nowMs),
+      statement,
+      auditRow(db, event, actor, nowMs),
     ])
   } catch (error) {
     if (!isUsed(error)) throw error
     throw new AppError('already_exists', 'The bootstrap secret was used. Make further admin keys with an admin key.')
   }
-  return Response.json({
-    id: key.id,
-    object: 'organization.admin_api_key',
-    name: keyName,
-    redacted_value: `axle_admin_${key.id}_…`,
-    value: key.value,
-    created_at: Math.floor(nowMs / 1000),
-    expires_at: null,
-    last_used_at: null,
-    owner: { type: 'user', object: 'organization.user', name: 'admin', role: 'owner' },
-  })
+  return Response.json({ ...adminKeyObject(row), value })
 }
 
 /** Compared by digests, in a time that tells nothing. */

@@ -60,8 +60,9 @@ function keptAnswers(context: Context<AppEnv>, body: JsonObject): KeptAnswers | 
   const { idempotency } = readRepetition(headers, `${context.req.method} ${context.req.path}`, body)
   const text = headers.get('idempotency-key')
   if (idempotency === null || text === null) return null
-  const { pepper } = readSettings(context.env)
-  return new KeptAnswers(context.env.DB, context.get('caller').keyId, idempotency, { pepper, text })
+  const { pepper, previousPepper } = readSettings(context.env)
+  const peppers = previousPepper === null ? [pepper] : [pepper, previousPepper.text]
+  return new KeptAnswers(context.env.DB, context.get('caller').keyId, idempotency, { peppers, text })
 }
 
 async function commit(

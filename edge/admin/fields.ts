@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { modelIdBytesMax } from '../../contract/limits.ts'
 import { tenantScopes } from '../auth/scopes.ts'
+import { isRange } from '../client-address.ts'
 import { refuse } from '../request-errors.ts'
 
 const nameCharsMax = 200
@@ -12,7 +13,6 @@ const secondMs = 1_000
 const daySeconds = 86_400
 /** Ten years: what is meant to last longer has no end. */
 const lifetimeSecondsMax = 3_653 * daySeconds
-const ranges = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()])
 
 /** What people read: one line. */
 export const nameField = z
@@ -24,7 +24,7 @@ export const lifetimeField = z.int().min(1).max(lifetimeSecondsMax)
 export const scopesField = z.array(z.enum(tenantScopes)).min(1).transform(distinct)
 export const modelsField = z.array(z.string().min(1).max(modelIdBytesMax)).min(1).max(listItemsMax).transform(distinct)
 export const rangesField = z
-  .array(z.string().refine((text) => ranges.safeParse(text).success, 'expected an address or range of IPv4 or IPv6'))
+  .array(z.string().refine(isRange, 'expected an address or range of IPv4 or IPv6'))
   .min(1)
   .max(listItemsMax)
   .transform(distinct)

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
 import { idempotencyTtlMs } from '../../contract/limits.ts'
 import type { Idempotency } from '../broker/protocol.ts'
-import { openAnswer, sealAnswer } from './sealed-answer.ts'
+import { openAnswer, sealAnswer, type SealFacts } from './sealed-answer.ts'
 
 const answerRow = z.object({ body_digest: z.string(), status: z.number(), sealed_body: z.string() })
 
@@ -21,14 +21,19 @@ export class KeptAnswers {
   readonly #db: D1Database
   readonly #callerKeyId: string
   readonly #idempotency: Idempotency
-  readonly #seal: { readonly pepper: string; readonly idempotencyKey: string; readonly row: string }
+  readonly #seal: SealFacts
 
-  constructor(db: D1Database, callerKeyId: string, idempotency: Idempotency, key: { pepper: string; text: string }) {
+  constructor(
+    db: D1Database,
+    callerKeyId: string,
+    idempotency: Idempotency,
+    key: { peppers: readonly string[]; text: string },
+  ) {
     this.#db = db
     this.#callerKeyId = callerKeyId
     this.#idempotency = idempotency
     const row = `${callerKeyId}\n${idempotency.keyDigest}`
-    this.#seal = { pepper: key.pepper, idempotencyKey: key.text, row }
+    this.#seal = { peppers: key.peppers, idempotencyKey: key.text, row }
   }
 
   /**

@@ -3,10 +3,9 @@
  *
  * A key's text exists once, in the answer that made it. It knows no route.
  */
-import assert from 'node:assert/strict'
 import { z } from 'zod'
-import { newKey, parseKey, type KeyKind } from '../../contract/key-format.ts'
-import { keyDigest } from '../auth/digest.ts'
+import type { KeyKind } from '../../contract/key-format.ts'
+import { issueKey } from '../auth/issue-key.ts'
 import type { Settings } from '../settings.ts'
 import { missing, seconds } from './lookup.ts'
 import type { ProjectRow } from './project-row.ts'
@@ -50,40 +49,27 @@ export type NewKeyFacts = Pick<KeyRow, 'name' | 'scopes' | 'models' | 'ipRanges'
  *
  * @param projectId null for an admin key.
  */
-export function issueKey(
+export function newKeyRow(
   db: D1Database,
-  { pepper, pepperId }: Settings,
+  settings: Settings,
   projectId: string | null,
   facts: NewKeyFacts,
   nowMs: number,
-): { readonly text: string; readonly row: KeyRow; readonly statement: D1PreparedStatement } {
+): { readonly value: string; readonly row: KeyRow; readonly statement: D1PreparedStatement } {
   const kind: KeyKind = projectId === null ? 'admin' : 'live'
-  const text = newKey(kind, (count) => crypto.getRandomValues(new Uint8Array(count)))
-  const parsed = parseKey(text)
-  assert(parsed !== null, 'a new key has the format of keys')
-  const row = { ...facts, id: parsed.id, createdAtMs: nowMs, lastUsedAtMs: null }
+  const { id, value, digest, pepperId } = issueKey(kind, settings)
+  const row = { ...facts, id, createdAtMs: nowMs, lastUsedAtMs: null }
+  const { name, expiresAtMs, replacesId } = row
+  const lists = [JSON.stringify(row.scopes), listText(row.models), listText(row.ipRanges)]
   const statement = db
     .prepare(
-      `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms, expires_at_ms, models,
-         ip_allowlist, replaces_id)
+      `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, created_at_ms, expires_at_ms, replaces_id,
+         scopes, models, ip_allowlist)
        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
        WHERE ?2 IS NULL OR EXISTS (SELECT 1 FROM tenants WHERE id = ?2 AND archived_at_ms IS NULL)`,
     )
-    .bind(
-      row.id,
-      projectId,
-      kind,
-      row.name,
-      keyDigest(text, pepper),
-      pepperId,
-      JSON.stringify(row.scopes),
-      nowMs,
-      row.expiresAtMs,
-      listText(row.models),
-      listText(row.ipRanges),
-      row.replacesId,
-    )
-  return { text, row, statement }
+    .bind(id, projectId, kind, name, digest, pepperId, nowMs, expiresAtMs, replacesId, ...lists)
+  return { value, row, statement }
 }
 
 /** JSON as the columns hold lists; null = any. */

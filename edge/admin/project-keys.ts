@@ -7,7 +7,7 @@ import { readSettings } from '../env.ts'
 import { assignments } from './assignments.ts'
 import { changing } from './changing.ts'
 import { endOf, lifetimeField, modelsField, nameField, noFields, rangesField, scopesField, someOf } from './fields.ts'
-import { findProjectKey, issueKey, keyColumns, listText, parseKeyRow, projectKeyObject } from './key-row.ts'
+import { findProjectKey, newKeyRow, keyColumns, listText, parseKeyRow, projectKeyObject } from './key-row.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { idFrom, missing } from './lookup.ts'
 import { archived, findOpenProject, findProject } from './project-row.ts'
@@ -47,7 +47,7 @@ export const createProjectKey = changing(createFields, async (context, fields, n
     expiresAtMs: endOf(fields.expires_in_seconds, nowMs),
     replacesId: null,
   }
-  const { text, row, statement } = issueKey(env.DB, readSettings(env), project.id, facts, nowMs)
+  const { value, row, statement } = newKeyRow(env.DB, readSettings(env), project.id, facts, nowMs)
   const event = {
     type: 'api_key.created',
     projectId: project.id,
@@ -56,7 +56,7 @@ export const createProjectKey = changing(createFields, async (context, fields, n
   } as const
   return {
     effects: [{ statement, event }],
-    answer: { ...projectKeyObject(row, project), value: text },
+    answer: { ...projectKeyObject(row, project), value },
     refusal: archived(),
   }
 })

@@ -8,7 +8,7 @@ import { tellBroker } from '../broker/client.ts'
 import { readSettings } from '../env.ts'
 import { changing, type Effect } from './changing.ts'
 import { endOf } from './fields.ts'
-import { findProjectKey, issueKey, projectKeyObject, type KeyRow } from './key-row.ts'
+import { findProjectKey, newKeyRow, projectKeyObject, type KeyRow } from './key-row.ts'
 import { idFrom, missing } from './lookup.ts'
 import { revocation } from './project-keys.ts'
 import { findOpenProject } from './project-row.ts'
@@ -28,7 +28,7 @@ export const rotateProjectKey = changing(rotateFields, async (context, { overlap
   const end = overlap === 0 ? revoke(env.DB, project.id, old, nowMs) : expire(env.DB, project.id, old, overlap, nowMs)
   const { name, scopes, models, ipRanges } = old
   const facts = { name, scopes, models, ipRanges, expiresAtMs: lifetimeAgain(old, nowMs), replacesId: old.id }
-  const { text, row, statement } = issueKey(env.DB, readSettings(env), project.id, facts, nowMs)
+  const { value, row, statement } = newKeyRow(env.DB, readSettings(env), project.id, facts, nowMs)
   const event = {
     type: 'api_key.created',
     projectId: project.id,
@@ -37,7 +37,7 @@ export const rotateProjectKey = changing(rotateFields, async (context, { overlap
   } as const
   return {
     effects: [end, { statement, event }],
-    answer: { ...projectKeyObject(row, project), value: text },
+    answer: { ...projectKeyObject(row, project), value },
     refusal: missing(),
   }
 })

@@ -9,6 +9,7 @@ import { AppError } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
 import { tellBroker } from '../broker/client.ts'
 import type { Env } from '../env.ts'
+import { monthSpendNano } from '../usage/month-spend.ts'
 import { changing } from './changing.ts'
 import { noFields } from './fields.ts'
 import { idFrom, missing } from './lookup.ts'
@@ -29,10 +30,10 @@ const budgetRow = z.object({ monthly_budget_nano: z.number().nullable() })
 export async function retrieveSpendLimit(context: Context<AppEnv>): Promise<Response> {
   const { id } = await findProject(context.env.DB, idFrom(context, 'project'))
   const budgetNano = await findBudget(context.env.DB, id)
-  return Response.json(spendLimitObject(budgetNano, await spendOf(context.env, id)))
+  return Response.json(spendLimitObject(budgetNano, await spendOf(context.env, id, Date.now())))
 }
 
-export const changeSpendLimit = changing(budgetFields, async (context, fields) => {
+export const changeSpendLimit = changing(budgetFields, async (context, fields, nowMs) => {
   const { env } = context
   const { id } = await findOpenProject(env.DB, idFrom(context, 'project'))
   const budgetNano = fields.threshold_amount * nanoPerCent
@@ -43,7 +44,7 @@ export const changeSpendLimit = changing(budgetFields, async (context, fields) =
     resourceId: id,
     details: { changes_requested: fields },
   } as const
-  const answer = spendLimitObject(budgetNano, await spendOf(env, id))
+  const answer = spendLimitObject(budgetNano, await spendOf(env, id, nowMs))
   return { effects: [{ statement, event }], answer, refusal: archived() }
 })
 
@@ -71,13 +72,23 @@ interface Spend {
 }
 
 /** Null while the counters cannot be asked: a limit is told and set all the same. */
-async function spendOf(env: Env, tenantId: string): Promise<Spend | null> {
+async function spendOf(env: Env, tenantId: string, nowMs: number): Promise<Spend | null> {
   try {
-    return await tellBroker(env, { kind: 'spend', tenantId })
+    const { month, spentNano, reservedNano } = await tellBroker(env, { kind: 'spend', tenantId })
+    const current = monthOf(nowMs)
+    if (month === current) return { spentNano, reservedNano }
+    // Counters that know no month are fresh ones: then D1 has the bill.
+    return { spentNano: month === 0 ? await monthSpendNano(env.DB, tenantId, current) : 0, reservedNano }
   } catch (error) {
     if (error instanceof AppError && error.code === 'queue_unavailable') return null
     throw error
   }
+}
+
+/** The UTC month, as 202611. */
+function monthOf(ms: number): number {
+  const date = new Date(ms)
+  return date.getUTCFullYear() * 100 + date.getUTCMonth() + 1
 }
 
 function spendLimitObject(budgetNano: number, spend: Spend | null) {

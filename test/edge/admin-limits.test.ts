@@ -1,5 +1,6 @@
 /** A project's limits and its budget as OpenAI's SDK sees them. */
 import { describe, expect, it } from 'vitest'
+import { keys } from '../../contract/keys.ts'
 import { adminBench } from '../fixtures/admin-bench.ts'
 
 const bench = adminBench()
@@ -60,5 +61,47 @@ describe('limits', () => {
     const { spendLimit } = bench.admin.organization.projects
     const set = await spendLimit.update(project, { currency: 'USD', interval: 'month', threshold_amount: 0 })
     expect(set.enforcement.status).toBe('enforcing')
+  })
+
+  it('what was spent and is reserved is told to the nano-dollar, and the month that ended is over', async () => {
+    const project = await bench.newProject()
+    const { spendLimit } = bench.admin.organization.projects
+    await spendLimit.update(project, { currency: 'USD', interval: 'month', threshold_amount: 1 })
+    const now = new Date()
+    const month = now.getUTCFullYear() * 100 + now.getUTCMonth() + 1
+    const counters = { month, spentNano: 9_999_999, reservedNano: 0, generation: 0 }
+    const redis = bench.redis.connect()
+    await redis.hset(keys.cell, 'generation', 0)
+    const told = async (changes: Partial<typeof counters>) => {
+      await redis.hset(keys.quota(project), { ...counters, ...changes })
+      return spendLimit.retrieve(project)
+    }
+    expect(await told({})).toMatchObject({ spent_amount: 0.009999999, enforcement: { status: 'inactive' } })
+    const reserved = await told({ reservedNano: 1 })
+    expect(reserved).toMatchObject({ reserved_amount: 0.000000001, enforcement: { status: 'enforcing' } })
+    expect(await told({ month: month - 100 })).toMatchObject({ spent_amount: 0, enforcement: { status: 'inactive' } })
+  })
+
+  it('of counters that Redis lost D1 has the bill', async () => {
+    const project = await bench.newProject()
+    const { spendLimit } = bench.admin.organization.projects
+    await bench.edge.database
+      .prepare(
+        `INSERT INTO usage_jobs VALUES ('job-of-the-bill', ?, 'key', 'model', 0, 'default', 'completed', 1, 0, 1, 0,
+           7000000, 0, 3000000, ?, ?)`,
+      )
+      .bind(project, Date.now(), Date.now())
+      .run()
+    const set = await spendLimit.update(project, { currency: 'USD', interval: 'month', threshold_amount: 1 })
+    expect(set).toMatchObject({ spent_amount: 0.01, enforcement: { status: 'enforcing' } })
+  })
+
+  it('while Redis is away a budget is set all the same, and what is spent is not known', async () => {
+    const project = await bench.newProject()
+    const { spendLimit } = bench.admin.organization.projects
+    await bench.redis.kill()
+    const set = await spendLimit.update(project, { currency: 'USD', interval: 'month', threshold_amount: 1 })
+    expect(set).toMatchObject({ threshold_amount: 1, spent_amount: null, reserved_amount: null })
+    await bench.redis.start()
   })
 })
