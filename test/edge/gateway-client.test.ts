@@ -1,11 +1,8 @@
-/** The real bundle in real workerd over a real Redis: clients that ask again, and clients that leave. */
-import { randomBytes } from 'node:crypto'
+/** The real bundle in real workerd over a real Redis: clients that leave. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { newKey, parseKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
-import { keyDigest } from '../../edge/auth/digest.ts'
-import { startTestEdge, testPepper, type TestEdge } from '../fixtures/edge.ts'
-import { readAll, readEvents, take, textOf } from '../fixtures/event-stream.ts'
+import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
+import { readEvents, take, textOf } from '../fixtures/event-stream.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { startScriptedWorker, testModel, type ScriptedWorker } from '../fixtures/scripted-worker.ts'
 
@@ -28,25 +25,6 @@ afterAll(async () => {
 
 const chat = { model: testModel.id, messages: [{ role: 'user', content: 'hello' }] }
 const streamed = { ...chat, stream: true }
-
-const repeated = (key: string, headers: Record<string, string> = {}) => ({
-  headers: { 'idempotency-key': key, ...headers },
-})
-
-/** @returns its Authorization header. */
-async function newTenant(): Promise<string> {
-  const key = newKey('live', randomBytes)
-  await edge.database.batch([
-    edge.database.prepare(`INSERT INTO tenants (id, name, created_at_ms) VALUES ('tenant-other', 'Other', 0)`),
-    edge.database
-      .prepare(
-        `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
-         VALUES (?, 'tenant-other', 'live', 'test', ?, 'p1', '["inference"]', 0)`,
-      )
-      .bind(parseKey(key)?.id, keyDigest(key, testPepper)),
-  ])
-  return `Bearer ${key}`
-}
 
 /** As an engine does: a token now and then, until it is told to stop. */
 async function keepSaying(say: (text: string) => Promise<void>, signal: AbortSignal): Promise<void> {
@@ -81,91 +59,6 @@ async function leaves(body: object, isStream: boolean): Promise<number> {
   await job.end({ status: 'cancelled', finishReasons: [] })
   return elapsedMs
 }
-
-describe('a repeated request', () => {
-  it('joins the job it names, late, and gets the same bytes; after Last-Event-ID exactly the rest', async () => {
-    const first = edge.chat(streamed, repeated('join'))
-    const job = await worker.next()
-    await job.start()
-    await job.say('A')
-    await job.say('B')
-    const late = edge.chat(streamed, repeated('join'))
-    const lateEvents = readEvents(await late)
-    expect(textOf([await take(lateEvents), await take(lateEvents), await take(lateEvents)])).toBe('AB')
-    await job.say('C')
-    expect(textOf([await take(lateEvents)])).toBe('C')
-    await job.end()
-    await lateEvents.return(undefined)
-
-    const whole = await readAll(await first)
-    expect(await readAll(await edge.chat(streamed, repeated('join')))).toEqual(whole)
-    for (let seen = 0; seen < whole.length - 1; seen++) {
-      const rest = await edge.chat(streamed, repeated('join', { 'last-event-id': whole[seen]?.id ?? '' }))
-      expect(await readAll(rest)).toEqual(whole.slice(seen + 1))
-    }
-  })
-
-  it('that was answered whole is answered whole again, by one job', async () => {
-    const answers = Promise.all(Array.from({ length: 8 }, () => edge.chat(chat, repeated('once'))))
-    const job = await worker.next()
-    await job.answer(['only'])
-    const responses = await answers
-    const bodies = await Promise.all(responses.map((response) => response.text()))
-    expect(new Set(bodies).size).toBe(1)
-    // One of them was admitted and counted; the others say that they repeat it.
-    expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(7)
-    expect(responses.filter(({ headers }) => headers.has('x-ratelimit-remaining-tokens'))).toHaveLength(1)
-    expect(bodies[0]).toContain(job.record.id)
-  })
-
-  it('with another body is 422, whatever the order of its keys it is the same body', async () => {
-    const first = edge.chat(chat, repeated('body'))
-    const job = await worker.next()
-    await job.answer(['x'])
-    expect((await first).status).toBe(200)
-    const reordered = { messages: chat.messages, model: chat.model }
-    expect((await edge.chat(reordered, repeated('body'))).status).toBe(200)
-    const other = await edge.chat({ ...chat, temperature: 1 }, repeated('body'))
-    expect(other.status).toBe(422)
-    expect(await other.json()).toMatchObject({ error: { code: 'idempotency_key_reused' } })
-  })
-
-  const bad: [string, Record<string, string>, number][] = [
-    ['a Last-Event-ID beyond the log', { 'idempotency-key': 'once', 'last-event-id': '99' }, 400],
-    ['a negative Last-Event-ID', { 'idempotency-key': 'once', 'last-event-id': '-1' }, 400],
-    ['a Last-Event-ID that is no number', { 'idempotency-key': 'once', 'last-event-id': 'abc' }, 400],
-    ['a Last-Event-ID without a key', { 'last-event-id': '1' }, 400],
-    ['a Last-Event-ID of a key never used', { 'idempotency-key': 'never', 'last-event-id': '1' }, 404],
-    ['an empty key', { 'idempotency-key': '' }, 400],
-    ['a key of 256 characters', { 'idempotency-key': 'k'.repeat(256) }, 400],
-    ['a key with a space', { 'idempotency-key': 'a b' }, 400],
-  ]
-  it.each(bad)('with %s is refused and starts no job', async (_name, headers, status) => {
-    const openBefore = await worker.redis.zcard(keys.open)
-    expect((await edge.chat(chat, { headers })).status).toBe(status)
-    expect(await worker.redis.zcard(keys.open)).toBe(openBefore)
-  })
-})
-
-describe('another tenant', () => {
-  it('I8: neither joins nor reads a job by its Idempotency-Key, and is told what a stranger to it is told', async () => {
-    const headers = { 'idempotency-key': 'shared', authorization: await newTenant() }
-    const first = edge.chat(streamed, repeated('shared'))
-    const job = await worker.next()
-    await job.answer(['mine'])
-    expect(textOf((await readAll(await first)).slice(0, 2))).toBe('mine')
-
-    const resumed = await edge.chat(streamed, { headers: { ...headers, 'last-event-id': '1' } })
-    const unknown = await edge.chat(streamed, repeated('never', { 'last-event-id': '1' }))
-    expect([resumed.status, await resumed.text()]).toEqual([404, await unknown.text()])
-
-    const second = edge.chat({ ...streamed, temperature: 1 }, { headers })
-    const own = await worker.next()
-    expect(own.record.tenantId).toBe('tenant-other')
-    await own.answer(['theirs'])
-    expect(textOf((await readAll(await second)).slice(0, 2))).toBe('theirs')
-  })
-})
 
 describe('a client that leaves', () => {
   it('ends its streamed job within the budget', async () => {
