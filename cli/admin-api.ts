@@ -34,7 +34,7 @@ interface Call {
   readonly body?: object | undefined
 }
 
-const readySchema = z.object({ url: z.url(), adminKey: z.string() })
+const readySchema = z.object({ url: z.url(), adminKey: z.string(), redisUrl: z.string() })
 const errorSchema = z.object({ error: z.object({ message: z.string(), code: z.string().nullable() }) })
 const pageSchema = z.object({ data: z.array(z.unknown()), has_more: z.boolean(), last_id: z.string().nullish() })
 
@@ -136,7 +136,7 @@ export function openAdminApi(environment: NodeJS.ProcessEnv): AdminApi {
   const key = environment['AXLE_ADMIN_KEY']?.trim() ?? ''
   if (url !== '' && key !== '') return new AdminApi({ url: apiUrl(url), key })
   if (url !== '' || key !== '') throw new Error('AXLE_URL and AXLE_ADMIN_KEY go together: set both, or neither')
-  const { url: localUrl, adminKey } = readReadyFile(dataDirectory(environment))
+  const { url: localUrl, adminKey } = readReadyFile(environment)
   return new AdminApi({ url: apiUrl(localUrl), key: adminKey })
 }
 
@@ -149,8 +149,9 @@ export function apiUrl(text: string): string {
   throw new Error(`A key is sent over https:// only, or to this machine: got ${origin}`)
 }
 
-function readReadyFile(dataDir: string): z.infer<typeof readySchema> {
-  const path = join(dataDir, 'ready.json')
+/** @throws Error where nothing runs here. */
+export function readReadyFile(environment: NodeJS.ProcessEnv): z.infer<typeof readySchema> {
+  const path = join(dataDirectory(environment), 'ready.json')
   try {
     return readySchema.parse(JSON.parse(readFileSync(path, 'utf8')))
   } catch (error) {

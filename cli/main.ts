@@ -41,6 +41,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: "a tenant's API keys: made, restricted, rotated, revoked",
     load: async () => (await import('./key.ts')).key,
   },
+  usage: {
+    summary: 'what was used and what it cost; reconcile: bills against token logs',
+    load: async () => (await import('./usage.ts')).usage,
+  },
   price: {
     summary: "what a model's tokens cost, and from when on",
     load: async () => (await import('./price.ts')).price,

@@ -10,9 +10,12 @@ const tag = '{axle}'
 /** BullMQ's `prefix` option. */
 export const bullPrefix = `${tag}:bull`
 
+/** What the keys of all job records begin with. */
+export const jobKeyPrefix = `${tag}:job:`
+
 export const keys = {
   /** Hash: the job record. */
-  job: (id: JobId) => `${tag}:job:${id}`,
+  job: (id: JobId) => `${jobKeyPrefix}${id}`,
   /** Stream: the token log; entry ids are `<sequence number>-0`, from 1. */
   log: (id: JobId) => `${tag}:log:${id}`,
   /** String: idempotency slot of (tenant, digest of the client's key). */

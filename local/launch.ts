@@ -70,7 +70,15 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
   const model = fact(firstWorker, 'model') ?? basename(settings.modelDir)
   const { tenantKey: apiKey, adminKey } = secrets
   return {
-    ready: { url, apiKey, adminKey, model, metricsUrl: fact(workers, 'metricsUrl') ?? 'none', pid: process.pid },
+    ready: {
+      url,
+      apiKey,
+      adminKey,
+      model,
+      metricsUrl: fact(workers, 'metricsUrl') ?? 'none',
+      redisUrl: redis.url,
+      pid: process.pid,
+    },
     adapter: fact(firstWorker, 'adapter') ?? adapter,
     toggles: fact(firstWorker, 'toggles') ?? 'none',
     memory: fact(firstWorker, 'memory') ?? 'unknown',

@@ -13,12 +13,15 @@ export interface Ready {
   readonly model: string
   /** Of Prometheus' text. */
   readonly metricsUrl: string
+  /** May hold a password, like the whole file. */
+  readonly redisUrl: string
   /** The launcher's: SIGTERM to it stops everything. */
   readonly pid: number
 }
 
-export function writeReadyFile(dataDir: string, { url, apiKey, adminKey, model, metricsUrl, pid }: Ready): void {
-  const facts = { url, apiKey, adminKey, model, metricsUrl, pid }
+export function writeReadyFile(dataDir: string, ready: Ready): void {
+  const { url, apiKey, adminKey, model, metricsUrl, redisUrl, pid } = ready
+  const facts = { url, apiKey, adminKey, model, metricsUrl, redisUrl, pid }
   writePrivateFile(join(dataDir, 'ready.json'), `${JSON.stringify(facts, null, 2)}\n`)
 }
 

@@ -170,8 +170,8 @@ describe('axle tenant', () => {
       vi.stubEnv('AXLE_ADMIN_KEY', undefined)
       vi.stubEnv('AXLE_DATA_DIR', dataDir)
       expect((await run('list')).err).toMatch(/Nothing runs here: .*npm start.*AXLE_URL and AXLE_ADMIN_KEY/)
-      const facts = { apiKey: edge.tenantKey, adminKey: edge.adminKey, model: 'm', metricsUrl: 'none', pid: 1 }
-      writeReadyFile(dataDir, { url: edge.url, ...facts })
+      const facts = { apiKey: edge.tenantKey, adminKey: edge.adminKey, model: 'm', metricsUrl: 'none' }
+      writeReadyFile(dataDir, { url: edge.url, ...facts, redisUrl: redis.url, pid: 1 })
       expect((await run('list')).out).toContain('tenant-local')
     } finally {
       rmSync(dataDir, { recursive: true, force: true })

@@ -16,6 +16,7 @@ const readySchema = z.strictObject({
   adminKey: z.string(),
   model: z.string(),
   metricsUrl: z.string(),
+  redisUrl: z.string(),
   pid: z.int(),
 })
 const recordsSchema = z.array(z.object({ name: z.string(), pid: z.int() }))
