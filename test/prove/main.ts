@@ -35,6 +35,10 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: '32 streams on the real model while workers, janitor and Redis are killed or frozen and clients leave',
     load: async () => (await import('./chaos.ts')).chaos,
   },
+  fairness: {
+    summary: 'two tenants, one asking for ten times its share: what the other waits, and how far their service parts',
+    load: async () => (await import('./fairness.ts')).fairness,
+  },
   soak: {
     summary: 'two hours and 108,000 requests on the real model: every token as alone, invariants, flat memory',
     load: async () => async (options) => {
