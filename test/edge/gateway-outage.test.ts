@@ -146,19 +146,6 @@ describe('Redis away', () => {
   }, 30_000)
 })
 
-describe('Redis full', () => {
-  it('is a 503 with a Retry-After, and no job', async () => {
-    const connection = redis.connect()
-    await announce(connection)
-    await connection.config('SET', 'maxmemory', '1')
-    const response = await edge.chat(chat)
-    expect([response.status, await codeOf(response)]).toEqual([503, 'queue_unavailable'])
-    expect(response.headers.get('retry-after')).toBe('1')
-    await connection.config('SET', 'maxmemory', '0')
-    expect(await connection.zcard(keys.open)).toBe(0)
-  })
-})
-
 describe('a job', () => {
   it('that was lost with its record is told, not waited for', async () => {
     const worker = await startScriptedWorker(redis, laneCount)
