@@ -4,7 +4,8 @@ if is_idle then
   redis.call('HSET', KEYS[9], 'generation', generation, 'queuedFair', 0)
   redis.call('HDEL', KEYS[9], 'queued:priority', 'queued:default', 'queued:flex', 'queued:batch')
 end
-if queued_fair == 0 then redis.call('HSET', KEYS[9], 'busySinceMs', now) end
+-- Also when the clock went back: the queue's rate would else be unknown until it has caught up.
+if queued_fair == 0 or (tonumber(cell[3]) or 0) > now then redis.call('HSET', KEYS[9], 'busySinceMs', now) end
 window_add(KEYS[8], 'r', r, 1)
 window_add(KEYS[8], 't', t, tokens)
 quota.openJobs, quota.queuedJobs = quota.openJobs + 1, quota.queuedJobs + 1
