@@ -52,6 +52,11 @@ function fill({ path }: Route, ids: Readonly<Record<string, string>>): string {
   return path.replaceAll(places, (_place, name: string) => encodeURIComponent(ids[name] ?? ''))
 }
 
+async function told(route: Route, ids: Readonly<Record<string, string>>): Promise<readonly [number, string]> {
+  const answer = await call(route, fill(route, ids), bench.edge.adminKey)
+  return [answer.status, await answer.text()]
+}
+
 /** Of the control plane's tables. When a key was last used is written behind its answers, so that is left out. */
 async function everything(): Promise<string> {
   const { database } = bench.edge
@@ -105,10 +110,7 @@ describe('case 8: keys reach what their scope opens, and nothing else', () => {
 describe("case 9: another's id is answered as one that never was", () => {
   const underProjects = guarded.filter(({ path }) => path.includes(':project'))
   const underKeys = guarded.filter(({ path }) => /:(key|limit)/.test(path))
-  const told = async (route: Route, ids: Readonly<Record<string, string>>) => {
-    const answer = await call(route, fill(route, ids), bench.edge.adminKey)
-    return [answer.status, await answer.text()] as const
-  }
+
   it.each(named(underProjects.filter(({ method }) => method === 'GET')))(
     '%s %s finds what is there',
     async (_method, _path, route) => {
