@@ -82,7 +82,6 @@ describe('case 5: revocation', () => {
 
     const accepted = seen.filter(({ status, sentAtMs }) => status === 200 && sentAtMs > revokedAtMs)
     const lastMs = Math.max(0, ...accepted.map(({ sentAtMs }) => sentAtMs - revokedAtMs))
-    console.log('LAST', lastMs, seen.length)
     expect(lastMs).toBeLessThanOrEqual(revocationBudgetMs)
     // A job is refused from the answer on: admission asks Redis, not an isolate's memory.
     expect(accepted.filter(({ isAdmitted }) => isAdmitted)).toEqual([])
