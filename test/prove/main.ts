@@ -45,6 +45,11 @@ const proofs: Readonly<Record<string, Proof>> = {
       await (await import('./soak.ts')).soak(options)
     },
   },
+  reconciliation: {
+    summary:
+      '10,000 mixed requests with kills, leavers and retries: clients, logs, bills and counters agree to the token',
+    load: async () => (await import('./reconciliation.ts')).reconciliation,
+  },
   convert: {
     summary: 'exact answers of axk1-tiny converted to int8 and int4, against bf16: int8 within a point',
     load: async () => (await import('./convert.ts')).convert,
