@@ -50,7 +50,7 @@ export function entitle(order: Order, served: ServedModel | null): Entitlement {
 /** An allow-list names a model by its id or any alias, and means all of its names. Null allows every model. */
 export function mayName(
   models: readonly string[] | null,
-  { id, aliases }: Pick<ServedModel, 'id' | 'aliases'>,
+  { id, aliases }: { readonly id: string; readonly aliases: readonly string[] },
 ): boolean {
   return models === null || models.includes(id) || aliases.some((alias) => models.includes(alias))
 }

@@ -125,5 +125,5 @@ function longestPossibleStart(text: string, stops: readonly string[]): number {
 
 /** A byte order mark is text like any other. */
 function newDecoder(): InstanceType<typeof TextDecoder> {
-  return new TextDecoder('utf-8', { ignoreBOM: true })
+  return new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
 }

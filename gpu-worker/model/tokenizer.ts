@@ -94,7 +94,7 @@ export class Tokenizer {
 
   /** The text of ids; special tokens make none, broken UTF-8 becomes U+FFFD. */
   decode(ids: Iterable<number>): string {
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
     let text = ''
     for (const id of ids) text += decoder.decode(this.tokenBytes(id), { stream: true })
     return text + decoder.decode()
