@@ -5,7 +5,11 @@
 import type { EdgeServer } from './edge-server.ts'
 
 /** @param everySeconds 0: never. @returns how to stop it; a tick under way goes on. */
-export function startCron(server: EdgeServer, everySeconds: number, onFailure: (error: unknown) => void): () => void {
+export function startCron(
+  server: Pick<EdgeServer, 'scheduled'>,
+  everySeconds: number,
+  onFailure: (error: unknown) => void,
+): () => void {
   if (everySeconds === 0) return () => undefined
   let timer: NodeJS.Timeout | undefined
   let isStopped = false
