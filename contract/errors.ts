@@ -51,6 +51,7 @@ export const errorKinds = {
   model_not_ready: passing(503, 'service_unavailable_error'),
   queue_unavailable: passing(503, 'service_unavailable_error'),
   auth_unavailable: passing(503, 'service_unavailable_error'),
+  control_plane_unavailable: passing(503, 'service_unavailable_error'),
   job_expired: passing(504, 'server_error'),
   worker_failed: passing(500, 'server_error'),
   model_error: passing(500, 'server_error'),

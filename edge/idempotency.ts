@@ -10,6 +10,9 @@ import { idempotencyKeyCharsMax } from '../contract/limits.ts'
 import type { Idempotency } from './broker/protocol.ts'
 import { canonicalJson, type JsonObject } from './json-body.ts'
 
+/** On an answer to an earlier request with the same Idempotency-Key. */
+export const replayedHeader = 'idempotent-replayed'
+
 export interface Repetition {
   readonly idempotency: Idempotency | null
   /** Log entries the client has seen; 0 when it asks for all. */

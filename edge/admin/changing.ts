@@ -10,11 +10,12 @@ import { AppError } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
 import { clientAddress } from '../client-address.ts'
 import { readSettings } from '../env.ts'
-import { readRepetition } from '../idempotency.ts'
+import { readRepetition, replayedHeader } from '../idempotency.ts'
 import type { JsonObject } from '../json-body.ts'
 import { readJsonBody } from '../middleware/body.ts'
 import { requestError } from '../request-errors.ts'
 import { auditRow, isWithoutEffect, type Actor, type AuditEvent } from './audit.ts'
+import { inTime } from './in-time.ts'
 import { isInProgress, KeptAnswers, type Answer } from './kept-answers.ts'
 
 export interface Effect {
@@ -35,18 +36,27 @@ export type Plan<Fields> = (context: Context<AppEnv>, fields: Fields, nowMs: num
 /** @param schema strict: what it does not name is refused. */
 export function changing<Fields>(schema: z.ZodType<Fields>, plan: Plan<Fields>): Handler<AppEnv> {
   return async (context) => {
-    const nowMs = Date.now()
     const body = await readBody(context.req.raw)
-    const kept = keptAnswers(context, body)
-    const earlier = (await kept?.find(nowMs)) ?? null
-    if (earlier !== null) return respond(earlier, { 'idempotent-replayed': 'true' })
-    const parsed = schema.safeParse(body, { reportInput: true })
-    if (!parsed.success) throw requestError(parsed.error)
-    const change = await plan(context, parsed.data, nowMs)
-    const answer = { status: 200, text: JSON.stringify(change.answer) }
-    await commit(context, change, (await kept?.rows(answer, nowMs)) ?? [], nowMs)
-    return respond(answer)
+    return inTime(changeOnce(context, body, schema, plan, Date.now()))
   }
+}
+
+async function changeOnce<Fields>(
+  context: Context<AppEnv>,
+  body: JsonObject,
+  schema: z.ZodType<Fields>,
+  plan: Plan<Fields>,
+  nowMs: number,
+): Promise<Response> {
+  const kept = keptAnswers(context, body)
+  const earlier = (await kept?.find(nowMs)) ?? null
+  if (earlier !== null) return respond(earlier, { [replayedHeader]: 'true' })
+  const parsed = schema.safeParse(body, { reportInput: true })
+  if (!parsed.success) throw requestError(parsed.error)
+  const planned = await plan(context, parsed.data, nowMs)
+  const answer = { status: 200, text: JSON.stringify(planned.answer) }
+  await commit(context, planned, (await kept?.rows(answer, nowMs)) ?? [], nowMs)
+  return respond(answer)
 }
 
 /** Nothing at all is an empty object: several changes take no field. */

@@ -4,6 +4,7 @@ import type { AppEnv } from '../app-env.ts'
 import type { Route } from '../route-table.ts'
 import { createAdminKey, listAdminKeys, retrieveAdminKey, revokeAdminKey } from './admin-keys.ts'
 import { listAuditLogs } from './audit-logs.ts'
+import { reading } from './in-time.ts'
 import { createPrice, listPrices } from './prices.ts'
 import {
   changeProjectKey,
@@ -25,28 +26,28 @@ const key = `${project}/api_keys/:key`
 
 export const adminRoutes: readonly Route[] = [
   admin('POST', projects, createProject),
-  admin('GET', projects, listProjects),
-  admin('GET', project, retrieveProject),
+  admin('GET', projects, reading(listProjects)),
+  admin('GET', project, reading(retrieveProject)),
   admin('POST', project, changeProject),
   admin('POST', `${project}/archive`, archiveProject),
-  admin('GET', `${project}/api_keys`, listProjectKeys),
+  admin('GET', `${project}/api_keys`, reading(listProjectKeys)),
   admin('POST', `${project}/api_keys`, createProjectKey),
-  admin('GET', key, retrieveProjectKey),
+  admin('GET', key, reading(retrieveProjectKey)),
   admin('POST', key, changeProjectKey),
   admin('DELETE', key, revokeProjectKey),
   admin('POST', `${key}/rotate`, rotateProjectKey),
-  admin('GET', `${project}/rate_limits`, listRateLimits),
+  admin('GET', `${project}/rate_limits`, reading(listRateLimits)),
   admin('POST', `${project}/rate_limits/:limit`, changeRateLimit),
-  admin('GET', `${project}/spend_limit`, retrieveSpendLimit),
+  admin('GET', `${project}/spend_limit`, reading(retrieveSpendLimit)),
   admin('POST', `${project}/spend_limit`, changeSpendLimit),
   admin('DELETE', `${project}/spend_limit`, deleteSpendLimit),
   admin('POST', adminKeys, createAdminKey),
-  admin('GET', adminKeys, listAdminKeys),
-  admin('GET', `${adminKeys}/:key`, retrieveAdminKey),
+  admin('GET', adminKeys, reading(listAdminKeys)),
+  admin('GET', `${adminKeys}/:key`, reading(retrieveAdminKey)),
   admin('DELETE', `${adminKeys}/:key`, revokeAdminKey),
   admin('POST', `${organization}/prices`, createPrice),
-  admin('GET', `${organization}/prices`, listPrices),
-  admin('GET', `${organization}/audit_logs`, listAuditLogs),
+  admin('GET', `${organization}/prices`, reading(listPrices)),
+  admin('GET', `${organization}/audit_logs`, reading(listAuditLogs)),
 ]
 
 function admin(method: Route['method'], path: string, handler: Handler<AppEnv>): Route {

@@ -16,7 +16,7 @@ import { orderJob, type OpenJob } from '../broker/client.ts'
 import type { Opening } from '../broker/protocol.ts'
 import { parseChatRequest, type ChatRequest } from '../chat-request.ts'
 import { count } from '../gateway-counters.ts'
-import { readRepetition } from '../idempotency.ts'
+import { readRepetition, replayedHeader } from '../idempotency.ts'
 import { endError, JobFailure } from '../job-end.ts'
 import { readJsonBody } from '../middleware/body.ts'
 import { answerError } from '../middleware/errors.ts'
@@ -29,8 +29,6 @@ import { within } from '../within.ts'
 export const chatCompletionsPath = '/v1/chat/completions'
 /** Says which mode answers, which matters when the server was left to choose. */
 export const modeHeader = 'x-axle-mode'
-/** The answer is of an earlier request with the same Idempotency-Key. */
-export const replayedHeader = 'idempotent-replayed'
 const jobIdRandomBytes = 16
 
 export async function chatCompletions(context: Context<AppEnv>): Promise<Response> {
