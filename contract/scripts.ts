@@ -210,14 +210,16 @@ export class JobScripts {
     jobId: JobId,
     ageMaxMs: number,
     error: ErrorFacts,
-  ): Promise<'expired' | 'young' | 'terminal' | 'missing'> {
+  ): Promise<'expired' | 'young' | 'terminal' | 'missing' | 'discarded'> {
     const reply = await this.#call('expire', endKeys(jobId), [
       jobId,
       ageMaxMs,
       JSON.stringify(error),
       limits.outboxRowsMax,
     ])
-    if (reply === 'expired' || reply === 'young' || reply === 'terminal' || reply === 'missing') return reply
+    const known = ['expired', 'young', 'terminal', 'missing', 'discarded'] as const
+    const result = known.find((each) => each === reply)
+    if (result !== undefined) return result
     throw unexpected('expire', reply)
   }
 

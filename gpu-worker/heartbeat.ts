@@ -15,6 +15,8 @@ export interface HeartbeatOptions {
   readonly ttlMs: number
   readonly log: Logger
   readonly measure: () => Heartbeat
+  /** Says what is served, when nobody has: Redis was emptied. */
+  readonly announce: () => Promise<void>
 }
 
 export class Heartbeats {
@@ -56,11 +58,12 @@ export class Heartbeats {
   }
 
   async #beat(): Promise<void> {
-    const { redis, workerId, ttlMs, measure, log } = this.#options
+    const { redis, workerId, ttlMs, measure, announce, log } = this.#options
     try {
       // The heartbeat before the name: a name without one is dead, and cleared away by whoever sees it.
       await redis.set(keys.worker(workerId), JSON.stringify(measure()), 'PX', ttlMs)
       await redis.sadd(keys.workers, workerId)
+      if ((await redis.exists(keys.servedModel)) === 0) await announce()
       const workerIds = await redis.smembers(keys.workers)
       const beats = await redis.mget(workerIds.map((id) => keys.worker(id)))
       const dead = workerIds.filter((_id, position) => beats[position] === null)

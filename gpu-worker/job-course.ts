@@ -43,8 +43,28 @@ const givenUp = new AppError(
   'The request was lost with several workers in a row and will not be tried again. Please retry it.',
 )
 
+const unreadableKeys = new AppError('worker_failed', 'The request was lost. Send it again.')
+
 /** @throws RedisGone, and what no script of ours answers: then nothing is known of the job. */
 export async function seeThrough(
+  context: JobCourseContext,
+  fetched: FetchedJob,
+  orders: JobCourseOrders,
+): Promise<JobOutcome> {
+  const { jobId } = fetched
+  try {
+    return await claimAndRun(context, fetched, orders)
+  } catch (error) {
+    if (!isOfKeys(error)) throw error
+    // Another worker would fare no better, and each would run it alone.
+    const { scripts, redisDeadlineMs, log } = context
+    const end = () => scripts.expire(jobId, 0, unreadableKeys.facts)
+    log.error({ jobId, end: await untilAnswered(end, redisDeadlineMs) }, 'a job is given up: its keys cannot be read')
+    return { kind: 'fenced' }
+  }
+}
+
+async function claimAndRun(
   context: JobCourseContext,
   fetched: FetchedJob,
   orders: JobCourseOrders,
@@ -121,6 +141,11 @@ async function writtenLog({ redis, redisDeadlineMs }: JobCourseContext, record: 
 /** Not JSON, or not of our shape: reading it again would not help. */
 function isUnreadable(error: unknown): boolean {
   return error instanceof ZodError || error instanceof SyntaxError
+}
+
+/** A key of the job holds what no script can work with: another type, or text for a number. */
+function isOfKeys(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError' && /^(WRONGTYPE|ERR)\b/.test(error.message)
 }
 
 function atTheJobsRisk<T>(step: () => T): T {

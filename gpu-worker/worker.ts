@@ -102,6 +102,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const engine = new Engine(runner, { prefillRowsMax, ageCapsMs })
   const contextTokens = Math.min(text.contextTokensMax, engine.tokensMax)
   const figures = new WorkerFigures()
+  const served = { id: text.modelId, aliases: [...options.modelAliases], contextTokens }
+  const announce = () => announceModel(redis, served, nowMs())
   let isReady = false
   const heartbeats = new Heartbeats({
     redis,
@@ -109,6 +111,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     intervalMs: timings.heartbeatMs,
     ttlMs: timings.heartbeatTtlMs,
     log,
+    announce,
     measure: () => {
       const { runningCount, waitingCount, freeBlockCount, cachedBlockCount, blockCount, preemptionCount } =
         engine.stats()
@@ -175,8 +178,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   }
 
   try {
-    const served = { id: text.modelId, aliases: [...options.modelAliases], contextTokens }
-    await untilAnswered(() => announceModel(redis, served, nowMs()), redisStartDeadlineMs)
+    await untilAnswered(announce, redisStartDeadlineMs)
     await heartbeats.start()
     const firstTokenMs = await warmUp(engine, text)
     isReady = true

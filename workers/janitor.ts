@@ -10,6 +10,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { AppError } from '../contract/errors.ts'
 import { type JobId, parseJobId } from '../contract/ids.ts'
+import { endStatuses } from '../contract/job.ts'
 import { bullPrefix, channels, keys, laneName } from '../contract/keys.ts'
 import { jobAgeMaxMs, requeueAfterMs, stalledCheckMs, stalledCountMax } from '../contract/limits.ts'
 import { priorityOf } from '../contract/quota.ts'
@@ -36,6 +37,7 @@ export interface JanitorTimings {
 const jobsPerRound = 500
 const expiriesPerRound = 100
 const expired = new AppError('job_expired', 'The request did not finish in time. Please retry it.')
+const unreadable = new AppError('worker_failed', 'The request was lost. Send it again.')
 const defaultTimings = { stalledCheckMs, requeueAfterMs, jobAgeMaxMs }
 
 /** A record that should be in a queue, as far as the sweep needs it. */
@@ -124,12 +126,14 @@ export class Janitor {
     const { redis, scripts, log } = this.#options
     const ids = await redis.zrangebyscore(keys.open, '-inf', admittedBeforeMs, 'LIMIT', 0, expiriesPerRound)
     for (const jobId of await this.#jobIds(ids)) {
-      const lane = await redis.hget(keys.job(jobId), 'lane')
+      const [lane] = fieldsOf((await redis.pipeline().hmget(keys.job(jobId), 'lane').exec())?.[0])
       const result = await scripts.expire(jobId, this.#timings.jobAgeMaxMs, expired.facts)
+      if (result === 'discarded') log.error({ jobId }, 'a job is given up: its record cannot be read')
       if (result !== 'expired') continue
       log.warn({ jobId }, 'a job expired')
       // One that runs is locked and stays; its worker is fenced and lets go of it.
-      if (lane !== null) await this.#queue(Number(lane)).remove(jobId)
+      const known = whole(lane)
+      if (known !== null) await this.#queue(known).remove(jobId)
     }
   }
 
@@ -178,21 +182,23 @@ export class Janitor {
     this.#wake(lane)
   }
 
+  /** What the records say of those that should be in a queue. What is no record, or none any more, ends here. */
   async #openJobs(jobIds: readonly JobId[], base: number): Promise<OpenJob[]> {
-    const { redis, scripts } = this.#options
+    const { redis, scripts, log } = this.#options
     const pipeline = redis.pipeline()
     for (const jobId of jobIds) pipeline.hmget(keys.job(jobId), 'status', 'lane', 'queueTag')
     const replies = (await pipeline.exec()) ?? []
     const jobs: OpenJob[] = []
     for (const [position, jobId] of jobIds.entries()) {
-      const [status, lane, queueTag] = fieldsOf(replies[position])
-      const isOpen = status === 'accepted' || status === 'queued' || status === 'running'
-      if (isOpen) {
-        const priority = priorityOf(Number(queueTag), base)
-        jobs.push({ jobId, isAccepted: status === 'accepted', lane: Number(lane), priority })
+      const [status = null, lane, queueTag] = fieldsOf(replies[position])
+      const job = { jobId, isAccepted: status === 'accepted', lane: whole(lane), priority: due(queueTag, base) }
+      const isEnded = endStatuses.some((end) => end === status)
+      if (job.lane !== null && job.priority !== null) {
+        if (!isEnded && status !== null) jobs.push({ ...job, lane: job.lane, priority: job.priority })
+      } else {
+        const result = await scripts.expire(jobId, 0, unreadable.facts)
+        if (result !== 'missing') log.error({ jobId, result }, 'a job is given up: its record cannot be read')
       }
-      // A record that is gone leaves the open set.
-      if (status === null) await scripts.expire(jobId, 0, expired.facts)
     }
     return jobs
   }
@@ -226,9 +232,18 @@ export class Janitor {
   }
 }
 
-/** The fields in one reply of a pipeline. */
+/** The fields in one reply of a pipeline; none where the key holds something else, which must not stop the round. */
 function fieldsOf(reply: readonly [Error | null, unknown] | undefined): (string | null)[] {
   const [error, value] = reply ?? [null, []]
-  if (error !== null) throw error
+  if (error !== null && !error.message.startsWith('WRONGTYPE')) throw error
   return Array.isArray(value) ? value.map((field: unknown) => (typeof field === 'string' ? field : null)) : []
+}
+
+function whole(text: string | null | undefined): number | null {
+  return typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : null
+}
+
+function due(queueTag: string | null | undefined, base: number): number | null {
+  const tag = Number(queueTag ?? Number.NaN)
+  return Number.isFinite(tag) ? priorityOf(tag, base) : null
 }

@@ -10,7 +10,7 @@
 --         rate: remaining requests, ms until all are back, remaining tokens, ms until all are back
 -- Guarantees: the record exists before any BullMQ job; a slot points at exactly one job; start tags of a flow grow; in no
 -- sliding 60 s more requests or tokens than the limits; spent and reserved money never above the budget. A refusal
--- writes nothing, unless Redis's clock went back (include/window.lua).
+-- writes nothing, unless Redis's clock went back (include/window.lua) or the quota key held something else.
 --@include clock
 --@include month
 --@include window
@@ -36,6 +36,7 @@ local generation, queued_fair = cell[1] or '0', tonumber(cell[2]) or 0
 -- An idle cell has no load, no queue and no history to be fair about: what lost records left behind ends here.
 local is_idle = open == 0
 if is_idle then generation, queued_fair = string.format('%d', generation + 1), 0 end
+quota_heal(KEYS[8])
 local quota = quota_read(KEYS[8], generation)
 local month = month_of(now)
 quota_roll(quota, month)

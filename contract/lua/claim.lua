@@ -45,6 +45,7 @@ end
 -- First of the writes, because a full Redis refuses it: then nothing was counted.
 if record.status == 'running' then redis.call('HSET', KEYS[1], 'workerId', ARGV[2])
 else redis.call('HSET', KEYS[1], 'status', 'running', 'workerId', ARGV[2], 'claimedAtMs', now) end
+quota_heal(record.quota)
 leave_queue(KEYS[8], record, now)
 if record.status ~= 'running' then
   window_add(KEYS[8], 's', window_read(KEYS[8], 's', now), tonumber(record.fairTokens))

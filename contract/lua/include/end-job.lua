@@ -24,7 +24,11 @@ local function end_job(keys, facts)
   local sequence = tonumber(record.entryCount) + 1
 
   redis.call('HDEL', keys.job, 'request')
-  redis.call('XADD', keys.log, sequence .. '-0', 'entry', entry)
+  if type(redis.pcall('XADD', keys.log, sequence .. '-0', 'entry', entry)) == 'table' then
+    -- Not a log, or not one that stands where the record says: what it was is lost, the end is not.
+    redis.call('DEL', keys.log)
+    redis.call('XADD', keys.log, sequence .. '-0', 'entry', entry)
+  end
   redis.call('HSET', keys.job, 'status', facts.status, 'entryCount', sequence, 'endedAtMs', facts.now)
   redis.call('PEXPIRE', keys.job, record.keepMs)
   redis.call('PEXPIRE', keys.log, record.keepMs)
@@ -38,6 +42,7 @@ local function end_job(keys, facts)
   local cached_nano = nano(cached, record.priceCached)
   local output_nano = nano(tonumber(record.completionTokens), record.priceOutput)
   local used = prompt + tonumber(record.completionTokens)
+  quota_heal(record.quota)
   leave_queue(keys.cell, record, facts.now)
   local generation = redis.call('HGET', keys.cell, 'generation') or '0'
   local quota = quota_read(record.quota, generation)

@@ -1,3 +1,9 @@
+-- A key that holds no counters counts as lost ones: they begin anew, and the month's spend is asked for again.
+local function quota_heal(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
+end
+
 -- What a tenant holds: counts of its open jobs and its money, in one hash. Counts of another generation than the cell's
 -- are of a time that ended (the cell was found idle): they are 0, so that what lost records left behind heals.
 local function quota_read(key, generation)

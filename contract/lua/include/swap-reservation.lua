@@ -6,6 +6,7 @@ local function swap_reservation(job_key, cell_key, prompt_tokens)
   }
   local record = {}
   for i, value in ipairs(redis.call('HMGET', job_key, unpack(names))) do record[names[i]] = tonumber(value) or value end
+  quota_heal(record.quota)
   local answer_tokens = math.max(0, math.min(record.answerTokensMax, record.contextTokens - prompt_tokens))
   local tokens = prompt_tokens + answer_tokens
   local nano = worst_nano(prompt_tokens, answer_tokens, record.priceInput, record.priceCached, record.priceOutput)
