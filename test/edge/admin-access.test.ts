@@ -214,3 +214,23 @@ describe('case 10: no body sets what is not its to set', () => {
     expect(await rows()).toEqual(before)
   })
 })
+
+describe('every change of the control plane', () => {
+  const changes = guarded.filter(({ access, method }) => access === 'admin' && method !== 'GET')
+
+  it.each(named(changes))('%s %s leaves an event that says who did it', async (_method, path, route) => {
+    const id = await bench.newProject()
+    const budget = { currency: 'USD', interval: 'month', threshold_amount: 1 }
+    await bench.admin.tell(`/projects/${id}/spend_limit`, budget)
+    const key = path.includes('admin_api_keys')
+      ? await bench.admin.tell<MadeKey>('/admin_api_keys', { name: 'n' })
+      : await bench.newKey(id)
+    const answer = await call(route, fill(route, { project: id, key: key.id, limit: `rl_${id}` }), bench.edge.adminKey)
+    expect(answer.status).toBe(200)
+    const events = await bench.edge.database
+      .prepare('SELECT actor_key_id AS actor FROM audit_logs WHERE request_id = ?')
+      .bind(answer.headers.get('x-request-id'))
+      .all()
+    expect(new Set(events.results.map(({ actor }) => actor))).toEqual(new Set([bench.edge.adminKey.slice(11, 19)]))
+  })
+})
