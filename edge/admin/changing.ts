@@ -8,6 +8,7 @@ import type { Context, Handler } from 'hono'
 import type { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
 import type { AppEnv } from '../app-env.ts'
+import type { Caller } from '../auth/caller.ts'
 import { clientAddress } from '../client-address.ts'
 import { readSettings } from '../env.ts'
 import { readRepetition, replayedHeader } from '../idempotency.ts'
@@ -19,6 +20,8 @@ import { inTime } from './in-time.ts'
 import { isInProgress, KeptAnswers, type Answer } from './kept-answers.ts'
 
 export interface Effect {
+  /** What stands or falls with it. */
+  readonly before?: readonly D1PreparedStatement[]
   /** Changes at least one row, or nothing of the batch stands. */
   readonly statement: D1PreparedStatement
   readonly event: AuditEvent
@@ -32,6 +35,9 @@ export interface Change {
 }
 
 export type Plan<Fields> = (context: Context<AppEnv>, fields: Fields, nowMs: number) => Promise<Change>
+
+/** Stands where a key's id does, which has eight characters. */
+const bootstrapHolder = 'bootstrap'
 
 /** @param schema strict: what it does not name is refused. */
 export function changing<Fields>(schema: z.ZodType<Fields>, plan: Plan<Fields>): Handler<AppEnv> {
@@ -72,7 +78,7 @@ function keptAnswers(context: Context<AppEnv>, body: JsonObject): KeptAnswers | 
   if (idempotency === null || text === null) return null
   const { pepper, previousPepper } = readSettings(context.env)
   const peppers = previousPepper === null ? [pepper] : [pepper, previousPepper.text]
-  return new KeptAnswers(context.env.DB, context.get('caller').keyId, idempotency, { peppers, text })
+  return new KeptAnswers(context.env.DB, actorKeyId(context) ?? bootstrapHolder, idempotency, { peppers, text })
 }
 
 async function commit(
@@ -84,7 +90,11 @@ async function commit(
   assert(change.effects.length > 0, 'a change changes something')
   const db = context.env.DB
   const actor = actorOf(context)
-  const effects = change.effects.flatMap(({ statement, event }) => [statement, auditRow(db, event, actor, nowMs)])
+  const effects = change.effects.flatMap(({ before = [], statement, event }) => [
+    ...before,
+    statement,
+    auditRow(db, event, actor, nowMs),
+  ])
   try {
     await db.batch([...answerRows, ...effects])
   } catch (error) {
@@ -100,9 +110,15 @@ async function commit(
   }
 }
 
+/** Null for the bootstrap secret, which is no key. */
+function actorKeyId(context: Context<AppEnv>): string | null {
+  const caller: Caller | undefined = context.get('caller')
+  return caller?.keyId ?? null
+}
+
 function actorOf(context: Context<AppEnv>): Actor {
   return {
-    keyId: context.get('caller').keyId,
+    keyId: actorKeyId(context),
     address: clientAddress(context.req.raw, readSettings(context.env).environment),
     requestId: context.get('requestId'),
   }

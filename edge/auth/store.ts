@@ -91,6 +91,7 @@ export class KeyStore {
       const answer = await within(database.keyRow(digests), lookupDeadlineMs)
       if (answer === null) throw new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)
       this.#isDatabaseAway = false
+      this.#askAgainAtMs = 0
       return answer.row
     } catch (error) {
       if (!this.#isDatabaseAway) logError('key-lookup-failed', error)

@@ -188,7 +188,7 @@ describe('KeyStore.find()', () => {
     expect(await find()).toMatchObject({ id })
   })
 
-  it('case 13: leaves D1 alone for a second after a failure, then one request asks', async () => {
+  it('case 13: leaves D1 alone for a second after a failure, then one request asks, and all do as soon as it answered', async () => {
     const { at, find } = await stage()
     await find()
     at.isAway = true
@@ -202,6 +202,12 @@ describe('KeyStore.find()', () => {
     const strangers = Array.from({ length: 10 }, () => find(newKey('live', randomBytes)))
     expect(await Promise.all(strangers)).toEqual(strangers.map(() => cannotTell))
     expect(at.databaseCalls).toBe(before + 1)
+    at.isAway = false
+    at.nowMs += 1_000
+    expect([await find(newKey('live', randomBytes)), await find(newKey('live', randomBytes))]).toEqual([
+      'unknown',
+      'unknown',
+    ])
   })
 
   it('case 13: what Redis says of a key holds as long as what D1 says: revoked at once, served until it is asked again', async () => {

@@ -65,6 +65,12 @@ describe('the router', () => {
     { AXLE_PEPPER: 'short' },
     { AXLE_PEPPER: 'x'.repeat(64) },
     { AXLE_PEPPER: 'changeme'.repeat(4) },
+    { AXLE_PEPPER: '1234567890'.repeat(4) },
+    { AXLE_PEPPER_PREVIOUS: 'x'.repeat(64), AXLE_PEPPER_PREVIOUS_ID: 'p0' },
+    { AXLE_PEPPER_PREVIOUS: 'the-pepper-before-9876543210-fedcba' },
+    { AXLE_PEPPER_PREVIOUS: 'the-pepper-before-9876543210-fedcba', AXLE_PEPPER_PREVIOUS_ID: 'p1' },
+    { AXLE_BOOTSTRAP_SECRET: '' },
+    { AXLE_BOOTSTRAP_SECRET: 'changeme-0123456789-abcdefghijklmnop' },
     { AXLE_ENV: 'staging' },
     { REDIS_URL: '' },
   ])('does not serve with %o', async (change) => {
