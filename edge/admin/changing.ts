@@ -125,5 +125,7 @@ function actorOf(context: Context<AppEnv>): Actor {
 }
 
 function respond({ status, text }: Answer, headers: Record<string, string> = {}): Response {
-  return new Response(text, { status, headers: { 'content-type': 'application/json', ...headers } })
+  // It may hold a new key.
+  const always = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  return new Response(text, { status, headers: { ...always, ...headers } })
 }

@@ -37,6 +37,11 @@ describe('API keys', () => {
     expect((await bench.edge.send('/v1/models', { headers: { authorization: `Bearer ${value}` } })).status).toBe(200)
   })
 
+  it('an answer with a key is kept by nobody on its way', async () => {
+    const answer = await bench.admin.send(`/projects/${await bench.newProject()}/api_keys`, { name: 'n' })
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
+
   it('of a key only a digest under the pepper is stored', async () => {
     const { id, value } = await bench.newKey(await bench.newProject())
     const dump = JSON.stringify([
