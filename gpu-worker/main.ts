@@ -15,7 +15,7 @@ import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
 import { measureChunk } from './chunk-size.ts'
 import { LoadReport } from './load-report.ts'
 import { memoryTable } from './model/memory-table.ts'
-import { openLink, whenConnected } from './redis-link.ts'
+import { openLink, requireKeeping, whenConnected } from './redis-link.ts'
 import { parseSettings, type WorkerSettings } from './settings.ts'
 import { describeFailure } from './start-failure.ts'
 import { startWorker } from './worker.ts'
@@ -80,12 +80,13 @@ async function serve(settings: WorkerSettings): Promise<void> {
   await worker.ended
 }
 
-/** Before minutes go into loading a model. @throws RedisGone. */
+/** Before minutes go into loading a model. @throws RedisGone, RedisEvicts. */
 async function requireRedis(redisUrl: string): Promise<void> {
   await tellLauncher({ kind: 'progress', step: 'asking for Redis' })
   const link = openLink(redisUrl, { log })
   try {
     await whenConnected(link, redisDeadlineMs)
+    await requireKeeping(link, redisDeadlineMs)
   } finally {
     link.disconnect()
   }

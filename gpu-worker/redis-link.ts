@@ -6,10 +6,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { evictingPolicy, evictionMessage } from '../contract/redis-eviction.ts'
 
 /** Redis did not answer in time. Operational: whoever needs it cannot go on. */
 export class RedisGone extends Error {
   override readonly name = 'RedisGone'
+}
+
+/** Redis answers, and would drop jobs that were accepted. Operational: its configuration has to change. */
+export class RedisEvicts extends Error {
+  override readonly name = 'RedisEvicts'
 }
 
 /** A socket that owes a reply for this long is dead, and another is opened. */
@@ -51,6 +57,12 @@ export function openLink(url: string, { log, isPipelined = false, isListener = f
 /** @throws RedisGone when no connection stands after `deadlineMs`. */
 export async function whenConnected(redis: Redis, deadlineMs: number): Promise<void> {
   await untilAnswered(() => redis.ping(), deadlineMs)
+}
+
+/** @throws RedisEvicts, RedisGone. */
+export async function requireKeeping(redis: Redis, deadlineMs: number): Promise<void> {
+  const policy = evictingPolicy(await untilAnswered(() => redis.info(), deadlineMs))
+  if (policy !== null) throw new RedisEvicts(evictionMessage(policy))
 }
 
 /**

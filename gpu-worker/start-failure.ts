@@ -1,5 +1,6 @@
 /** Why a GPU worker could not start, or cannot go on, in words for a person, and what they can do about it. */
 import { z } from 'zod'
+import { evictionWayOut } from '../contract/redis-eviction.ts'
 
 export interface StartFailure {
   readonly message: string
@@ -25,6 +26,8 @@ export function describeFailure(error: unknown): StartFailure {
       return { message, wayOut: gpuWayOut('kind' in error ? error.kind : null) }
     case 'RedisGone':
       return { message, wayOut: redisWayOut(message) }
+    case 'RedisEvicts':
+      return { message, wayOut: evictionWayOut }
     case 'ReplyError':
       return { message: `Redis refused a command: ${message}`, wayOut: redisWayOut(message) }
     case 'StepFailed':

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { evictingPolicy } from '../contract/redis-eviction.ts'
 import { Failure } from './failure.ts'
 
 const connectDeadlineMs = 5_000
@@ -14,7 +15,8 @@ const readyDeadlineMs = 290_000
 export interface RedisFacts {
   /** `7.0.15`; undefined when the server does not say. */
   readonly version: string | undefined
-  readonly evictionPolicy: string | undefined
+  /** Under which it drops keys; null: it drops none, or does not say. */
+  readonly evictingPolicy: string | null
 }
 
 /** @throws Failure when it cannot be reached, refuses the password, or is a replica that takes no writes. */
@@ -23,7 +25,7 @@ export async function checkRedis(url: string): Promise<RedisFacts> {
     const info = await once(url, (redis) => redis.info())
     const field = (name: string): string | undefined => new RegExp(`^${name}:(.+)$`, 'm').exec(info)?.[1]?.trim()
     if (field('role') === 'slave') throw new Error('it is a read-only replica')
-    return { version: field('redis_version'), evictionPolicy: field('maxmemory_policy') }
+    return { version: field('redis_version'), evictingPolicy: evictingPolicy(info) }
   } catch (error) {
     throw new Failure(
       `The Redis at ${withoutPassword(url)} cannot be used: ${reason(error)}`,

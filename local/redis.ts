@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { evictionMessage, evictionWayOut } from '../contract/redis-eviction.ts'
 import { type AptRequest, aptCommands, aptInstall, canInstallWithApt, hasApt, stopPackagedService } from './apt.ts'
 import type { Child, ChildPlan } from './child.ts'
 import { Failure } from './failure.ts'
@@ -55,14 +56,9 @@ export async function ensureRedisServer(detail: Detail): Promise<string> {
 }
 
 async function useGivenRedis(url: string): Promise<{ result: RedisInUse; outcome: string }> {
-  const { version, evictionPolicy } = await checkRedis(url)
-  const outcome = `REDIS_URL${version === undefined ? '' : `, version ${version}`}`
-  // A hosted Redis may not tell its policy; one that tells another would drop accepted jobs when its memory is full.
-  if (evictionPolicy === undefined || evictionPolicy === 'noeviction') return { result: { url }, outcome }
-  throw new Failure(
-    `The Redis that REDIS_URL names evicts keys when its memory is full (maxmemory-policy ${evictionPolicy}): accepted jobs and bills could vanish`,
-    'Set its maxmemory-policy to noeviction, as infra/redis.conf does: redis-cli CONFIG SET maxmemory-policy noeviction',
-  )
+  const { version, evictingPolicy } = await checkRedis(url)
+  if (evictingPolicy !== null) throw new Failure(evictionMessage(evictingPolicy), evictionWayOut)
+  return { result: { url }, outcome: `REDIS_URL${version === undefined ? '' : `, version ${version}`}` }
 }
 
 async function startPrivateRedis(

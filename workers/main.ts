@@ -10,6 +10,7 @@ import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import { z } from 'zod'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { evictingPolicy, evictionMessage, evictionWayOut } from '../contract/redis-eviction.ts'
 import { readScriptSources } from '../contract/script-files.ts'
 import { JobScripts } from '../contract/scripts.ts'
 import { CellReader } from './cell-reading.ts'
@@ -69,6 +70,8 @@ async function run({ redisUrl, laneCount, metrics: address }: WorkersSettings): 
     delay(connectDeadlineMs, false, { ref: false }),
   ])
   if (!isConnected) return die('Redis does not answer', 'Start Redis, or point REDIS_URL at one that runs.')
+  const policy = evictingPolicy(await redis.info())
+  if (policy !== null) return die(evictionMessage(policy), evictionWayOut)
 
   const metrics = await serveMetrics(redis, address)
   const janitor = new Janitor({ redis, scripts: new JobScripts(redis, readScriptSources()), laneCount, log })

@@ -2,7 +2,7 @@
 import { cp, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { runToEnd } from '../fixtures/child-process.ts'
 import { freePort, startRedis, type TestRedis } from '../fixtures/redis.ts'
 
@@ -33,6 +33,19 @@ describe('a GPU worker that cannot start', () => {
     expect(exitCode).toBe(1)
     expect(messages.at(-1)).toMatchObject({ kind: 'fatal', wayOut: expect.stringContaining('REDIS_URL') })
     expect(output + JSON.stringify(messages)).not.toContain('s3cret-pw')
+  })
+
+  it('case 39: refuses a Redis that would evict accepted jobs', async () => {
+    const evicting = await startRedis()
+    onTestFinished(() => evicting.stop())
+    await evicting.connect().config('SET', 'maxmemory-policy', 'allkeys-lfu')
+    const { exitCode, messages } = await runToEnd(script, { ...worker, REDIS_URL: evicting.url })
+    expect(exitCode).toBe(1)
+    expect(messages.at(-1)).toMatchObject({
+      kind: 'fatal',
+      message: expect.stringContaining('allkeys-lfu'),
+      wayOut: expect.stringContaining('noeviction'),
+    })
   })
 
   it('says which file of the checkpoint is broken', async () => {

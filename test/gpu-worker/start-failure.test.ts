@@ -4,7 +4,7 @@ import { CheckpointError } from '../../gpu-worker/model/checkpoint-error.ts'
 import { StepFailed } from '../../gpu-worker/engine/engine.ts'
 import { GpuError } from '../../gpu-worker/gpu/gpu-error.ts'
 import { MemoryRefusal } from '../../gpu-worker/model/memory-fit.ts'
-import { RedisGone } from '../../gpu-worker/redis-link.ts'
+import { RedisEvicts, RedisGone } from '../../gpu-worker/redis-link.ts'
 import { describeFailure } from '../../gpu-worker/start-failure.ts'
 
 function replyError(message: string): Error {
@@ -19,6 +19,7 @@ describe('describeFailure()', () => {
     [replyError('WRONGPASS invalid username-password pair'), 'user and password'],
     [new RedisGone("Redis did not answer for 1 ms: OOM command not allowed when used memory > 'maxmemory'."), 'memory'],
     [new RedisGone('Redis did not answer for 1 ms'), 'Start Redis'],
+    [new RedisEvicts('it evicts'), 'noeviction'],
     [Object.assign(new Error('no adapter'), { name: 'GpuError', kind: 'no-adapter' }), 'Vulkan driver'],
     [new GpuError('limit', 'too much'), 'AXLE_KV_BYTES'],
     [new GpuError('memory', 'no memory left'), 'AXLE_GPU_BYTES'],

@@ -1,5 +1,5 @@
 /** The workers process: it says when it serves, leaves when told, and says why when it cannot start. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { runToEnd } from '../fixtures/child-process.ts'
 import { freePort, startRedis, type TestRedis } from '../fixtures/redis.ts'
 
@@ -39,6 +39,21 @@ describe('the workers process', () => {
     const { exitCode, messages } = await runToEnd(script, { REDIS_URL: server.url, AXLE_LANES: '0' })
     expect(messages).toEqual([
       expect.objectContaining({ kind: 'fatal', message: expect.stringContaining('AXLE_LANES') }),
+    ])
+    expect(exitCode).toBe(1)
+  })
+
+  it('case 39: exits 1 with the way out where Redis would evict accepted jobs', async () => {
+    const evicting = await startRedis()
+    onTestFinished(() => evicting.stop())
+    await evicting.connect().config('SET', 'maxmemory-policy', 'volatile-ttl')
+    const { exitCode, messages } = await runToEnd(script, { REDIS_URL: evicting.url, AXLE_METRICS_PORT: '0' })
+    expect(messages).toEqual([
+      {
+        kind: 'fatal',
+        message: expect.stringContaining('maxmemory-policy volatile-ttl'),
+        wayOut: expect.stringContaining('noeviction'),
+      },
     ])
     expect(exitCode).toBe(1)
   })
