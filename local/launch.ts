@@ -47,6 +47,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
       startNode(crew, { name, script, environment: { ...environment, ...extra } }, detail, outcome),
     )
   const edgeSecrets = {
+    ...Object.fromEntries(gatewaySecrets.map((name) => [name, process.env[name]])),
     AXLE_PEPPER: secrets.pepper,
     AXLE_TENANT_KEY: secrets.tenantKey,
     AXLE_ADMIN_KEY: secrets.adminKey,
@@ -101,12 +102,16 @@ async function requirePort(port: number): Promise<void> {
   )
 }
 
+/** Secrets that whoever starts us may set. */
+const gatewaySecrets = ['AXLE_BOOTSTRAP_SECRET', 'AXLE_PEPPER_PREVIOUS']
+
 /** What every child reads; secrets go only to the one that needs them. */
 function childEnvironment(settings: Settings, redisUrl: string): NodeJS.ProcessEnv {
+  const given = Object.entries(process.env).filter(([name]) => !gatewaySecrets.includes(name))
   return {
     // All stop together: nobody would finish what is handed back, and whoever pressed Ctrl-C waits.
     AXLE_DRAIN_SECONDS: '0',
-    ...process.env,
+    ...Object.fromEntries(given),
     AXLE_ENV: 'local',
     AXLE_DATA_DIR: settings.dataDir,
     AXLE_PORT: String(settings.port),
