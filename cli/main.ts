@@ -53,6 +53,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'who changed what, when, from where',
     load: async () => (await import('./audit.ts')).audit,
   },
+  'admin-key': {
+    summary: 'keys of the Admin API: made, listed, revoked',
+    load: async () => (await import('./admin-key.ts')).adminKey,
+  },
   bootstrap: {
     summary: 'the first admin key of a deployment, from its secret',
     load: async () => (await import('./bootstrap.ts')).bootstrap,

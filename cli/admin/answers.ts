@@ -27,12 +27,15 @@ export const spendLimitAnswer = z.looseObject({
   reserved_amount: z.number().nullable(),
 })
 
-export const keyAnswer = z.looseObject({
+export const adminKeyAnswer = z.looseObject({
   id: z.string(),
   name: z.string(),
   created_at: z.number(),
   last_used_at: z.number().nullable(),
   expires_at: z.number().nullable(),
+})
+
+export const keyAnswer = adminKeyAnswer.extend({
   scopes: z.array(z.string()),
   models: z.array(z.string()).nullable(),
   ip_allowlist: z.array(z.string()).nullable(),

@@ -1,12 +1,14 @@
-/** `axle bootstrap`, as its own process: the secret goes in by stdin, the first admin key comes out alone, once. */
+/** `axle bootstrap` and `axle admin-key`: from the deployment's secret to an admin key, and from one to the next. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { adminKey } from '../../cli/admin-key.ts'
 import { parseKey } from '../../contract/key-format.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
+import { printedBy } from '../fixtures/terminal.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const secret = 'Xk2v9QmW7rT4yB8nL1pZ6cD3fG5hJ0sA'
@@ -22,6 +24,7 @@ afterAll(async () => {
   await redis.stop()
 })
 
+/** As its own process: the secret goes in by stdin. */
 async function bootstrap(input: string, url = edge.url): Promise<{ out: string; err: string; code: unknown }> {
   const { AXLE_BOOTSTRAP_SECRET: _, ...env } = process.env
   const child = spawn(process.execPath, ['cli/main.ts', 'bootstrap', url], { cwd: root, env })
@@ -32,7 +35,7 @@ async function bootstrap(input: string, url = edge.url): Promise<{ out: string; 
 }
 
 describe('axle bootstrap', () => {
-  it('makes the first admin key from the secret, once, and repeats the secret nowhere', async () => {
+  it('makes the first admin key from the secret, once: the next one comes from that key and can replace it', async () => {
     const wrong = await bootstrap(`${secret}x`)
     expect(wrong).toMatchObject({ out: '', code: 1 })
     expect(wrong.err).toContain('(not_found)')
@@ -43,6 +46,19 @@ describe('axle bootstrap', () => {
     expect(err).not.toContain(key)
     const opened = await edge.send('/v1/organization/projects', { headers: { authorization: `Bearer ${key}` } })
     expect(opened.status).toBe(200)
+
+    vi.stubEnv('AXLE_URL', edge.url)
+    vi.stubEnv('AXLE_ADMIN_KEY', key)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const ownId = parseKey(key)?.id ?? ''
+    expect((await printedBy(adminKey, 'revoke', ownId)).err).toContain('(key_in_use)')
+    const next = await printedBy(adminKey, 'create', '--name', 'next', '--expires', '90d')
+    expect(next.err).not.toContain(next.out)
+    vi.stubEnv('AXLE_ADMIN_KEY', next.out)
+    expect((await printedBy(adminKey, 'revoke', ownId)).out).toContain(`${ownId} is revoked`)
+    const listed = (await printedBy(adminKey, 'list')).out
+    expect(listed).toMatch(new RegExp(`^${parseKey(next.out)?.id} +next `, 'm'))
+    expect(listed).not.toContain(ownId)
 
     const again = await bootstrap(secret)
     expect(again).toMatchObject({ out: '', code: 1 })
