@@ -13,11 +13,10 @@ import { serviceTiers } from '../../contract/quota.ts'
 import { readSettings, type Env } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
 import type { Settings } from '../settings.ts'
-import { admissionOf, entitle } from './admission.ts'
 import { obey } from './control.ts'
 import { fleetCacheMs, readFleet, type FleetState } from './fleet.ts'
+import { Intake } from './intake.ts'
 import { pageEntriesMax, type JobReader, type LogPage } from './job-reader.ts'
-import { Prices } from './prices.ts'
 import {
   brokerPaths,
   elsewhereStatus,
@@ -34,18 +33,15 @@ import {
 import { refusalOf } from './refusals.ts'
 import { Readers } from './readers.ts'
 import { RedisLink } from './redis-link.ts'
-import { seedSpend } from './spend.ts'
 
 export class Broker extends DurableObject<Env> {
   readonly #settings: Settings
   readonly #shard: number
   readonly #link: RedisLink
   readonly #readers: Readers
+  readonly #intake: Intake
   /** Jobs to be cancelled as soon as Redis can be reached. */
   readonly #owedCancels = new Set<JobId>()
-  readonly #prices = new Prices()
-  /** Tenants whose month's spend is being looked up. */
-  readonly #seeding = new Map<string, Promise<void>>()
   #fleet: { readonly state: FleetState; readonly untilMs: number } | null = null
   #readingFleet: Promise<FleetState> | null = null
 
@@ -68,6 +64,13 @@ export class Broker extends DurableObject<Env> {
         for (const jobId of this.#owedCancels) this.#cancel(jobId)
       },
       isNeeded: () => !this.#readers.isEmpty || this.#owedCancels.size > 0,
+    })
+    this.#intake = new Intake({
+      link: this.#link,
+      db: env.DB,
+      shard: this.#shard,
+      laneCount: this.#settings.laneCount,
+      onLost: (jobId) => this.#owe(jobId),
     })
   }
 
@@ -94,14 +97,7 @@ export class Broker extends DurableObject<Env> {
 
   async #open(order: Order): Promise<Response> {
     const { idempotency } = order
-    const fleet = await this.#fleetState()
-    const entitlement = entitle(order, fleet.model)
-    const price = await this.#prices.of(this.env.DB, entitlement.model.id, entitlement.tier, Date.now())
-    const admission = admissionOf(order, entitlement, price, fleet.load, {
-      shard: this.#shard,
-      laneCount: this.#settings.laneCount,
-      random: (bytes) => crypto.getRandomValues(bytes),
-    })
+    const admission = await this.#intake.admissionOf(order, await this.#fleetState())
     if (idempotency?.isResumption === true) {
       const slot = keys.idempotency(order.tenantId, idempotency.keyDigest)
       if ((await this.#link.run(({ redis }) => redis.exists(slot))) === 0) throw notKept()
@@ -131,12 +127,7 @@ export class Broker extends DurableObject<Env> {
   ): Promise<Extract<AdmitResult, { kind: 'admitted' | 'replay' }>> {
     let result: AdmitResult | null = null
     try {
-      result = await this.#askAdmit(admission)
-      // A budget whose month is not known to Redis is kept once it is.
-      if (result.kind === 'budget-unknown') {
-        await this.#seed(admission.tenantId, result.month)
-        result = await this.#askAdmit(admission)
-      }
+      result = await this.#intake.admit(admission)
     } finally {
       if (result?.kind !== 'admitted') this.#readers.discard(reader)
     }
@@ -147,26 +138,6 @@ export class Broker extends DurableObject<Env> {
       default:
         throw refusalOf(result, order)
     }
-  }
-
-  async #askAdmit(admission: Admission): Promise<AdmitResult> {
-    try {
-      return await this.#link.run(({ scripts }) => scripts.admit(admission))
-    } catch (error) {
-      // The job may exist although we were not told; without an idempotency key nobody can ask for it again.
-      if (admission.idempotency === null) this.#owe(admission.jobId)
-      throw error
-    }
-  }
-
-  #seed(tenantId: string, month: number): Promise<void> {
-    const known = this.#seeding.get(tenantId)
-    if (known !== undefined) return known
-    const seeding = this.#link
-      .run((connection) => seedSpend(connection, this.env.DB, tenantId, month))
-      .finally(() => this.#seeding.delete(tenantId))
-    this.#seeding.set(tenantId, seeding)
-    return seeding
   }
 
   /** The record exists: should this fail, the janitor queues the job. */

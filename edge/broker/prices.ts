@@ -13,8 +13,8 @@ import { within } from '../within.ts'
 
 /** A changed price is in force after this long at the latest; a future one, known in advance, on time. */
 const freshMs = 60_000
-/** After a failure D1 is not asked again for this long. */
-const failureMs = 1_000
+/** After a failure D1 is not asked again for this long: a D1 that hangs must not make requests wait for their prices. */
+const failureMs = 10_000
 const lookupDeadlineMs = 1_500
 /** One model a deployment; the bound is against a table of somebody's mistakes. */
 const pricesMax = 1_000
@@ -67,7 +67,7 @@ export class Prices {
     } catch (cause) {
       logError('prices-unreadable', cause)
       if (known === undefined || nowMs - known.readAtMs > keyStaleMaxMs) throw unknownPrice(cause)
-      memory.set(model, { ...known, untilMs: nowMs + failureMs })
+      memory.set(model, { ...known, untilMs: Math.min(nowMs + failureMs, known.readAtMs + keyStaleMaxMs + 1) })
       return priceAt(known.rows, tier, nowMs)
     }
   }
