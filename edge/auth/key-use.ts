@@ -4,10 +4,13 @@
  * An isolate tells it at most once a minute for a key. A failure is logged and costs nobody anything. It knows no request.
  */
 import { logError } from '../log.ts'
+import { within } from '../within.ts'
 import type { KeyDigest } from './digest.ts'
 import { lastUsedEachMs, type KeyDatabase, type StoredKey } from './stored-key.ts'
 
 const keysMax = 4_096
+/** Nobody waits for it. */
+const writeDeadlineMs = 10_000
 
 export class KeyUses {
   /** When the next use of a key is told, by its id; oldest first. */
@@ -32,10 +35,13 @@ async function tellDatabase(
   database: KeyDatabase,
   nowMs: number,
 ): Promise<void> {
-  try {
+  const isOfPrevious = previous !== undefined && key.pepperId === previous.pepperId
+  const tell = async () => {
     await database.noteUse(key.id, nowMs)
-    const isOfPrevious = previous !== undefined && key.pepperId === previous.pepperId
     if (isOfPrevious && current !== undefined) await database.renewDigest(key.id, previous, current)
+  }
+  try {
+    if ((await within(tell(), writeDeadlineMs)) === null) throw new Error(`D1 gave no answer in ${writeDeadlineMs} ms`)
   } catch (error) {
     logError('key-use-not-noted', error, { keyId: key.id })
   }

@@ -1,11 +1,15 @@
 /** Case 12: the deployment's secret makes the first admin key, once; a weak one serves nobody. */
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { parseKey } from '../../contract/key-format.ts'
+import { newKey, parseKey } from '../../contract/key-format.ts'
 import { SettingsError } from '../../edge/settings.ts'
-import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
+import { startTestEdge, testPepper, type TestEdge } from '../fixtures/edge.ts'
+import { freePort, startRedis, type TestRedis } from '../fixtures/redis.ts'
 
 const secret = randomBytes(32).toString('base64')
 const path = '/v1/organization/bootstrap'
@@ -122,13 +126,32 @@ describe('case 12: the bootstrap secret', () => {
     const tables = ['api_keys', 'audit_logs', 'bootstrap', 'idempotent_answers']
     const stored = await Promise.all(tables.map((table) => rows(`SELECT * FROM ${table}`)))
     const everything = JSON.stringify(stored) + edge.logs.join('\n')
-    for (const text of [secret, value, value.slice(-39)]) expect(everything).not.toContain(text)
+    for (const hidden of [secret, value, value.slice(-39)]) expect(everything).not.toContain(hidden)
   })
 })
 
 describe('case 12: a weak secret', () => {
   it('case 12: an empty one does not start', async () => {
     await expect(startWith('')).rejects.toThrow('AXLE_BOOTSTRAP_SECRET')
+  })
+
+  it('case 12: the gateway’s process ends with the name of the setting, not its value', async () => {
+    const weak = 'weak-secret-of-this-test'
+    const environment = {
+      ...process.env,
+      REDIS_URL: redis.url,
+      AXLE_DATA_DIR: tmpdir(),
+      AXLE_PORT: String(await freePort()),
+      AXLE_PEPPER: testPepper,
+      AXLE_TENANT_KEY: newKey('live', randomBytes),
+      AXLE_ADMIN_KEY: newKey('admin', randomBytes),
+      AXLE_BOOTSTRAP_SECRET: weak,
+    }
+    const child = spawn(process.execPath, ['local/edge.ts'], { env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
+    const [[code], said] = await Promise.all([once(child, 'exit'), text(child.stderr)])
+    expect(code).toBe(1)
+    expect(said).toContain('AXLE_BOOTSTRAP_SECRET')
+    expect(said).not.toContain(weak)
   })
 
   it.each([

@@ -1,16 +1,14 @@
 /** Everything a client can get wrong, against the real bundle in workerd: the documented error, and nothing leaks. */
-import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { isErrorCode, type ErrorCode } from '../../contract/errors.ts'
-import { newKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
 import { bodyBytesMax } from '../../contract/limits.ts'
-import { keyDigest } from '../../edge/auth/digest.ts'
 import { startTestEdge, testPepper, type TestEdge } from '../fixtures/edge.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { announce, testModel } from '../fixtures/scripted-worker.ts'
+import { plantKey } from '../fixtures/stored-keys.ts'
 
 const canary = 'canary-7f3a'
 const chatPath = '/v1/chat/completions'
@@ -52,18 +50,6 @@ function authorized(authorization: string): Promise<Response> {
   return edge.send('/v1/models', { headers: { authorization } })
 }
 
-async function register(): Promise<string> {
-  const key = newKey('live', randomBytes)
-  await edge.database
-    .prepare(
-      `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
-       VALUES (?, 'tenant-local', 'live', 'test', ?, 'p1', '["inference"]', 0)`,
-    )
-    .bind(key.slice(10, 18), keyDigest(key, testPepper))
-    .run()
-  return `Bearer ${key}`
-}
-
 function post(body: BodyInit, headers: Record<string, string> = {}): Promise<Response> {
   return edge.send(chatPath, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
 }
@@ -98,9 +84,9 @@ describe('keys', () => {
   })
 
   it('one revoked in Redis alone is refused at admission', async () => {
-    const authorization = await register()
-    await redis.connect().sadd(keys.revoked, authorization.slice(17, 25))
-    expect(await refusalOf(await edge.chat(chat, { headers: { authorization } }))).toEqual([401, 'key_revoked', null])
+    const { id, headers } = await plantKey(edge)
+    await redis.connect().sadd(keys.revoked, id)
+    expect(await refusalOf(await edge.chat(chat, { headers }))).toEqual([401, 'key_revoked', null])
   })
 
   it('only digests are stored', async () => {

@@ -14,6 +14,7 @@ import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-d
 import { testPepper } from '../fixtures/edge.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
+import { plantKey } from '../fixtures/stored-keys.ts'
 
 /** An outage must be told before a client's own patience ends. */
 const failFastMs = 2_500
@@ -58,19 +59,6 @@ async function becomes(status: number, init: RequestInit = {}, withinMs = healMs
   }
 }
 
-async function newTenantKey(): Promise<RequestInit & { readonly id: string }> {
-  const key = newKey('live', randomBytes)
-  const id = key.slice(10, 18)
-  await edge.database
-    .prepare(
-      `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms)
-       VALUES (?, 'tenant-local', 'live', 'test', ?, 'p1', '["inference"]', 0)`,
-    )
-    .bind(id, keyDigest(key, testPepper))
-    .run()
-  return { id, headers: { authorization: `Bearer ${key}` } }
-}
-
 describe('case 13: D1 away', () => {
   it.each(['failing', 'silent'] as const)(
     'case 13: %s: a known key is served, an unknown one is a fast 503 and no 401, both recover unaided',
@@ -96,7 +84,7 @@ describe('case 13: D1 away', () => {
   )
 
   it('case 13: a known key that is revoked in Redis is refused within the budget', async () => {
-    const victim = await newTenantKey()
+    const victim = await plantKey(edge)
     await becomes(405, victim)
     await edge.setDatabase('failing')
     await redis.connect().sadd(keys.revoked, victim.id)
@@ -118,7 +106,7 @@ describe('case 13: D1 away', () => {
   })
 
   it('a revocation in D1 alone is seen within the budget', async () => {
-    const victim = await newTenantKey()
+    const victim = await plantKey(edge)
     await becomes(405, victim)
     await edge.database.prepare('UPDATE api_keys SET revoked_at_ms = 1 WHERE id = ?').bind(victim.id).run()
     expect(await becomes(401, victim, 2 * revocationBudgetMs)).toBeLessThan(revocationBudgetMs)
@@ -128,8 +116,7 @@ describe('case 13: D1 away', () => {
 /** The store of one isolate over the real D1, with a clock of the test's own. */
 async function stage() {
   const database = new KeyDatabase(edge.database)
-  const { id, headers } = await newTenantKey()
-  const key = new Headers(headers).get('authorization')?.slice('Bearer '.length) ?? ''
+  const { id, text: key } = await plantKey(edge)
   const at = { nowMs: 1_000_000, isAway: false, isEmpty: false, isRevoked: false, databaseCalls: 0, redisCalls: 0 }
   const store = new KeyStore(() => at.nowMs)
   const source: KeySource = {
