@@ -81,11 +81,8 @@ describe('the audit log', () => {
     const project = await bench.newProject()
     const key = await bench.newKey(project)
     const path = `/projects/${project}/api_keys/${key.id}`
-    const answers = await Promise.all(
-      Array.from({ length: 8 }, () => bench.admin.send(path, undefined, { method: 'DELETE' })),
-    )
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
-    expect(answers.filter(({ status }) => status === 404)).toHaveLength(7)
+    const answers = await bench.bothAtRedis(() => bench.admin.send(path, undefined, { method: 'DELETE' }))
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 404])
     expect(await eventsOf(bench, `resource_ids[]=${key.id}&event_types[]=api_key.deleted`)).toHaveLength(1)
   })
 

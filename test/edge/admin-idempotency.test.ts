@@ -20,11 +20,6 @@ async function count(sql: string, ...bindings: string[]): Promise<number> {
 const keysOf = (project: string) => count('SELECT count(*) AS n FROM api_keys WHERE tenant_id = ?', project)
 const eventsOf = (project: string) => count('SELECT count(*) AS n FROM audit_logs WHERE project_id = ?', project)
 
-/** One write held back, and a second one behind it on the same connection. */
-function waitingWrites(clients: string): boolean {
-  return clients.split('\n').some((line) => / cmd=sadd /.test(line) && !/ qbuf=0 /.test(line))
-}
-
 describe('a repeated change', () => {
   it('is done once, and its answer told again byte by byte, the new key included', async () => {
     const project = await bench.newProject()
@@ -82,13 +77,7 @@ describe('a repeated change', () => {
   it('while the first is under way is 409 and worth a retry, which hears the answer', async () => {
     const project = await bench.newProject()
     const archive = () => bench.admin.send(`/projects/${project}/archive`, {}, repeated('under-way'))
-    const redis = bench.redis.connect()
-    // Archiving tells Redis before it changes D1: there both stand until Redis goes on.
-    await redis.client('PAUSE', 30_000, 'WRITE')
-    const both = [archive(), archive()]
-    await expect.poll(async () => waitingWrites(String(await redis.client('LIST'))), { timeout: 10_000 }).toBe(true)
-    await redis.client('UNPAUSE')
-    const answers = await Promise.all(both)
+    const answers = await bench.bothAtRedis(archive)
     const refused = answers.find(({ status }) => status !== 200)
     if (refused === undefined) throw new Error('Both were done')
     expect([refused.headers.get('x-should-retry'), refused.headers.get('retry-after')]).toEqual(['true', '1'])
