@@ -200,6 +200,15 @@ describe('routes', () => {
     ])
   })
 
+  it('a path with several methods names them all, behind its door', async () => {
+    const put = (key: string) =>
+      edge.send('/v1/organization/projects', { method: 'PUT', headers: { authorization: `Bearer ${key}` } })
+    const refused = await put(edge.adminKey)
+    expect(refused.headers.get('allow')?.split(', ').sort()).toEqual(['GET', 'HEAD', 'POST'])
+    expect(await refusalOf(refused)).toEqual([405, 'method_not_allowed', null])
+    expect(await refusalOf(await put(edge.tenantKey))).toEqual([403, 'insufficient_scope', null])
+  })
+
   it('a model of that name or 404', async () => {
     expect((await edge.send(`/v1/models/${testModel.id}`)).status).toBe(200)
     expect((await edge.send(`/v1/models/${encodeURIComponent(testModel.id)}`)).status).toBe(200)
