@@ -81,7 +81,7 @@ describe('the audit log', () => {
     const project = await bench.newProject()
     const key = await bench.newKey(project)
     const path = `/projects/${project}/api_keys/${key.id}`
-    const answers = await bench.bothAtRedis(() => bench.admin.send(path, undefined, { method: 'DELETE' }))
+    const answers = await bench.racing(() => bench.admin.send(path, undefined, { method: 'DELETE' }))
     expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 404])
     expect(await eventsOf(bench, `resource_ids[]=${key.id}&event_types[]=api_key.deleted`)).toHaveLength(1)
   })
