@@ -49,6 +49,11 @@ describe('npm run deploy', () => {
   it.each([
     ['a weak pepper', { REDIS_URL: 'redis://h', AXLE_PEPPER: 'changeme'.repeat(2) }, 'AXLE_PEPPER'],
     ['a repeated one', { REDIS_URL: 'redis://h', AXLE_PEPPER: 'a'.repeat(64) }, 'AXLE_PEPPER'],
+    [
+      'a default bootstrap secret',
+      { REDIS_URL: 'redis://h', AXLE_PEPPER: pepper, AXLE_BOOTSTRAP_SECRET: 'please-changeme-0123456789-abcdefgh' },
+      'AXLE_BOOTSTRAP_SECRET',
+    ],
     ['no Redis', { AXLE_PEPPER: pepper }, 'REDIS_URL'],
     ['what is no text', { REDIS_URL: 1 }, 'is not a JSON object of texts'],
   ])('refuses %s before anything is done, and repeats no secret', (_, secrets, message) => {
