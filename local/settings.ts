@@ -41,6 +41,7 @@ Environment:
   AXLE_BROKER_SHARDS  Broker Durable Objects, each with one Redis connection (1)
   AXLE_CRON_SECONDS   between two moves of usage from Redis to D1; 0: never (60)
   AXLE_METRICS_PORT   port of Prometheus' /metrics on 127.0.0.1 (any free one; ready.json has its URL)
+  AXLE_BOOTSTRAP_SECRET  32 characters or more: npm run axle -- bootstrap makes one admin key of it (none)
   REDIS_URL           use this Redis (redis:// or rediss://) in place of a private one in the data directory
 
 Stop with Ctrl-C or SIGTERM. Two copies run side by side with another AXLE_PORT and AXLE_DATA_DIR.
