@@ -20,6 +20,7 @@ local now = now_ms(KEYS[9])
 local record = {}
 local fields = {
   'status', 'cancel', 'keyId', 'tenantId', 'startTag', 'admittedAtMs', 'generation', 'tier', 'fairTokens', 'quota', 'queuedTokens',
+  'weightMilli',
 }
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do record[fields[i]] = value end
 if not record.status then return { 'missing' } end
@@ -49,6 +50,7 @@ quota_heal(record.quota)
 leave_queue(KEYS[8], record, now)
 if record.status ~= 'running' then
   window_add(KEYS[8], 's', window_read(KEYS[8], 's', now), tonumber(record.fairTokens))
+  fair_share(KEYS[7], record.tenantId, record.tier, fair_cost(tonumber(record.fairTokens), tonumber(record.weightMilli)))
 end
 for _, virtual in ipairs({ 'virtual', 'virtual:' .. record.tier }) do
   if tonumber(record.startTag) > tonumber(redis.call('HGET', KEYS[7], virtual) or '0') then

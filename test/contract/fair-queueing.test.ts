@@ -215,14 +215,38 @@ describe('a tier', () => {
     },
   )
 
-  it('gives a tenant no second share: its tiers are charged apart, each by its weight', async () => {
+  it('lets no flex job begin while default jobs wait that are not a head start younger', async () => {
     const queue = lanes()
     const flows = [flow('a', 1, 'default'), flow('a', 1, 'flex'), flow('b')]
     for (const each of flows) for (let jobs = 0; jobs < 60; jobs++) await queue.admit(each, jobTokens)
     const order = []
     for (let count = 0; count < 2 * headStartJobs; count++) order.push((await queue.serve()).flow)
-    // While default jobs wait that are not a head start older, flex ones do not begin.
     expect(order.filter((each) => each === flows[1])).toEqual([])
+  })
+
+  /** Of all that is served while tenant `a` waits in three tiers and `b` in one: what `a` gets. */
+  async function shareOfThreeTiers(scripts?: JobScripts): Promise<number> {
+    const queue = lanes(scripts)
+    const flows = [flow('a', 1, 'priority'), flow('a', 1, 'default'), flow('a', 1, 'flex'), flow('b')]
+    // Each waits with as much as lies between the first tier and the last.
+    for (const each of flows) for (let jobs = 0; jobs < 2 * headStartJobs; jobs++) await queue.admit(each, jobTokens)
+    let ofA = 0
+    const [warmUp, measured] = [250, 400]
+    for (let count = -warmUp; count < measured; count++) {
+      const { flow: of, tokens } = await queue.serve()
+      if (count >= 0 && of.tenantId === 'a') ofA += 1
+      await queue.admit(of, tokens, jobTokens / 2)
+    }
+    return ofA / measured
+  }
+
+  it('gives a tenant no second share: in three tiers it gets what it would in one', async () => {
+    expect(Math.abs((await shareOfThreeTiers()) - 1 / 2)).toBeLessThan(0.05)
+  })
+
+  it('would give it one for each tier, if tiers did not owe each other what they were served', async () => {
+    const scripts = scriptsWithout(bench, 'fair', 'tag + amount', 'tag')
+    expect(await shareOfThreeTiers(scripts)).toBeGreaterThan(0.7)
   })
 })
 

@@ -57,10 +57,10 @@ local function end_job(keys, facts)
   -- Fairness charged what was expected; now it is known. An idle cell has forgotten the flow, and so does this.
   local flow = fair_flow(record.tenantId, record.tier)
   local tag = tonumber(redis.call('HGET', keys.fair, flow))
-  if tag then
-    local correction = fair_cost(used - tonumber(record.fairTokens), tonumber(record.weightMilli))
-    redis.call('HSET', keys.fair, flow, math.max(0, tag + correction))
-  end
+  local correction = fair_cost(used - tonumber(record.fairTokens), tonumber(record.weightMilli))
+  if tag then redis.call('HSET', keys.fair, flow, math.max(0, tag + correction)) end
+  -- The other tiers were charged at its claim.
+  if record.status == 'running' then fair_share(keys.fair, record.tenantId, record.tier, correction) end
   for name, count in pairs({
     ['ended:' .. facts.status] = 1, ['tokens:input'] = prompt, ['tokens:cached'] = cached,
     ['tokens:output'] = record.completionTokens, ['tokens:reasoning'] = record.reasoningTokens,

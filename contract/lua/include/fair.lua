@@ -10,6 +10,18 @@ local function fair_cost(tokens, weight_milli)
   return tokens * 1000 / weight_milli
 end
 
+-- What a tenant is served in one tier delays its jobs to come in the others: tiers are places in the queue, no shares of
+-- their own. A tier that it has not used since the cell was idle owes nothing.
+local fair_tiers = { 'priority', 'default', 'flex', 'batch' }
+
+local function fair_share(fair_key, tenant_id, tier, amount)
+  for _, other in ipairs(fair_tiers) do
+    local flow = fair_flow(tenant_id, other)
+    local tag = other ~= tier and tonumber(redis.call('HGET', fair_key, flow))
+    if tag then redis.call('HSET', fair_key, flow, math.max(0, tag + amount)) end
+  end
+end
+
 -- Where a flow begins that has nothing waiting. At the beginning of the step: served in steps, a flow that never stops
 -- waiting would else lose up to a step a job. Who waits in a tier is never further behind than the tier's offset.
 local function fair_newcomer(virtual, tier_virtual, offset, step_tokens)
