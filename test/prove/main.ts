@@ -50,6 +50,10 @@ const proofs: Readonly<Record<string, Proof>> = {
       '10,000 mixed requests with kills, leavers and retries: clients, logs, bills and counters agree to the token',
     load: async () => (await import('./reconciliation.ts')).reconciliation,
   },
+  hygiene: {
+    summary: 'canary prompts, keys and secrets through success and every failure: in no log, metric, error or name',
+    load: async () => (await import('./hygiene.ts')).hygiene,
+  },
   convert: {
     summary: 'exact answers of axk1-tiny converted to int8 and int4, against bf16: int8 within a point',
     load: async () => (await import('./convert.ts')).convert,
