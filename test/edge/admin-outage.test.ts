@@ -19,12 +19,13 @@ afterAll(async () => {
   await redis.stop()
 })
 
-describe('the Admin API', () => {
-  it.each(['failing', 'silent'] as const)('with D1 %s is 503 in time, and serves again unaided', async (door) => {
+describe('the Admin API, usage and costs', () => {
+  it.each(['failing', 'silent'] as const)('with D1 %s are 503 in time, and serve again unaided', async (door) => {
     expect((await admin.send('/projects')).status).toBe(200)
     await edge.setDatabase(door)
     const startMs = performance.now()
-    const asked = [admin.send('/projects'), admin.send('/projects/tenant-local', { name: 'Local' })]
+    const usage = ['/usage/completions', '/usage/jobs', '/costs'].map((path) => admin.send(`${path}?start_time=0`))
+    const asked = [admin.send('/projects'), admin.send('/projects/tenant-local', { name: 'Local' }), ...usage]
     for (const answer of await Promise.all(asked)) {
       expect([answer.headers.get('x-should-retry'), answer.headers.get('retry-after')]).toEqual(['true', '1'])
       expect(await refusalOf(answer)).toEqual([503, 'control_plane_unavailable', null])
