@@ -70,11 +70,15 @@ end
 
 if tokens > terms.tokensPerMinute then return limited('tokens', -1) end
 local excess = r.sum + 1 - terms.requestsPerMinute
-if excess > 0 then return limited('requests', window_frees_in(KEYS[8], 'r', r, excess, now)) end
+if excess > 0 then
+  return limited('requests', terms.requestsPerMinute == 0 and -1 or window_frees_in(KEYS[8], 'r', r, excess, now))
+end
 excess = t.sum + tokens - terms.tokensPerMinute
 if excess > 0 then return limited('tokens', window_frees_in(KEYS[8], 't', t, excess, now)) end
-if quota.openJobs >= terms.concurrentRequestsMax then return limited('concurrency', 1000) end
-if quota.queuedJobs >= terms.queuedJobsMax then return limited('queued-jobs', 1000) end
+if quota.openJobs >= terms.concurrentRequestsMax then
+  return limited('concurrency', terms.concurrentRequestsMax == 0 and -1 or 1000)
+end
+if quota.queuedJobs >= terms.queuedJobsMax then return limited('queued-jobs', terms.queuedJobsMax == 0 and -1 or 1000) end
 excess = quota.queuedTokens + tokens - terms.queuedTokensMax
 if excess > 0 then return limited('queued-tokens', tokens > terms.queuedTokensMax and -1 or drained_in(excess)) end
 if terms.monthlyBudgetNano >= 0 then

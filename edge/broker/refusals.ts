@@ -23,7 +23,7 @@ export function refusalOf(result: Refused, { limits }: { readonly limits: Tenant
     case 'limited': {
       const { reason, retryAfterMs, rate } = result
       const isNever = retryAfterMs === null
-      const message = isNever ? tooLarge(reason, limits) : `${reached(reason, limits)} Try again in a while.`
+      const message = isNever ? never(reason, limits) : `${reached(reason, limits)} Try again in a while.`
       return new AppError('rate_limit_exceeded', message, { retryAfterMs, shouldRetry: !isNever, rate })
     }
     case 'over-budget':
@@ -63,8 +63,13 @@ function reached(reason: LimitReason, limits: TenantLimits): string {
   }
 }
 
-function tooLarge(reason: LimitReason, limits: TenantLimits): string {
-  const [limit, unit] =
-    reason === 'queued-tokens' ? [limits.queuedTokensMax, 'queued tokens'] : [limits.tokensPerMinute, 'tokens a minute']
+/** No wait lets the request pass. */
+function never(reason: LimitReason, limits: TenantLimits): string {
+  if (reason === 'tokens') return tooLarge(limits.tokensPerMinute, 'tokens a minute')
+  if (reason === 'queued-tokens') return tooLarge(limits.queuedTokensMax, 'queued tokens')
+  return `${reached(reason, limits)} Have it raised.`
+}
+
+function tooLarge(limit: number, unit: string): string {
   return `The request may need more than the project's limit of ${limit} ${unit}. Send a smaller max_completion_tokens.`
 }

@@ -105,6 +105,16 @@ describe('a limit', () => {
     expect((await ask(tenant, 9, ['x'])).status).toBe(200)
   })
 
+  it.each(['max_requests_per_1_minute', 'max_concurrent_requests', 'max_queued_requests'])(
+    'of nothing (%s) lets nothing pass, and asks for no retry',
+    async (name) => {
+      const tenant = await newTenant(bench, { limits: { [name]: 0 } })
+      const refused = await tenant.chat(chatOf(1))
+      expect([refused.status, await codeOf(refused)]).toEqual([429, 'rate_limit_exceeded'])
+      expect([refused.headers.get('x-should-retry'), refused.headers.get('retry-after')]).toEqual(['false', null])
+    },
+  )
+
   it('of concurrent requests stops the third of three, and lets it in when there is room', async () => {
     const tenant = await newTenant(bench, { limits: { max_concurrent_requests: 2 } })
     const running = [tenant.chat(chatOf(1)), tenant.chat(chatOf(1))]
