@@ -27,7 +27,8 @@ export const rotateProjectKey = changing(rotateFields, async (context, { overlap
   if (overlap === 0) await tellBroker(env, { kind: 'revoke', ids: [old.id] })
   const end = overlap === 0 ? revoke(env.DB, project.id, old, nowMs) : expire(env.DB, project.id, old, overlap, nowMs)
   const { name, scopes, models, ipRanges } = old
-  const facts = { name, scopes, models, ipRanges, expiresAtMs: lifetimeAgain(old, nowMs), replacesId: old.id }
+  const expiresAtMs = lifetimeAgain((await firstSuccessor(env.DB, old.id)) ?? old, nowMs)
+  const facts = { name, scopes, models, ipRanges, expiresAtMs, replacesId: old.id }
   const { value, row, statement } = newKeyRow(env.DB, readSettings(env), project.id, facts, nowMs)
   const event = {
     type: 'api_key.created',
@@ -60,6 +61,21 @@ function expire(db: D1Database, projectId: string, old: KeyRow, overlapSeconds: 
 }
 
 /** The new key lives as long as the old one was made for. */
-function lifetimeAgain(old: KeyRow, nowMs: number): number | null {
-  return old.expiresAtMs === null ? null : nowMs + (old.expiresAtMs - old.createdAtMs)
+function lifetimeAgain({ createdAtMs, expiresAtMs }: Lifetime, nowMs: number): number | null {
+  return expiresAtMs === null ? null : nowMs + (expiresAtMs - createdAtMs)
+}
+
+const lifetimeRow = z.object({ createdAtMs: z.number(), expiresAtMs: z.number().nullable() })
+type Lifetime = z.infer<typeof lifetimeRow>
+
+/** A key that was replaced before ends with that overlap; what it was made for, the key in its place knows. */
+async function firstSuccessor(db: D1Database, id: string): Promise<Lifetime | null> {
+  const row = await db
+    .prepare(
+      `SELECT created_at_ms AS createdAtMs, expires_at_ms AS expiresAtMs FROM api_keys WHERE replaces_id = ?
+       ORDER BY created_at_ms, id LIMIT 1`,
+    )
+    .bind(id)
+    .first()
+  return row === null ? null : lifetimeRow.parse(row)
 }

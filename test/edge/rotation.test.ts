@@ -126,6 +126,13 @@ describe('rotation', () => {
     expect(Math.abs((made.expires_at ?? 0) - Number(old['expires_at']))).toBeLessThan(30)
   })
 
+  it('of a key that was replaced before makes no key that ends with the overlap', async () => {
+    const project = await bench.newProject()
+    const old = await bench.newKey(project)
+    await rotate(project, old, { overlap_seconds: 600 })
+    expect(await rotate(project, old, { overlap_seconds: 600 })).toMatchObject({ expires_at: null, replaces: old.id })
+  })
+
   it.each([-1, 0.5, 604_801, '60', null])('with an overlap of %j s is refused', async (overlap) => {
     const project = await bench.newProject()
     const { id } = await bench.newKey(project)
