@@ -26,7 +26,8 @@ export function createApp(routes: readonly Route[], around?: MiddlewareHandler<A
   app.use(auth(routes))
 
   for (const { method, path, handler } of routes) app.on(method, path, handler)
-  for (const path of new Set(routes.map((route) => route.path))) refuseOthers(app, path, routes)
+  const told = routes.filter((route) => route.isHidden !== true)
+  for (const path of new Set(told.map((route) => route.path))) refuseOthers(app, path, told)
   return app
 }
 

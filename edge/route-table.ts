@@ -19,6 +19,8 @@ export interface Route {
   readonly path: string
   readonly access: Access
   readonly handler: Handler<AppEnv>
+  /** Other methods of its path are answered as a path that is not there. */
+  readonly isHidden?: true
 }
 
 const coreRoutes: readonly Route[] = [
@@ -29,7 +31,7 @@ const coreRoutes: readonly Route[] = [
   { method: 'GET', path: '/v1/models/:model{.+}', access: 'inference', handler: retrieveModel },
   { method: 'POST', path: chatCompletionsPath, access: 'inference', handler: chatCompletions },
   // It asks for a secret of its own.
-  { method: 'POST', path: bootstrapPath, access: 'public', handler: bootstrap },
+  { method: 'POST', path: bootstrapPath, access: 'public', handler: bootstrap, isHidden: true },
 ]
 
 export const routes: readonly Route[] = [...coreRoutes, ...adminRoutes, ...usageRoutes]

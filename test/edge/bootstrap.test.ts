@@ -106,6 +106,10 @@ describe('case 12: the bootstrap secret', () => {
       const response = await ask(authorization)
       expect([response.status, await response.text()]).toEqual([404, body])
     }
+    for (const method of ['GET', 'PUT', 'DELETE', 'OPTIONS']) {
+      const response = await fetch(edge.url + path, { method })
+      expect([response.status, await response.text(), response.headers.get('allow')]).toEqual([404, body, null])
+    }
     expect(await rows('SELECT * FROM bootstrap')).toEqual([])
   })
 
