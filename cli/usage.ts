@@ -4,12 +4,13 @@
  * The second alone needs Redis, since the logs are there.
  */
 import { Redis } from 'ioredis'
+import { monthBounds, monthOf } from '../contract/month.ts'
 import { readReadyFile } from './admin-api.ts'
 import { type Call, runAction } from './admin/command.ts'
 import { since } from './admin/values.ts'
 import { keptJobs, readCellBooks } from './usage/cell-books.ts'
 import { readLedger } from './usage/ledger.ts'
-import { monthOf, reconcile } from './usage/reconcile.ts'
+import { reconcile } from './usage/reconcile.ts'
 import { report } from './usage/report.ts'
 import { verdictOf } from './usage/verdict.ts'
 
@@ -67,7 +68,7 @@ async function compare(call: Call): Promise<void> {
     await redis.connect()
     const cell = await readCellBooks(redis)
     const from = call.option('from')
-    const start = from === undefined ? monthOf(cell.atMs).startMs / 1_000 : since(from, '--from', cell.atMs)
+    const start = from === undefined ? monthBounds(monthOf(cell.atMs)).fromMs / 1_000 : since(from, '--from', cell.atMs)
     const tenant = call.option('tenant') ?? null
     // Whole minutes; clocks may differ by some.
     const range = { start: Math.floor(start / 60) * 60, end: Math.ceil(cell.atMs / 60_000) * 60 + 3_600, tenant }

@@ -21,7 +21,7 @@ export function costNano(tokens: number, priceMicro: number): number {
   return Math.ceil((tokens * priceMicro) / picoPerNano)
 }
 
-const nanoPerUsd = 1_000_000_000
+export const nanoPerUsd = 1_000_000_000
 const nanoDigits = 9
 
 /** USD as exact decimal text without needless zeros: 21,500 nano-USD is `0.0000215`. */

@@ -81,6 +81,11 @@ export function decideMode(choice: ModeChoice, load: number): Thinking {
   return { think: choice.cueCount >= needed, effort: null, budget: null }
 }
 
+/** What answered, as headers and usage say it. */
+export function modeName(isThinking: boolean): 'think' | 'non-think' {
+  return isThinking ? 'think' : 'non-think'
+}
+
 /** The model knows no effort beyond high. */
 function contractEffort(effort: EffortName): Thinking['effort'] {
   return effort === 'xhigh' || effort === 'max' ? 'high' : effort

@@ -4,6 +4,7 @@
  * It knows neither side.
  */
 import { z } from 'zod'
+import { modeName } from '../../edge/mode.ts'
 import type { UsageRow } from '../../edge/usage/usage-row.ts'
 
 const counts = {
@@ -45,7 +46,7 @@ export function billOfRow(row: UsageRow): Bill {
     project_id: row.tenantId,
     api_key_id: row.keyId,
     model: row.model,
-    mode: row.isThinking ? 'think' : 'non-think',
+    mode: modeName(row.isThinking),
     service_tier: row.tier,
     input_tokens: row.inputTokens,
     input_cached_tokens: row.cachedTokens,

@@ -10,6 +10,7 @@
  */
 import { recordTtlMs } from '../../contract/limits.ts'
 import { costNano } from '../../contract/money.ts'
+import { monthBounds, monthOf } from '../../contract/month.ts'
 import { costOf, sumKey, type Bill, type MinuteSum } from './bill.ts'
 import type { CellBooks, Counters, KeptJob } from './cell-books.ts'
 import type { Ledger } from './ledger.ts'
@@ -75,9 +76,10 @@ export async function reconcile({ ledger, cell, jobs, fromMs, tenant }: Books): 
   // The sums hold what ended since, too, and so does what they are compared with.
   findings.push(...compareMinutes(ledger.minutes, ledger.bills))
   const month = monthOf(cell.atMs)
+  const monthStartMs = monthBounds(month).fromMs
   const counters = cell.counters.filter((of) => tenant === null || of.tenant === tenant)
-  const counted = fromMs <= month.startMs ? counters.filter((of) => of.month === month.number) : []
-  findings.push(...compareSpend(counted, bills.values(), month.startMs))
+  const counted = fromMs <= monthStartMs ? counters.filter((of) => of.month === month) : []
+  findings.push(...compareSpend(counted, bills.values(), monthStartMs))
   if (cell.openCount === 0) {
     for (const { tenant: of, held } of counters) {
       if (held !== 0) findings.push({ of, what: 'held though nothing is open', booked: held, counted: 0 })
@@ -182,11 +184,4 @@ function compareSpend(counters: readonly Counters[], bills: Iterable<Bill>, from
     const counted = spent.get(tenant) ?? 0
     return counted === spentNano ? [] : [{ of: tenant, what: 'spent_nano', booked: spentNano, counted }]
   })
-}
-
-/** The UTC month of a moment, as 202611, and its first millisecond. */
-export function monthOf(atMs: number): { readonly number: number; readonly startMs: number } {
-  const at = new Date(atMs)
-  const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()]
-  return { number: year * 100 + month + 1, startMs: Date.UTC(year, month) }
 }

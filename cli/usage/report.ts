@@ -1,11 +1,11 @@
 /** `axle usage`: what was used, or what it cost, by time and by whatever it is grouped by; as a table, JSON or CSV. */
 import { z } from 'zod'
-import { usdText } from '../../contract/money.ts'
+import { nanoPerUsd, usdText } from '../../contract/money.ts'
+import { monthBounds, monthOf } from '../../contract/month.ts'
 import type { Call } from '../admin/command.ts'
 import { table } from '../admin/table.ts'
 import { moment, names, since } from '../admin/values.ts'
 import type { Query } from '../admin-api.ts'
-import { monthOf } from './reconcile.ts'
 
 /** As one types them → as the API says them, of usage and of costs. */
 const usageGroups = {
@@ -19,7 +19,6 @@ const costGroups = { project: 'project_id', key: 'api_key_id', item: 'line_item'
 /** The width of a bucket, and the most of them on a page. */
 const widths = { minute: ['1m', 1_440], hour: ['1h', 168], day: ['1d', 31] } as const
 const costDaysMax = 180
-const nanoPerUsd = 1e9
 
 const label = z.string().nullable()
 const bucket = z.looseObject({ start_time: z.int(), results: z.array(z.looseObject({})) })
@@ -117,7 +116,7 @@ function widthOf(by: string, isCosts: boolean): Query {
 function rangeOf(call: Call, nowMs: number): Query {
   const [from, to, tenant] = ['from', 'to', 'tenant'].map((name) => call.option(name))
   return {
-    start_time: from === undefined ? monthOf(nowMs).startMs / 1_000 : since(from, '--from', nowMs),
+    start_time: from === undefined ? monthBounds(monthOf(nowMs)).fromMs / 1_000 : since(from, '--from', nowMs),
     end_time: to === undefined ? undefined : since(to, '--to', nowMs),
     project_ids: tenant === undefined ? undefined : [tenant],
   }

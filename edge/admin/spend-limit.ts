@@ -6,6 +6,8 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
+import { nanoPerUsd } from '../../contract/money.ts'
+import { monthOf } from '../../contract/month.ts'
 import type { AppEnv } from '../app-env.ts'
 import { tellBroker } from '../broker/client.ts'
 import type { Env } from '../env.ts'
@@ -15,9 +17,7 @@ import { noFields } from './fields.ts'
 import { idFrom, missing } from './lookup.ts'
 import { archived, findOpenProject, findProject, updateProject } from './project-row.ts'
 
-/** Nano-USD. */
-const nanoPerCent = 10_000_000
-const nanoPerUsd = 100 * nanoPerCent
+const nanoPerCent = nanoPerUsd / 100
 /** Nine million dollars: sums of nano-USD stay whole in a double up to there. */
 const budgetCentsMax = 900_000_000
 const budgetFields = z.strictObject({
@@ -83,12 +83,6 @@ async function spendOf(env: Env, tenantId: string, nowMs: number): Promise<Spend
     if (error instanceof AppError && error.code === 'queue_unavailable') return null
     throw error
   }
-}
-
-/** The UTC month, as 202611. */
-function monthOf(ms: number): number {
-  const date = new Date(ms)
-  return date.getUTCFullYear() * 100 + date.getUTCMonth() + 1
 }
 
 function spendLimitObject(budgetNano: number, spend: Spend | null) {

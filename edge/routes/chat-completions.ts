@@ -20,6 +20,7 @@ import { readRepetition, replayedHeader } from '../idempotency.ts'
 import { endError, JobFailure } from '../job-end.ts'
 import { readJsonBody } from '../middleware/body.ts'
 import { answerError } from '../middleware/errors.ts'
+import { modeName } from '../mode.ts'
 import { setRateHeaders } from '../rate-headers.ts'
 import { reconnectField, type ChatFacts } from '../sse.ts'
 import { frameStream, streamHeaders } from '../stream-response.ts'
@@ -28,7 +29,7 @@ import { within } from '../within.ts'
 
 export const chatCompletionsPath = '/v1/chat/completions'
 /** Says which mode answers, which matters when the server was left to choose. */
-export const modeHeader = 'x-axle-mode'
+const modeHeader = 'x-axle-mode'
 const jobIdRandomBytes = 16
 
 export async function chatCompletions(context: Context<AppEnv>): Promise<Response> {
@@ -70,7 +71,7 @@ export async function chatCompletions(context: Context<AppEnv>): Promise<Respons
 }
 
 function headersOf({ isThinking, rate, isReplay }: Opening): Record<string, string> {
-  const headers = new Headers({ [modeHeader]: isThinking ? 'think' : 'non-think' })
+  const headers = new Headers({ [modeHeader]: modeName(isThinking) })
   if (rate !== null) setRateHeaders(headers, rate)
   if (isReplay) headers.set(replayedHeader, 'true')
   return Object.fromEntries(headers)

@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import { readQuery, textList, trueOrFalse, wholeNumber } from '../admin/read-query.ts'
 import type { AppEnv } from '../app-env.ts'
+import { modeName } from '../mode.ts'
 import { refuse } from '../request-errors.ts'
 import { bucketPage, bucketWidths, pageOf, type BucketWidth } from './buckets.ts'
 import { csvResponse } from './csv.ts'
@@ -92,9 +93,4 @@ function resultOf(sum: UsageSum) {
     service_tier: sum.service_tier ?? null,
     mode: sum.mode === undefined ? null : modeName(sum.mode === 1),
   }
-}
-
-/** As `x-axle-mode` says it. */
-export function modeName(isThinking: boolean): 'think' | 'non-think' {
-  return isThinking ? 'think' : 'non-think'
 }

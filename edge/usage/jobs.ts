@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
 import { readQuery, textList } from '../admin/read-query.ts'
 import type { AppEnv } from '../app-env.ts'
-import { modeName } from './completions.ts'
+import { modeName } from '../mode.ts'
 import { csvResponse } from './csv.ts'
 import { answerForm, limitWithin, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 

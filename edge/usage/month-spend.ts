@@ -4,6 +4,7 @@
  * It knows neither the usage stream nor budgets.
  */
 import { z } from 'zod'
+import { monthBounds } from '../../contract/month.ts'
 
 const minuteMs = 60_000
 
@@ -35,11 +36,4 @@ export async function monthSpendNano(
     .bind(tenantId, ...minutes, JSON.stringify(without))
     .first()
   return row.parse(answer).spentNano
-}
-
-/** Unix ms: from the first of the month up to, and without, the first of the next. */
-export function monthBounds(month: number): { readonly fromMs: number; readonly toMs: number } {
-  const year = Math.floor(month / 100)
-  const monthOfYear = month % 100
-  return { fromMs: Date.UTC(year, monthOfYear - 1), toMs: Date.UTC(year, monthOfYear) }
 }

@@ -6,7 +6,7 @@ import { usage } from '../../cli/usage.ts'
 import type { JobId } from '../../contract/ids.ts'
 import { keys } from '../../contract/keys.ts'
 import type { EndStatus } from '../../contract/job.ts'
-import { monthOf } from '../../cli/usage/reconcile.ts'
+import { monthOf } from '../../contract/month.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { admitted, anError, claimed, ending, scriptBench, token } from '../fixtures/script-bench.ts'
 import { printedBy } from '../fixtures/terminal.ts'
@@ -62,7 +62,7 @@ async function endedJob(status: EndStatus = 'completed', tenantId = 'tenant-1'):
 /** Tells the counters that nothing was spent this month. */
 async function seeded(tenantId = 'tenant-1'): Promise<void> {
   const [seconds] = await bench.redis.time()
-  await bench.scripts.seedSpend(tenantId, monthOf(Number(seconds) * 1_000).number, 0)
+  await bench.scripts.seedSpend(tenantId, monthOf(Number(seconds) * 1_000), 0)
 }
 
 /** Ends of every kind, some drained, some not. */

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { keys } from '../../contract/keys.ts'
 import { seedSpend } from '../../edge/broker/spend.ts'
-import { monthBounds, monthSpendNano } from '../../edge/usage/month-spend.ts'
+import { monthBounds } from '../../contract/month.ts'
+import { monthSpendNano } from '../../edge/usage/month-spend.ts'
 import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
 import { scriptBench } from '../fixtures/script-bench.ts'
 
