@@ -8,6 +8,8 @@ import { AppError, isErrorCode, type ErrorCode } from '../contract/errors.ts'
 
 type Issue = z.core.$ZodIssue
 const paramCharsMax = 64
+/** What follows a key's kind, where somebody pasted one in the wrong place. */
+const keyText = /(?<=axle_(live|admin)_)\w+/g
 
 /** Adds an issue that carries its own code. */
 export function refuse(
@@ -118,5 +120,6 @@ function paramName(path: readonly PropertyKey[]): string {
     if (typeof step === 'number') name += `[${step}]`
     else name += name === '' ? String(step) : `.${String(step)}`
   }
-  return name.length > paramCharsMax ? `${name.slice(0, paramCharsMax)}…` : name
+  const told = name.replaceAll(keyText, '…')
+  return told.length > paramCharsMax ? `${told.slice(0, paramCharsMax)}…` : told
 }

@@ -135,6 +135,8 @@ describe('parseChatRequest()', () => {
     [{ reasoning_effort: 'huge' }, 'invalid_value', 'reasoning_effort'],
     [{ chat_template_kwargs: { tools: [] } }, 'unknown_parameter', 'chat_template_kwargs.tools'],
     [{ chat_template: 'x' }, 'unknown_parameter', 'chat_template'],
+    // A key pasted in the wrong place is not told again.
+    [{ axle_live_a1B2c3D4_secret: 'x' }, 'unknown_parameter', 'axle_live_…'],
     [{ tenant_id: 'x' }, 'unknown_parameter', 'tenant_id'],
     [{ priority: 0 }, 'unknown_parameter', 'priority'],
     [{ model: '' }, 'invalid_value', 'model'],
