@@ -14,7 +14,7 @@ import { endOf, lifetimeField, nameField, noFields } from './fields.ts'
 import { newKeyRow, keyColumns, parseKeyRow, redacted, type KeyRow } from './key-row.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { idFrom, missing, seconds } from './lookup.ts'
-import { readQuery } from './read-query.ts'
+import { readQuery } from '../read-query.ts'
 
 const createFields = z.strictObject({ name: nameField, expires_in_seconds: lifetimeField.nullable().default(null) })
 const listParameters = z.strictObject({ ...pageParameters, order: z.enum(['asc', 'desc']).default('asc') })

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { AppEnv } from '../app-env.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { seconds } from './lookup.ts'
-import { readQuery, textList, wholeNumber } from './read-query.ts'
+import { readQuery, textList, wholeNumber } from '../read-query.ts'
 
 const listParameters = z.strictObject({
   ...pageParameters,

@@ -5,9 +5,9 @@
  */
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
-import { wholeNumber } from './read-query.ts'
+import { wholeNumber } from '../read-query.ts'
 
-export const pageItemsMax = 100
+const pageItemsMax = 100
 const pageItemsUsual = 20
 
 /** Query parameters that every list takes. */

@@ -14,7 +14,7 @@ import type { Env } from '../env.ts'
 import { changing } from './changing.ts'
 import { listPage, pageParameters } from './list-page.ts'
 import { seconds } from './lookup.ts'
-import { readQuery } from './read-query.ts'
+import { readQuery } from '../read-query.ts'
 
 const microPerUsd = 1_000_000
 const secondMs = 1_000

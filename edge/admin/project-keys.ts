@@ -11,7 +11,7 @@ import { findProjectKey, newKeyRow, keyColumns, listText, parseKeyRow, projectKe
 import { listPage, pageParameters } from './list-page.ts'
 import { idFrom, missing } from './lookup.ts'
 import { archived, findOpenProject, findProject } from './project-row.ts'
-import { readQuery } from './read-query.ts'
+import { readQuery } from '../read-query.ts'
 
 const createFields = z.strictObject({
   name: nameField,

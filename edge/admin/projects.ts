@@ -20,7 +20,7 @@ import {
   weightMilliOf,
   type ProjectRow,
 } from './project-row.ts'
-import { readQuery, trueOrFalse } from './read-query.ts'
+import { readQuery, trueOrFalse } from '../read-query.ts'
 
 /** Which `service_tier` a request may name; batch has its own API. */
 const requestTiers = ['priority', 'default', 'flex'] as const

@@ -12,7 +12,7 @@ import { someOf } from './fields.ts'
 import { listResponse, pageParameters } from './list-page.ts'
 import { idFrom, missing } from './lookup.ts'
 import { archived, findOpenProject, findProject, updateProject } from './project-row.ts'
-import { readQuery } from './read-query.ts'
+import { readQuery } from '../read-query.ts'
 
 /** Far above what a cell serves, far below where a double loses count. */
 const limitMax = 1_000_000_000_000

@@ -78,3 +78,8 @@ export function pageOf<Result>(page: BucketPage, resultsOf: ReadonlyMap<number, 
     next_page: nextMinute === null ? null : `page_${nextMinute}`,
   }
 }
+
+/** One row a result, each with its bucket's times. */
+export function rowsOf<Result extends object>({ data }: Page<Result>) {
+  return data.flatMap(({ start_time, end_time, results }) => results.map((one) => ({ start_time, end_time, ...one })))
+}

@@ -1,14 +1,14 @@
 /** GET /v1/organization/usage/completions: tokens and requests by time, in OpenAI's shape. */
 import type { Context } from 'hono'
 import { z } from 'zod'
-import { readQuery, textList, trueOrFalse, wholeNumber } from '../admin/read-query.ts'
+import { readQuery, textList, trueOrFalse, wholeNumber } from '../read-query.ts'
 import type { AppEnv } from '../app-env.ts'
 import { modeName } from '../mode.ts'
 import { refuse } from '../request-errors.ts'
-import { bucketPage, bucketWidths, pageOf, type BucketWidth } from './buckets.ts'
+import { bucketPage, bucketWidths, pageOf, rowsOf, type BucketWidth } from './buckets.ts'
 import { csvResponse } from './csv.ts'
 import { byBucket, sumMinutes, type UsageSum } from './minute-sums.ts'
-import { answerForm, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
+import { answerForm, orderedRange, rangeOf, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 
 /** Buckets on a page: unless the client says, and at most. */
 const bucketCounts: Readonly<Record<BucketWidth, readonly [usual: number, most: number]>> = {
@@ -42,11 +42,7 @@ const query = z
 
 export async function usageCompletions(context: Context<AppEnv>): Promise<Response> {
   const asked = readQuery(context.req.url, query)
-  const range = {
-    startSeconds: asked.start_time,
-    endSeconds: asked.end_time ?? Math.floor(Date.now() / 1_000) + 1,
-    width: bucketWidths[asked.bucket_width],
-  }
+  const range = { ...rangeOf(asked), width: bucketWidths[asked.bucket_width] }
   const [usual] = bucketCounts[asked.bucket_width]
   const buckets = bucketPage(range, asked.limit ?? usual, asked.page)
   const groups = [...new Set(asked.group_by)]
@@ -61,10 +57,7 @@ export async function usageCompletions(context: Context<AppEnv>): Promise<Respon
     byBucket(sums, (sum) => [resultOf(sum)]),
   )
   if (!wantsCsv(context, asked.format)) return Response.json(answer)
-  const rows = answer.data.flatMap(({ start_time, end_time, results }) =>
-    results.map((result) => ({ start_time, end_time, ...result })),
-  )
-  return csvResponse(csvColumns, rows, answer.next_page)
+  return csvResponse(csvColumns, rowsOf(answer), answer.next_page)
 }
 
 const csvColumns = [

@@ -6,12 +6,12 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { usdText } from '../../contract/money.ts'
-import { readQuery, textList } from '../admin/read-query.ts'
+import { readQuery, textList } from '../read-query.ts'
 import type { AppEnv } from '../app-env.ts'
-import { bucketPage, bucketWidths, pageOf } from './buckets.ts'
+import { bucketPage, bucketWidths, pageOf, rowsOf } from './buckets.ts'
 import { csvResponse } from './csv.ts'
 import { byBucket, sumMinutes, type UsageSum } from './minute-sums.ts'
-import { answerForm, limitWithin, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
+import { answerForm, limitWithin, orderedRange, rangeOf, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
 
 const daysMax = 180
 const daysUsual = 7
@@ -31,11 +31,7 @@ const query = z
 
 export async function costs(context: Context<AppEnv>): Promise<Response> {
   const asked = readQuery(context.req.url, query)
-  const range = {
-    startSeconds: asked.start_time,
-    endSeconds: asked.end_time ?? Math.floor(Date.now() / 1_000) + 1,
-    width: bucketWidths['1d'],
-  }
+  const range = { ...rangeOf(asked), width: bucketWidths['1d'] }
   const isItemised = asked.group_by.includes('line_item')
   const groups = [...new Set(asked.group_by.map((name) => (name === 'line_item' ? 'model' : name)))]
   const { page, sums } = await sumMinutes(context.env.DB, bucketPage(range, asked.limit, asked.page), groups, {
@@ -52,10 +48,7 @@ export async function costs(context: Context<AppEnv>): Promise<Response> {
     const data = answer.data.map((bucket) => ({ ...bucket, results: bucket.results.map(openAiResult) }))
     return Response.json({ ...answer, data })
   }
-  const rows = answer.data.flatMap(({ start_time, end_time, results }) =>
-    results.map((result) => ({ start_time, end_time, ...result })),
-  )
-  return csvResponse(csvColumns, rows, answer.next_page)
+  return csvResponse(csvColumns, rowsOf(answer), answer.next_page)
 }
 
 const csvColumns = [

@@ -5,7 +5,7 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
-import { readQuery, textList } from '../admin/read-query.ts'
+import { readQuery, textList } from '../read-query.ts'
 import type { AppEnv } from '../app-env.ts'
 import { modeName } from '../mode.ts'
 import { csvResponse } from './csv.ts'

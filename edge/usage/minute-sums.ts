@@ -6,7 +6,7 @@ import { cutPage, type BucketPage } from './buckets.ts'
 import type { UsageFilters } from './usage-query.ts'
 
 /** What usage may be grouped by → the expression in the table. */
-export const groupExpressions = {
+const groupExpressions = {
   project_id: 'tenant_id',
   api_key_id: 'key_id',
   model: 'model',

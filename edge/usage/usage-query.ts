@@ -6,7 +6,7 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import type { AppEnv } from '../app-env.ts'
-import { wholeNumber } from '../admin/read-query.ts'
+import { wholeNumber } from '../read-query.ts'
 import { refuse } from '../request-errors.ts'
 
 /** Above every year that a person writes. */
@@ -32,6 +32,11 @@ export function orderedRange(
 ): void {
   if (end_time === undefined || end_time > start_time) return
   refuse(context, 'contradictory_parameters', "'end_time' must lie behind 'start_time'.", ['end_time'])
+}
+
+/** Up to now, where no end is named. Whole seconds. */
+export function rangeOf({ start_time, end_time }: { start_time: number; end_time?: number | undefined }) {
+  return { startSeconds: start_time, endSeconds: end_time ?? Math.floor(Date.now() / 1_000) + 1 }
 }
 
 /** Projects that the caller sees of those it asked for; null = all there are. */

@@ -1,7 +1,7 @@
 /** Query strings: both ways to write an array, and nothing that nobody reads. */
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { readQuery, textList, trueOrFalse, wholeNumber } from '../../edge/admin/read-query.ts'
+import { readQuery, textList, trueOrFalse, wholeNumber } from '../../edge/read-query.ts'
 
 const schema = z.strictObject({
   ids: textList.optional(),

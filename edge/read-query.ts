@@ -4,7 +4,7 @@
  * Arrays come as `name[]=a&name[]=b`, as OpenAI's SDKs send them, or as `name=a&name=b`. Pure; it knows no route.
  */
 import { z } from 'zod'
-import { requestError } from '../request-errors.ts'
+import { requestError } from './request-errors.ts'
 
 const digitsMax = 15
 const itemsMax = 100
