@@ -13,14 +13,14 @@ struct Block {
   count: u32,
 }
 
-fn block_unit(block: Block, row: u32, unit: u32) -> Unit {
+fn block_unit(block: Block, row: u32, unit: u32) -> PackedUnit {
   let n = min(block.n + row, params.WIDTH - 1u);
-  return weight_unit(&down, (block.slot * params.WIDTH + n) * params.W_VECTORS, unit);
+  return packed_unit(&down, (block.slot * params.WIDTH + n) * params.W_VECTORS, unit);
 }
 
 fn block_quad(block: Block, column: u32, quad: u32) -> vec4<f32> {
   let pair = groups[block.first + min(column, block.count - 1u)];
-  return activation(&h, pair * params.H_VECTORS, quad, params.K);
+  return h[pair * params.H_VECTORS + quad];
 }
 
 @compute @workgroup_size(BLOCK_LANES)

@@ -6,7 +6,7 @@
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { groupedFrom, groupsBytes, itemsMost, pairsAt, type ExpertGroups } from './expert-groups.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
-import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
+import { perShader, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** For steps that have groups. */
@@ -14,17 +14,17 @@ export function expertDownGrouped(operands: ExpertDownOperands, groups: ExpertGr
   const { top, rowsMax, slice, together } = groups
   const { hiddenSize, width, banks } = operands.experts
   return banks.flatMap((bank) =>
-    perShader(tileShaders(width, bank.downFormat, together), ({ includes }) => ({
+    perShader(tileShaders(width, bank.downFormat, together), ({ includes, tileRows, chunkLanes }) => ({
       program: {
         name: 'expert-down-grouped',
         source: wgsl('expert-down-grouped', ...includes, 'expert-down-groups'),
         access: DOWN_ACCESS,
-        constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_LANES: chunkLanes(width) },
+        constants: { ...downConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_LANES: chunkLanes },
       },
       // In place of `chosen`.
       bindings: [holding(slice, groupsBytes(groups), 'groups'), ...downBindings(operands, bank, top, rowsMax).slice(1)],
       grid: (rows) =>
-        rows < groupedFrom(groups) ? null : [Math.ceil(hiddenSize / TILE_ROWS), itemsMost(groups, rows), 1],
+        rows < groupedFrom(groups) ? null : [Math.ceil(hiddenSize / tileRows), itemsMost(groups, rows), 1],
     })),
   )
 }

@@ -5,22 +5,22 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
-import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
+import { perShader, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** 32 values of one pair a workgroup. */
+/** Some values of one pair a workgroup. */
 export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.flatMap((bank) =>
-    perShader(tileShaders(width, bank.downFormat, 1), ({ includes }) => ({
+    perShader(tileShaders(width, bank.downFormat, 1), ({ includes, tileRows, chunkLanes }) => ({
       program: {
         name: 'expert-down-tile',
         source: wgsl('expert-down-tile', ...includes),
         access: DOWN_ACCESS,
-        constants: { ...downConstants(operands, bank, top), CHUNK_LANES: chunkLanes(width) },
+        constants: { ...downConstants(operands, bank, top), CHUNK_LANES: chunkLanes },
       },
       bindings: downBindings(operands, bank, top, rowsMax),
-      grid: (rows) => [Math.ceil(hiddenSize / TILE_ROWS), top, rows],
+      grid: (rows) => [Math.ceil(hiddenSize / tileRows), top, rows],
     })),
   )
 }

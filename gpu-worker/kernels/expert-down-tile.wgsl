@@ -6,8 +6,8 @@
 //   down    one bank of row records [slots, WIDTH, K], read
 //   y       f32 [pairs, Y_STRIDE], write
 //
-// One workgroup: 32 values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / 32, y = TOP, z = rows. The bits of expert-down.wgsl.
+// One workgroup: TILE_ROWS values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / TILE_ROWS, y = TOP, z = rows. The bits of expert-down.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -43,8 +43,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (lane >= ROW_LANES) {
     return;
   }
-  let i = n + 4u * lane;
-  for (var j = 0u; j < 4u && i + j < params.WIDTH; j += 1u) {
+  let i = n + ROWS_EACH * lane;
+  for (var j = 0u; j < ROWS_EACH && i + j < params.WIDTH; j += 1u) {
     y[pair * params.Y_STRIDE + i + j] = sums[j];
   }
 }

@@ -14,19 +14,19 @@ struct Block {
   count: u32,
 }
 
-fn block_unit(block: Block, row: u32, unit: u32) -> Unit {
+fn block_unit(block: Block, row: u32, unit: u32) -> PackedUnit {
   let half = 4u * ROW_LANES;
   let n = min(block.n + row % half, params.WIDTH - 1u);
   let base = (block.slot * params.WIDTH + n) * params.W_VECTORS;
   if (row < half) {
-    return weight_unit(&gate, base, unit);
+    return packed_unit(&gate, base, unit);
   }
-  return weight_unit(&up, base, unit);
+  return packed_unit(&up, base, unit);
 }
 
 fn block_quad(block: Block, column: u32, quad: u32) -> vec4<f32> {
   let row = groups[block.first + min(column, block.count - 1u)] / params.TOP;
-  return activation(&x, row * params.X_VECTORS, quad, params.K);
+  return x[row * params.X_VECTORS + quad];
 }
 
 @compute @workgroup_size(BLOCK_LANES)

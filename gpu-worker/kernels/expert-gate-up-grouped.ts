@@ -6,7 +6,7 @@
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { groupedFrom, groupsBytes, itemsMost, pairsAt, type ExpertGroups } from './expert-groups.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
+import { perShader, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** For steps that have groups. */
@@ -14,7 +14,7 @@ export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: Expe
   const { top, rowsMax, slice, together } = groups
   const { hiddenSize, width, banks } = operands.experts
   return banks.flatMap((bank) =>
-    perShader(tileShaders(hiddenSize, bank.gateUpFormat, together), ({ includes }) => ({
+    perShader(tileShaders(hiddenSize, bank.gateUpFormat, together), ({ includes, tileRows, chunkLanes }) => ({
       program: {
         name: 'expert-gate-up-grouped',
         source: wgsl('expert-gate-up-grouped', ...includes, 'exp', 'expert-gate-up-groups'),
@@ -22,7 +22,7 @@ export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: Expe
         constants: {
           ...gateUpConstants(operands, bank, top),
           PAIRS_AT: pairsAt(groups),
-          CHUNK_LANES: chunkLanes(hiddenSize),
+          CHUNK_LANES: chunkLanes,
         },
       },
       // In place of `chosen`.
@@ -30,7 +30,7 @@ export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: Expe
         holding(slice, groupsBytes(groups), 'groups'),
         ...gateUpBindings(operands, bank, top, rowsMax).slice(1),
       ],
-      grid: (rows) => (rows < groupedFrom(groups) ? null : [Math.ceil(width / TILE_ROWS), itemsMost(groups, rows), 1]),
+      grid: (rows) => (rows < groupedFrom(groups) ? null : [Math.ceil(width / tileRows), itemsMost(groups, rows), 1]),
     })),
   )
 }

@@ -5,22 +5,22 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
+import { perShader, tileShaders } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** 32 values of one pair a workgroup. */
+/** Some values of one pair a workgroup. */
 export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
   return banks.flatMap((bank) =>
-    perShader(tileShaders(hiddenSize, bank.gateUpFormat, 1), ({ includes }) => ({
+    perShader(tileShaders(hiddenSize, bank.gateUpFormat, 1), ({ includes, tileRows, chunkLanes }) => ({
       program: {
         name: 'expert-gate-up-tile',
         source: wgsl('expert-gate-up-tile', ...includes, 'exp'),
         access: GATE_UP_ACCESS,
-        constants: { ...gateUpConstants(operands, bank, top), CHUNK_LANES: chunkLanes(hiddenSize) },
+        constants: { ...gateUpConstants(operands, bank, top), CHUNK_LANES: chunkLanes },
       },
       bindings: gateUpBindings(operands, bank, top, rowsMax),
-      grid: (rows) => [Math.ceil(width / TILE_ROWS), top, rows],
+      grid: (rows) => [Math.ceil(width / tileRows), top, rows],
     })),
   )
 }

@@ -11,12 +11,12 @@ struct Block {
   row: u32,
 }
 
-fn block_unit(block: Block, row: u32, unit: u32) -> Unit {
-  return weight_unit(&weights, min(block.n + row, params.ROWS_IN_WINDOW - 1u) * params.W_VECTORS, unit);
+fn block_unit(block: Block, row: u32, unit: u32) -> PackedUnit {
+  return packed_unit(&weights, min(block.n + row, params.ROWS_IN_WINDOW - 1u) * params.W_VECTORS, unit);
 }
 
 fn block_quad(block: Block, column: u32, quad: u32) -> vec4<f32> {
-  return activation(&x, min(block.row + column, params.ROWS_MAX - 1u) * params.X_VECTORS, quad, params.K);
+  return x[min(block.row + column, params.ROWS_MAX - 1u) * params.X_VECTORS + quad];
 }
 
 @compute @workgroup_size(BLOCK_LANES)

@@ -3,7 +3,7 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
-import { chunkLanes, perShader, TILE_ROWS, tileShaders } from './weight-shader.ts'
+import { perShader, tileShaders } from './weight-shader.ts'
 import { wgsl, type ColumnCount } from './wgsl.ts'
 
 /** The steps that a dispatch is for, and how many rows of activations a workgroup takes at a time. */
@@ -19,21 +19,19 @@ export function matmulTile(operands: MatmulOperands, rowsMax: number, tile: Tile
   const { columns, rowsFrom, rowsTo } = tile
   const { columnCount, windows } = operands.matrix
   return windows.flatMap((window) =>
-    perShader(tileShaders(columnCount, window.format, columns), ({ includes }) => ({
+    perShader(tileShaders(columnCount, window.format, columns), ({ includes, tileRows, chunkLanes }) => ({
       program: {
         name: 'matmul-tile',
         source: wgsl('matmul-tile', ...includes, 'matmul'),
         access: ['read', 'read', 'write'],
         constants: {
           ...matmulConstants(operands, window, rowsMax),
-          CHUNK_LANES: chunkLanes(columnCount),
+          CHUNK_LANES: chunkLanes,
         },
       },
       bindings: matmulBindings(operands, window, rowsMax),
       grid: (rows) =>
-        rows < rowsFrom || rows > rowsTo
-          ? null
-          : [Math.ceil(window.rowCount / TILE_ROWS), Math.ceil(rows / columns), 1],
+        rows < rowsFrom || rows > rowsTo ? null : [Math.ceil(window.rowCount / tileRows), Math.ceil(rows / columns), 1],
     })),
   )
 }

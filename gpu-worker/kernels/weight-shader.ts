@@ -41,25 +41,36 @@ export function lanesIncludes(columnCount: number, format: WeightFormat): Includ
 export interface TileShader {
   readonly includes: readonly Include[]
   readonly subgroups?: boolean
+  /** Weight rows of a workgroup. */
+  readonly tileRows: number
+  /** Chunks of 256 columns that a workgroup sums side by side, 8 lanes each. */
+  readonly chunkLanes: number
 }
 
 /**
  * Includes that define `dot_tile`, first those. One activation row goes by whole vectors where each lies within one group;
- * where lanes can swap them, four lanes read a line together.
+ * where lanes can swap them, eight lanes read a line together.
  */
 export function tileShaders(columnCount: number, format: WeightFormat, columns: ColumnCount): TileShader[] {
-  const weights = [...weightIncludes(columnCount, format), 'tile', `columns-${columns}`] as const
+  const weights = weightIncludes(columnCount, format)
+  const tile = [...weights, 'tile', `columns-${columns}`] as const
+  const shape = { tileRows: TILE_ROWS, chunkLanes: chunkLanes(columnCount) }
   if (columns !== 1 || (!isPlain(format) && !hasWholeVectors(columnCount, format))) {
-    return [{ includes: [...weights, 'chunk-units'] }]
+    return [{ includes: [...tile, 'chunk-units'], ...shape }]
   }
   const decode = decodeInclude(format)
   const groups: readonly Include[] = isPlain(format) ? [] : ['decode-groups']
-  const alone: readonly Include[] = [...weights, decode, ...groups, 'vectors', 'chunk-vectors']
-  if (!isPlain(format) && !hasChunkScales(columnCount, format)) return [{ includes: alone }]
-  const lines: readonly Include[] = isPlain(format) ? [] : ['decode-lines']
+  const alone: readonly Include[] = [...tile, decode, ...groups, 'vectors', 'chunk-vectors']
+  if (!isPlain(format) && !hasChunkScales(columnCount, format)) return [{ includes: alone, ...shape }]
+  const scales: readonly Include[] = isPlain(format) ? [] : ['decode-lines']
   return [
-    { includes: ['subgroups', ...weights, decode, ...lines, 'vectors', 'chunk-lines'], subgroups: true },
-    { includes: alone, subgroups: false },
+    {
+      includes: ['subgroups', ...weights, decode, ...scales, 'tile-lines'],
+      subgroups: true,
+      tileRows: LINE_TILE_ROWS,
+      chunkLanes: lineChunkLanes(columnCount),
+    },
+    { includes: alone, ...shape, subgroups: false },
   ]
 }
 
@@ -74,7 +85,8 @@ export function perShader(shaders: readonly TileShader[], dispatch: (shader: Til
 /** How a packed vector becomes weights: by one fma where a scale is short enough. */
 function decodeInclude(format: WeightFormat): Include {
   if (isPlain(format)) return 'decode-plain'
-  if (format.kind === 'fp8' || format.scale === 'f32') return 'decode-product'
+  if (format.kind === 'fp8') return 'decode-fp8'
+  if (format.scale === 'f32') return 'decode-product'
   return `decode-${format.kind}`
 }
 
@@ -90,9 +102,15 @@ function hasChunkScales(columnCount: number, { scale, groupColumns: group }: Qua
 
 /** Includes that define `dot_block`, in the order of the contract or by matrix units; first those. */
 export function blockIncludes(columnCount: number, format: WeightFormat, products: Products): Include[] {
-  const weights = weightIncludes(columnCount, format)
-  if (products === 'matrix') return ['matrices', ...weights, 'block-sums', 'block-matrix']
-  return [...weights, 'block-sums', 'block']
+  const weights = [...weightIncludes(columnCount, format), ...unitIncludes(columnCount, format), 'block-sums'] as const
+  return products === 'matrix' ? ['matrices', ...weights, 'block-matrix'] : [...weights, 'block']
+}
+
+/** Includes that define units fetched first and decoded later. */
+function unitIncludes(columnCount: number, format: WeightFormat): Include[] {
+  if (isPlain(format)) return ['units-plain']
+  if (groupColumns(columnCount, format.groupColumns) % VALUES_PER_UNIT !== 0) return ['units-values']
+  return [decodeInclude(format), 'units-grouped']
 }
 
 /** Activation rows of a block. */
@@ -127,15 +145,26 @@ function groupColumns(columnCount: number, group: number): number {
 const ALL_COLUMNS = 2 ** 31
 
 /** How many chunks of 256 columns a workgroup of a tile sums side by side. Few choices are few pipelines. */
-export function chunkLanes(columnCount: number): number {
+function chunkLanes(columnCount: number): number {
   const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
   return CHUNK_LANES.find((lanes) => lanes >= chunks) ?? CHUNK_LANES_MAX
 }
 
+/** The same where eight lanes read a line together: few lanes without a chunk, in whole warps of 32. */
+function lineChunkLanes(columnCount: number): number {
+  const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
+  const passes = Math.ceil(chunks / CHUNK_LANES_MAX)
+  return Math.max(LINE_CHUNK_LANES_MIN, Math.ceil(chunks / passes / CHUNKS_PER_WARP) * CHUNKS_PER_WARP)
+}
+
 const CHUNK_COLUMNS = 256
 /** Weight rows of a tile. */
-export const TILE_ROWS = 32
+const TILE_ROWS = 32
+/** Where eight lanes read a line together. */
+const LINE_TILE_ROWS = 8
 /** At least as many as a tile has activation rows. */
 const CHUNK_LANES = [8, 16]
 /** 8 lanes a chunk: the 256 invocations that every adapter has. */
 const CHUNK_LANES_MAX = 32
+const CHUNKS_PER_WARP = 4
+const LINE_CHUNK_LANES_MIN = 8

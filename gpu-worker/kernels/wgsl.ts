@@ -14,7 +14,7 @@ export type ColumnCount = 1 | 4 | 8
 export type Include =
   | 'attention'
   | `columns-${ColumnCount}`
-  | `chunk-${'units' | 'vectors' | 'lines'}`
+  | `chunk-${'units' | 'vectors'}`
   | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
   | 'exp'
@@ -38,9 +38,10 @@ export type Include =
   | 'row-sum-eighths'
   | 'sort-pairs'
   | 'subgroups'
-  | 'tile'
+  | `tile${'' | '-lines'}`
+  | `units-${'plain' | 'grouped' | 'values'}`
   | 'vectors'
-  | `decode-${'plain' | 'groups' | 'lines' | 'product' | 'int4' | 'int8'}`
+  | `decode-${'plain' | 'groups' | 'lines' | 'product' | 'int4' | 'int8' | 'fp8'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

@@ -1,4 +1,4 @@
-/** matmul-block: many rows by blocks have the bits of one row at a time, in a plain and a packed format and at every edge. */
+/** matmul-block: many rows by blocks have the bits of one row at a time, in every kind of format and at every edge. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { matmulBlock } from '../../gpu-worker/kernels/matmul-block.ts'
 import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
@@ -19,13 +19,17 @@ const COMPILING_MS = 120_000
 
 const formats: readonly (readonly [name: string, format: WeightFormat])[] = [
   ['bf16', 'bf16'],
+  ['f32', 'f32'],
   ['int4', { kind: 'int4', groupColumns: 32, scale: 'bf16', hasZeroPoints: false }],
+  ['int4 in groups across units', { kind: 'int4', groupColumns: 12, scale: 'f32', hasZeroPoints: true }],
+  ['int8 with zero points', { kind: 'int8', groupColumns: 64, scale: 'f16', hasZeroPoints: true }],
+  ['fp8', { kind: 'fp8', groupColumns: 128, scale: 'f32', hasZeroPoints: false }],
 ]
 
 const steps = { rowsFrom: 1, rowsTo: 99, products: 'ordered' } as const
 
 describe.each(formats)('matmul-block, %s', (_, format) => {
-  /** Slabs are 32 columns, chunks 256; blocks 64 × 64 or 128 × 32; 150 rows lie in windows of 100 and 50. */
+  /** Slabs are 16 columns, chunks 256; blocks 64 × 64 or 128 × 32; 150 rows lie in windows of 100 and 50. */
   it.each([
     [1, 1],
     [33, 70],
@@ -49,3 +53,18 @@ describe.each(formats)('matmul-block, %s', (_, format) => {
     COMPILING_MS,
   )
 })
+
+it.each([0x7f, 0xff])(
+  'fp8: the NaN %i makes its row NaN, and no other',
+  async (nan) => {
+    const [n, k] = [3, 64]
+    const rows = storedRows(n, k, { kind: 'fp8', groupColumns: 128, scale: 'f32', hasZeroPoints: false }, 1)
+    rows.bytes[41] = nan
+    const matrix = bench.stored(rows, n)
+    const x = bench.activation(seeded(k, 2), k)
+    const y = bench.result(1, n)
+    await bench.run(matmulBlock({ x, matrix, y }, 4, { ...steps, rowsTogether: 64 }), 1)
+    expect(Array.from(await bench.read(y, 1), Number.isNaN)).toEqual([true, false, false])
+  },
+  COMPILING_MS,
+)

@@ -60,7 +60,7 @@ fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
     let unit = i % SLAB_UNITS;
     var values = Unit();
     if (SLAB_UNITS * slab + unit < units) {
-      values = block_unit(block, row, SLAB_UNITS * slab + unit);
+      values = unit_of(block_unit(block, row, SLAB_UNITS * slab + unit));
     }
     let at = row * SLAB_STRIDE + 8u * unit;
     for (var j = 0u; j < 4u; j += 1u) {
@@ -73,7 +73,7 @@ fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
     let quad = i % SLAB_QUADS;
     var values = vec4<f32>();
     if (SLAB_QUADS * slab + quad < quads) {
-      values = block_quad(block, column, SLAB_QUADS * slab + quad);
+      values = within(block_quad(block, column, SLAB_QUADS * slab + quad), SLAB_QUADS * slab + quad, length);
     }
     for (var j = 0u; j < 4u; j += 1u) {
       x_slab[column * SLAB_STRIDE + 4u * quad + j] = f16(values[j]);

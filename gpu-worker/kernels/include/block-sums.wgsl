@@ -1,4 +1,8 @@
-// The shape of a block of many activation rows and what a lane has of its products, however they were made.
+// The shape of a block of many activation rows and what a lane has of its products, however they were made. The kernel
+// defines where rows are:
+//
+//   fn block_unit(block: Block, row: u32, unit: u32) -> PackedUnit    a unit of one of the block's weight rows
+//   fn block_quad(block: Block, column: u32, quad: u32) -> vec4<f32>  four columns of one of its activation rows, as they lie
 override ROW_LANES: u32;
 override COLUMN_LANES: u32 = BLOCK_LANES / ROW_LANES;
 
@@ -20,4 +24,10 @@ struct Columns {
 struct BlockSums {
   lo: Columns,
   hi: Columns,
+}
+
+// A quad of activations; columns from `length` on are 0, whatever lies there.
+fn within(values: vec4<f32>, quad: u32, length: u32) -> vec4<f32> {
+  let at = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+  return select(vec4<f32>(0.0), values, at < vec4<u32>(length));
 }

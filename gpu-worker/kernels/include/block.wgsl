@@ -1,34 +1,48 @@
 // dot.wgsl's products for many activation rows: a workgroup of 64 lanes multiplies 8 · ROW_LANES weight rows with
-// 8 · COLUMN_LANES activation rows, eight by eight a lane, from slabs of 32 columns in workgroup memory.
+// 8 · COLUMN_LANES activation rows, eight by eight a lane, from slabs of 16 columns in workgroup memory.
 //
 //   lane = ROW_LANES · column lane + row lane    has weight rows row lane + ROW_LANES · (0 … 7) of the block
 //                                            and activation rows column lane + COLUMN_LANES · (0 … 7)
 //
-// A lane adds up each chunk of 256 columns in order, then the chunks: dot.wgsl's bits. The kernel defines where rows are:
-//
-//   fn block_unit(block: Block, row: u32, unit: u32) -> Unit          a unit of one of the block's weight rows
-//   fn block_quad(block: Block, column: u32, quad: u32) -> vec4<f32>  four columns of one of its activation rows
+// A lane adds up each chunk of 256 columns in order, then the chunks: dot.wgsl's bits. What it puts into the next slab it
+// fetches before it multiplies this one, all loads at once and undecoded, so that it waits for none of them.
+// Needs a units include and block-sums.wgsl, and of the kernel what that says.
 
-const SLAB_UNITS = 4u;
-const SLAB_QUADS = 8u;
+const SLAB_UNITS = 2u;
+const SLAB_QUADS = 4u;
 const CHUNK_SLABS = UNITS_PER_CHUNK / SLAB_UNITS;
 // One vector more than a row has: neighbouring rows begin in different banks.
-const SLAB_STRIDE = 9u;
+const SLAB_STRIDE = 5u;
 
 // [row][quad]
 var<workgroup> weight_slab: array<vec4<f32>, 8u * ROW_LANES * SLAB_STRIDE>;
 var<workgroup> x_slab: array<vec4<f32>, 8u * COLUMN_LANES * SLAB_STRIDE>;
 
+// A lane's part of a slab: one unit of every 32nd weight row, one quad of every 16th activation row.
+// By name: arrays are not sure to stay in registers.
+struct Fetched {
+  units_a: PackedUnit,
+  units_b: PackedUnit,
+  units_c: PackedUnit,
+  units_d: PackedUnit,
+  quads_a: vec4<f32>,
+  quads_b: vec4<f32>,
+  quads_c: vec4<f32>,
+  quads_d: vec4<f32>,
+}
+
 // All lanes must come here.
 fn dot_block(block: Block, length: u32, lane: u32) -> BlockSums {
-  let slabs = (length + 31u) / 32u;
+  let slabs = (length + 15u) / 16u;
   var total = BlockSums();
   var part = BlockSums();
+  var next = fetched(block, 0u, length, lane);
   for (var slab = 0u; slab < slabs; slab += 1u) {
     // Others may still be reading the slab before.
     workgroupBarrier();
-    fill_slabs(block, slab, length, lane);
+    fill_slabs(next, slab, length, lane);
     workgroupBarrier();
+    next = fetched(block, min(slab + 1u, slabs - 1u), length, lane);
     for (var quad = 0u; quad < SLAB_QUADS; quad += 1u) {
       let lo = weight_quads(lane % ROW_LANES, quad);
       let hi = weight_quads(lane % ROW_LANES + 4u * ROW_LANES, quad);
@@ -43,29 +57,53 @@ fn dot_block(block: Block, length: u32, lane: u32) -> BlockSums {
   return total;
 }
 
-// Past the last column both are 0, and nothing is read.
-fn fill_slabs(block: Block, slab: u32, length: u32, lane: u32) {
-  let units = (length + 7u) / 8u;
-  let quads = (length + 3u) / 4u;
-  for (var i = lane; i < 8u * ROW_LANES * SLAB_UNITS; i += BLOCK_LANES) {
-    let row = i / SLAB_UNITS;
-    let unit = i % SLAB_UNITS;
-    var values = Unit();
-    if (SLAB_UNITS * slab + unit < units) {
-      values = block_unit(block, row, SLAB_UNITS * slab + unit);
-    }
-    weight_slab[row * SLAB_STRIDE + 2u * unit] = values.lo;
-    weight_slab[row * SLAB_STRIDE + 2u * unit + 1u] = values.hi;
+// Past the last column: what lies in it.
+fn fetched(block: Block, slab: u32, length: u32, lane: u32) -> Fetched {
+  let unit = min(SLAB_UNITS * slab + lane % SLAB_UNITS, (length + 7u) / 8u - 1u);
+  let quad = min(SLAB_QUADS * slab + lane % SLAB_QUADS, (length + 3u) / 4u - 1u);
+  let row = lane / SLAB_UNITS;
+  let column = lane / SLAB_QUADS;
+  var next = Fetched();
+  next.units_a = block_unit(block, row, unit);
+  next.units_b = block_unit(block, row + 32u, unit);
+  next.quads_a = block_quad(block, column, quad);
+  next.quads_b = block_quad(block, column + 16u, quad);
+  if (ROW_LANES > 8u) {
+    next.units_c = block_unit(block, row + 64u, unit);
+    next.units_d = block_unit(block, row + 96u, unit);
   }
-  for (var i = lane; i < 8u * COLUMN_LANES * SLAB_QUADS; i += BLOCK_LANES) {
-    let column = i / SLAB_QUADS;
-    let quad = i % SLAB_QUADS;
-    var values = vec4<f32>();
-    if (SLAB_QUADS * slab + quad < quads) {
-      values = block_quad(block, column, SLAB_QUADS * slab + quad);
-    }
-    x_slab[column * SLAB_STRIDE + quad] = values;
+  if (COLUMN_LANES > 4u) {
+    next.quads_c = block_quad(block, column + 32u, quad);
+    next.quads_d = block_quad(block, column + 48u, quad);
   }
+  return next;
+}
+
+// Past the last column both are 0.
+fn fill_slabs(next: Fetched, slab: u32, length: u32, lane: u32) {
+  let unit = SLAB_UNITS * slab + lane % SLAB_UNITS;
+  let quad = SLAB_QUADS * slab + lane % SLAB_QUADS;
+  let at = lane / SLAB_UNITS * SLAB_STRIDE + 2u * (lane % SLAB_UNITS);
+  let x_at = lane / SLAB_QUADS * SLAB_STRIDE + lane % SLAB_QUADS;
+  keep_unit(at, next.units_a, unit, length);
+  keep_unit(at + 32u * SLAB_STRIDE, next.units_b, unit, length);
+  x_slab[x_at] = within(next.quads_a, quad, length);
+  x_slab[x_at + 16u * SLAB_STRIDE] = within(next.quads_b, quad, length);
+  if (ROW_LANES > 8u) {
+    keep_unit(at + 64u * SLAB_STRIDE, next.units_c, unit, length);
+    keep_unit(at + 96u * SLAB_STRIDE, next.units_d, unit, length);
+  }
+  if (COLUMN_LANES > 4u) {
+    x_slab[x_at + 32u * SLAB_STRIDE] = within(next.quads_c, quad, length);
+    x_slab[x_at + 48u * SLAB_STRIDE] = within(next.quads_d, quad, length);
+  }
+}
+
+fn keep_unit(at: u32, packed: PackedUnit, unit: u32, length: u32) {
+  let values = unit_of(packed);
+  let is_within = 8u * unit < length;
+  weight_slab[at] = select(vec4<f32>(), values.lo, is_within);
+  weight_slab[at + 1u] = select(vec4<f32>(), values.hi, is_within);
 }
 
 fn weight_quads(row: u32, quad: u32) -> Quads {

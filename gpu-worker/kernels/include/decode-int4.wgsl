@@ -25,3 +25,8 @@ fn decoded_quad(packed: vec4<u32>, quad: u32, by: Decoder) -> vec4<f32> {
   let bits = (select(a, b, is_high) & select(mask_a, mask_b, is_high)) | select(ones_a, ones_b, is_high);
   return fma(bitcast<vec4<f32>>(bits), vec4<f32>(by.scale), select(by.above.xyzx, by.above.yzxy, is_high));
 }
+
+// For a whole vector: nothing more to know.
+fn whole_decoder(by: Decoder, packed: vec4<u32>) -> Decoder {
+  return by;
+}

@@ -18,3 +18,8 @@ fn decoded_quad(packed: vec4<u32>, quad: u32, by: Decoder) -> vec4<f32> {
   let bits = (bytes & vec4<u32>(0x7f8000u)) | vec4<u32>(0x43800000u);
   return fma(bitcast<vec4<f32>>(bits), vec4<f32>(by.scale), vec4<f32>(by.above));
 }
+
+// For a whole vector: nothing more to know.
+fn whole_decoder(by: Decoder, packed: vec4<u32>) -> Decoder {
+  return by;
+}

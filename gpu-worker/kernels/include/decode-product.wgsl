@@ -11,3 +11,8 @@ fn decoder(zero: f32, scale: f32) -> Decoder {
 fn decoded_quad(packed: vec4<u32>, quad: u32, by: Decoder) -> vec4<f32> {
   return packed_quad(packed, quad, by.zero) * vec4<f32>(by.scale);
 }
+
+// For a whole vector: nothing more to know.
+fn whole_decoder(by: Decoder, packed: vec4<u32>) -> Decoder {
+  return by;
+}

@@ -7,6 +7,7 @@
 override CHUNK_LANES: u32;
 
 const ROW_LANES = 8u;
+const ROWS_EACH = 4u;
 const TILE_ROWS = 32u;
 
 // [column][chunk lane][row lane]

@@ -19,20 +19,24 @@ fn add_vector(
   vector: u32, packed: Vectors, by: Decoders, start: Sums,
 ) -> Sums {
   let quad = vector * VECTOR_QUADS;
+  let whole = Decoders(
+    whole_decoder(by.a, packed.a), whole_decoder(by.b, packed.b),
+    whole_decoder(by.c, packed.c), whole_decoder(by.d, packed.d),
+  );
   // Written out: compilers that leave the loop leave `packed` in slow memory.
-  var sums = add_quads(x, x_bases, quad, quads_of(packed, 0u, by), start);
+  var sums = add_quads(x, x_bases, quad, quads_of(packed, 0u, whole), start);
   if (VECTOR_QUADS > 1u) {
-    sums = add_quads(x, x_bases, quad + 1u, quads_of(packed, 1u, by), sums);
+    sums = add_quads(x, x_bases, quad + 1u, quads_of(packed, 1u, whole), sums);
   }
   if (VECTOR_QUADS > 2u) {
-    sums = add_quads(x, x_bases, quad + 2u, quads_of(packed, 2u, by), sums);
-    sums = add_quads(x, x_bases, quad + 3u, quads_of(packed, 3u, by), sums);
+    sums = add_quads(x, x_bases, quad + 2u, quads_of(packed, 2u, whole), sums);
+    sums = add_quads(x, x_bases, quad + 3u, quads_of(packed, 3u, whole), sums);
   }
   if (VECTOR_QUADS > 4u) {
-    sums = add_quads(x, x_bases, quad + 4u, quads_of(packed, 4u, by), sums);
-    sums = add_quads(x, x_bases, quad + 5u, quads_of(packed, 5u, by), sums);
-    sums = add_quads(x, x_bases, quad + 6u, quads_of(packed, 6u, by), sums);
-    sums = add_quads(x, x_bases, quad + 7u, quads_of(packed, 7u, by), sums);
+    sums = add_quads(x, x_bases, quad + 4u, quads_of(packed, 4u, whole), sums);
+    sums = add_quads(x, x_bases, quad + 5u, quads_of(packed, 5u, whole), sums);
+    sums = add_quads(x, x_bases, quad + 6u, quads_of(packed, 6u, whole), sums);
+    sums = add_quads(x, x_bases, quad + 7u, quads_of(packed, 7u, whole), sums);
   }
   return sums;
 }
