@@ -57,6 +57,28 @@ describe('the tables', () => {
     ])
   })
 
+  it.each(['INSERT OR REPLACE', 'REPLACE', 'INSERT OR IGNORE'])(
+    'keep a bill as it stands, and its sum, from %s',
+    (verb) => {
+      addJob('a', 0, 1)
+      addJob('b', 0, 1)
+      const books = () =>
+        ['usage_jobs', 'usage_minutes'].map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY 1`).all())
+      const before = books()
+      database.exec('CREATE TEMP TABLE again AS SELECT * FROM usage_jobs; UPDATE again SET output_nano = 1')
+      database.exec(`${verb} INTO usage_jobs SELECT * FROM again`)
+      expect(books()).toEqual(before)
+      // A row that is new is taken in between two that are not.
+      database.exec(`INSERT INTO again SELECT * FROM again; UPDATE again SET job_id = 'c' WHERE rowid = 2`)
+      database.exec(`${verb} INTO usage_jobs SELECT * FROM again`)
+      expect(database.prepare('SELECT job_id FROM usage_jobs ORDER BY 1').all()).toEqual([
+        { job_id: 'a' },
+        { job_id: 'b' },
+        { job_id: 'c' },
+      ])
+    },
+  )
+
   it('let nobody change usage or the audit log', () => {
     addJob('a', 0, 1)
     database.exec(`INSERT INTO audit_logs VALUES ('audit_1', 0, 'project.created', NULL, NULL, 'req', NULL, 'p', '{}')`)

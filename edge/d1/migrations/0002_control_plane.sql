@@ -87,6 +87,11 @@ CREATE TRIGGER usage_jobs_sum AFTER INSERT ON usage_jobs BEGIN
     cached_nano = cached_nano + excluded.cached_nano,
     output_nano = output_nano + excluded.output_nano;
 END;
+-- INSERT OR REPLACE would delete a bill in silence and sum its successor beside it. A second row of a job is passed over.
+CREATE TRIGGER usage_jobs_once BEFORE INSERT ON usage_jobs
+WHEN EXISTS (SELECT 1 FROM usage_jobs WHERE job_id = new.job_id) BEGIN
+  SELECT RAISE(IGNORE);
+END;
 CREATE TRIGGER usage_jobs_fixed BEFORE UPDATE ON usage_jobs BEGIN
   SELECT RAISE(ABORT, 'usage is append-only');
 END;
