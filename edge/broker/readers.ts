@@ -4,7 +4,6 @@
  *
  * It knows neither Redis nor why readers leave.
  */
-import { decodeTime } from 'ulid'
 import type { ErrorFacts } from '../../contract/errors.ts'
 import { splitLiveMessage } from '../../contract/event.ts'
 import type { JobId } from '../../contract/ids.ts'
@@ -26,7 +25,8 @@ const outageError: ErrorFacts = {
 const overdueError: ErrorFacts = { code: 'job_expired', message: 'The request took too long.', param: null }
 
 interface Audience {
-  readonly readers: Set<JobReader>
+  /** When each of them came. Not when the job did: its log may be read again for a day. */
+  readonly readers: Map<JobReader, number>
   /** What to do when the last reader leaves before the end: wait this long for another, then give the job up. */
   readonly graceMs: number
   timer: ReturnType<typeof setTimeout> | null
@@ -53,10 +53,10 @@ export class Readers {
   /** @param graceMs of the job; the first reader's counts. */
   add(jobId: JobId, graceMs: number, isNew: boolean): JobReader {
     const reader = new JobReader(jobId, isNew, this.#source, (leaving) => this.#remove(leaving))
-    const audience = this.#audiences.get(jobId) ?? { readers: new Set(), graceMs, timer: null }
+    const audience = this.#audiences.get(jobId) ?? { readers: new Map<JobReader, number>(), graceMs, timer: null }
     if (audience.timer !== null) clearTimeout(audience.timer)
     audience.timer = null
-    audience.readers.add(reader)
+    audience.readers.set(reader, Date.now())
     this.#audiences.set(jobId, audience)
     this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
     return reader
@@ -71,21 +71,20 @@ export class Readers {
   /** @param message of a live channel; its entry is passed on as it is. */
   hear(message: string): void {
     const { jobId, sequence, json } = splitLiveMessage(message)
-    for (const reader of this.#audiences.get(jobId)?.readers ?? []) reader.hear(sequence, json)
+    for (const reader of this.#audiences.get(jobId)?.readers.keys() ?? []) reader.hear(sequence, json)
   }
 
   lookAll(): void {
-    for (const { readers } of this.#audiences.values()) for (const reader of readers) reader.look()
+    for (const { readers } of this.#audiences.values()) for (const reader of readers.keys()) reader.look()
   }
 
   #sweep(): void {
     const nowMs = Date.now()
     const downSinceMs = this.#downSinceMs()
     const isOutage = downSinceMs !== null && nowMs - downSinceMs > outageMaxMs
-    for (const [id, { readers }] of this.#audiences) {
-      const isOverdue = nowMs - decodeTime(id) > waitMaxMs
-      for (const reader of readers) {
-        if (isOverdue) reader.fail(overdueError)
+    for (const { readers } of this.#audiences.values()) {
+      for (const [reader, sinceMs] of readers) {
+        if (nowMs - sinceMs > waitMaxMs) reader.fail(overdueError)
         else if (isOutage) reader.fail(outageError)
         else reader.look()
       }

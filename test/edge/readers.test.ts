@@ -1,7 +1,7 @@
 /** All readers of a Broker, on a clock of the test: who is told what, when a job is given up, and that no wait is endless. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { newJobId } from '../../contract/ids.ts'
-import { disconnectGraceMs, jobAgeMaxMs } from '../../contract/limits.ts'
+import { disconnectGraceMs, idempotencyTtlMs, jobAgeMaxMs } from '../../contract/limits.ts'
 import type { LogSource } from '../../edge/broker/job-reader.ts'
 import { outageMaxMs, Readers, sweepMs } from '../../edge/broker/readers.ts'
 
@@ -107,6 +107,15 @@ describe('Readers', () => {
     await vi.advanceTimersByTimeAsync(2 * 60_000)
     expect(readers.isEmpty).toBe(true)
     expect(await read(stream)).toContain('job_expired')
+  })
+
+  it('gives who reads an old job again as long as anybody: the wait is counted from when it came', async () => {
+    vi.setSystemTime(startMs + idempotencyTtlMs - 60_000)
+    const got = read(readers.add(jobId, 0, true).stream)
+    await vi.advanceTimersByTimeAsync(2 * sweepMs)
+    readers.hear(token)
+    readers.hear(end)
+    expect(await got).toBe('1 {"kind":"token"}\n2 {"kind":"end"}\n')
   })
 
   it('I12: ends a wait that outlives the age cap of jobs', async () => {
