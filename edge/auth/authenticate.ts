@@ -9,6 +9,7 @@ import { parseKey } from '../../contract/key-format.ts'
 import { tellBroker } from '../broker/client.ts'
 import { clientAddress, networkOf } from '../client-address.ts'
 import { readSettings, type Env } from '../env.ts'
+import { steadyNowMs } from '../steady-clock.ts'
 import type { Caller } from './caller.ts'
 import { digestsOf } from './digest.ts'
 import { FailureBudget } from './failure-budget.ts'
@@ -21,7 +22,7 @@ import { KeyDatabase } from './stored-key.ts'
 /** Longer than any key of ours: what is longer is refused unread. */
 const headerCharsMax = 256
 
-const store = new KeyStore(Date.now)
+const store = new KeyStore(steadyNowMs)
 const failures = new FailureBudget()
 const uses = new KeyUses()
 
@@ -48,7 +49,7 @@ export async function authenticate(
   const stored = await store.find(digests, sourceOf(database, env))
   const nowMs = Date.now()
   if (stored === null || stored.id !== parsed.id || stored.kind !== parsed.kind) {
-    failures.spend(network, nowMs)
+    failures.spend(network, steadyNowMs())
     throw invalidKey()
   }
   const caller = permit(stored, access, address, nowMs)
@@ -66,7 +67,7 @@ function sourceOf(database: KeyDatabase, env: Env): KeySource {
 
 /** A key that is known never pays for others that were tried from its address. */
 function refuseTooManyFailures(network: string): void {
-  const waitMs = failures.waitMs(network, Date.now())
+  const waitMs = failures.waitMs(network, steadyNowMs())
   if (waitMs === 0) return
   throw new AppError(
     'rate_limit_exceeded',

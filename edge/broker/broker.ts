@@ -13,6 +13,7 @@ import { serviceTiers } from '../../contract/quota.ts'
 import { readSettings, type Env } from '../env.ts'
 import { logError, logWarning } from '../log.ts'
 import type { Settings } from '../settings.ts'
+import { steadyNowMs } from '../steady-clock.ts'
 import { obey } from './control.ts'
 import { fleetCacheMs, readFleet, type FleetState } from './fleet.ts'
 import { Intake } from './intake.ts'
@@ -181,11 +182,11 @@ export class Broker extends DurableObject<Env> {
   }
 
   async #fleetState(): Promise<FleetState> {
-    if (this.#fleet !== null && Date.now() < this.#fleet.untilMs) return this.#fleet.state
+    if (this.#fleet !== null && steadyNowMs() < this.#fleet.untilMs) return this.#fleet.state
     this.#readingFleet ??= this.#link
       .run(({ redis }) => readFleet(redis))
       .then((state) => {
-        this.#fleet = { state, untilMs: Date.now() + fleetCacheMs }
+        this.#fleet = { state, untilMs: steadyNowMs() + fleetCacheMs }
         return state
       })
       .finally(() => {
