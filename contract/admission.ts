@@ -7,7 +7,7 @@ import type { JobId } from './ids.ts'
 import type { JobRequest } from './job.ts'
 import * as limits from './limits.ts'
 import type { TokenPrice } from './money.ts'
-import type { LimitReason, RateState, ServiceTier, TenantLimits } from './quota.ts'
+import { limitReasons, type LimitReason, type RateState, type ServiceTier, type TenantLimits } from './quota.ts'
 
 export interface Admission {
   readonly jobId: JobId
@@ -37,6 +37,8 @@ export interface Admission {
   readonly cell?: Partial<CellLimits>
 }
 
+const fullReasons = ['jobs', 'wait', 'undrained'] as const
+
 export interface CellLimits {
   readonly openJobsMax: number
   readonly waitMaxMs: number
@@ -59,7 +61,7 @@ export type AdmitResult =
   | { readonly kind: 'budget-unknown'; readonly month: number }
   | {
       readonly kind: 'full'
-      readonly reason: 'jobs' | 'wait' | 'undrained'
+      readonly reason: (typeof fullReasons)[number]
       readonly retryAfterMs: number
       readonly rate: RateState
     }
@@ -92,6 +94,7 @@ export function encodeTerms(admission: Admission): string {
     undrainedRowsMax: cell?.undrainedRowsMax ?? limits.usageRowsMax,
     tokensPerPriority: limits.tokensPerPriority,
     priorityMax: limits.priorityMax,
+    retryAfterMaxMs: limits.retryAfterMaxMs,
   })
 }
 
@@ -139,6 +142,3 @@ export function decodeAdmitReply(reply: readonly (string | number)[], tenant: Te
       return null
   }
 }
-
-const limitReasons = ['requests', 'tokens', 'concurrency', 'queued-jobs', 'queued-tokens'] as const
-const fullReasons = ['jobs', 'wait', 'undrained'] as const

@@ -35,7 +35,8 @@ export interface RateState {
   readonly resetTokensMs: number
 }
 
-export type LimitReason = 'requests' | 'tokens' | 'concurrency' | 'queued-jobs' | 'queued-tokens'
+export const limitReasons = ['requests', 'tokens', 'concurrency', 'queued-jobs', 'queued-tokens'] as const
+export type LimitReason = (typeof limitReasons)[number]
 
 /**
  * BullMQ's priority of a waiting job: never 0, which jumps the queue. `include/fair.lua` says the same.

@@ -4,17 +4,17 @@
  * One loader for every process: it takes the sources as text, since Node reads files and the edge bundles them. What a
  * script promises stands in the header of its `.lua` file, not here.
  */
+import assert from 'node:assert/strict'
 import type { Redis } from 'ioredis'
+import { decodeAdmitReply, encodeTerms, type Admission, type AdmitResult } from './admission.ts'
 import type { ErrorFacts } from './errors.ts'
 import { encodeLogEntry, type FinishReason, type LogEntry } from './event.ts'
 import type { JobId } from './ids.ts'
-import assert from 'node:assert/strict'
-import { decodeAdmitReply, encodeTerms, type Admission, type AdmitResult } from './admission.ts'
 import { decodeJobRecord, encodeJobRequest, type EndStatus, type JobRecord } from './job.ts'
 import { channels, keys } from './keys.ts'
 import * as limits from './limits.ts'
 
-export const scriptNames = [
+const scriptNames = [
   'admit',
   'queued',
   'claim',
@@ -25,8 +25,8 @@ export const scriptNames = [
   'seed-spend',
   'rebase',
 ] as const
-export type ScriptName = (typeof scriptNames)[number]
-export const includeNames = [
+type ScriptName = (typeof scriptNames)[number]
+const includeNames = [
   'clock',
   'state',
   'month',

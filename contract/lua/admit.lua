@@ -3,7 +3,7 @@
 -- KEYS  1 job  2 idempotency slot (the job key again when the client sent no key)  3 open  4 lane load  5 fair
 --       6 revoked  7 clock offset  8 quota of the tenant  9 cell  10 usage
 -- ARGV  1 job id  2 tenant id  3 key id  4 model  5 isThinking 0|1  6 isBackground 0|1  7 seed  8 request (JSON)
---       9 live channel  10 lane count  11 fingerprint of the body, '' without a slot  12 terms (JSON; contract/scripts.ts)
+--       9 live channel  10 lane count  11 fingerprint of the body, '' without a slot  12 terms (JSON; contract/admission.ts)
 -- Returns {'admitted', lane, priority, …rate} | {'replay', job id} | {'reused'} | {'revoked'} | {'expired'}
 --         | {'limited', reason, ms until a retry may help or -1, …rate} | {'over-budget', …rate}
 --         | {'budget-unknown', month} | {'full', reason, ms until a retry may help, …rate}
@@ -64,8 +64,9 @@ end
 -- a while tells what the cell can do; before that, and when nothing left, it is not known (nil).
 local busy_seconds = queued_fair > 0 and (now - (tonumber(cell[3]) or now)) / 1000 or 0
 local rate = busy_seconds >= 10 and s.sum > 0 and s.sum / math.min(busy_seconds, window_buckets) or nil
+local soon_ms = 1000
 local function drained_in(excess)
-  return math.min(math.max(1000, rate and excess / rate * 1000 or 1000), 120000)
+  return math.min(math.max(soon_ms, rate and excess / rate * 1000 or soon_ms), terms.retryAfterMaxMs)
 end
 
 if tokens > terms.tokensPerMinute then return limited('tokens', -1) end
@@ -76,9 +77,11 @@ end
 excess = t.sum + tokens - terms.tokensPerMinute
 if excess > 0 then return limited('tokens', window_frees_in(KEYS[8], 't', t, excess, now)) end
 if quota.openJobs >= terms.concurrentRequestsMax then
-  return limited('concurrency', terms.concurrentRequestsMax == 0 and -1 or 1000)
+  return limited('concurrency', terms.concurrentRequestsMax == 0 and -1 or soon_ms)
 end
-if quota.queuedJobs >= terms.queuedJobsMax then return limited('queued-jobs', terms.queuedJobsMax == 0 and -1 or 1000) end
+if quota.queuedJobs >= terms.queuedJobsMax then
+  return limited('queued-jobs', terms.queuedJobsMax == 0 and -1 or soon_ms)
+end
 excess = quota.queuedTokens + tokens - terms.queuedTokensMax
 if excess > 0 then return limited('queued-tokens', tokens > terms.queuedTokensMax and -1 or drained_in(excess)) end
 if terms.monthlyBudgetNano >= 0 then

@@ -19,8 +19,8 @@
 local now = now_ms(KEYS[9])
 local record = {}
 local fields = {
-  'status', 'cancel', 'keyId', 'tenantId', 'startTag', 'admittedAtMs', 'generation', 'tier', 'fairTokens', 'quota', 'queuedTokens',
-  'weightMilli',
+  'status', 'cancel', 'keyId', 'tenantId', 'startTag', 'admittedAtMs', 'generation', 'tier', 'fairTokens', 'quota',
+  'queuedTokens', 'weightMilli',
 }
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do record[fields[i]] = value end
 if not record.status then return { 'missing' } end

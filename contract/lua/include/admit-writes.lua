@@ -40,7 +40,8 @@ redis.call('HSET', KEYS[1],
   'startTag', start_tag, 'queueTag', queue_tag, 'epoch', 0, 'entryCount', 0, 'completionTokens', 0, 'reasoningTokens', 0,
   'cancel', 0, 'admittedAtMs', now, 'claimedAtMs', 0, 'tier', terms.tier, 'weightMilli', terms.weightMilli,
   'fairTokens', terms.fairTokens, 'generation', generation, 'quota', KEYS[8], 'keepMs', terms.keepMs,
-  'answerTokensMax', terms.answerTokensMax, 'contextTokens', terms.contextTokens, 'reservedTokens', tokens, 'reservedNano', nano, 'queuedTokens', tokens,
+  'answerTokensMax', terms.answerTokensMax, 'contextTokens', terms.contextTokens,
+  'reservedTokens', tokens, 'reservedNano', nano, 'queuedTokens', tokens,
   'priceInput', terms.priceInput, 'priceCached', terms.priceCached, 'priceOutput', terms.priceOutput, 'promptTokens', 0)
 if ARGV[11] ~= '' then redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[11], 'PX', terms.slotTtlMs) end
 return rated({ 'admitted', lane, priority }, 1, tokens)
