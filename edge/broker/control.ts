@@ -14,6 +14,9 @@ export async function obey(redis: Redis, control: Control): Promise<ControlAnswe
     case 'revoke':
       if (control.ids.length > 0) await redis.sadd(keys.revoked, ...control.ids)
       return {}
+    case 'forget-revoked':
+      if (control.ids.length > 0) await redis.srem(keys.revoked, ...control.ids)
+      return {}
     case 'is-revoked': {
       const marks = control.ids.length === 0 ? [] : await redis.smismember(keys.revoked, ...control.ids)
       return { revoked: marks.includes(1) }

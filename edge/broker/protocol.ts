@@ -86,6 +86,8 @@ export interface Refusal extends ErrorFacts {
 export type Control =
   /** Key and tenant ids that nothing may be admitted or started for any more. */
   | { readonly kind: 'revoke'; readonly ids: readonly string[] }
+  /** Nobody asks for these any more: D1 alone refuses them from now on. */
+  | { readonly kind: 'forget-revoked'; readonly ids: readonly string[] }
   | { readonly kind: 'is-revoked'; readonly ids: readonly string[] }
   /** Usage rows not yet drained, oldest first. */
   | { readonly kind: 'usage-page'; readonly rowsMax: number }
@@ -98,6 +100,7 @@ export type Control =
 
 interface ControlAnswers {
   readonly revoke: Readonly<Record<string, never>>
+  readonly 'forget-revoked': Readonly<Record<string, never>>
   readonly 'is-revoked': { readonly revoked: boolean }
   readonly 'usage-page': { readonly rows: readonly UsageRow[] }
   readonly 'usage-ack': Readonly<Record<string, never>>

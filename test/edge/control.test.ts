@@ -20,6 +20,8 @@ describe('obey()', () => {
     expect(await bench.scripts.admit(admissionOf({ keyId: 'k', tenantId: 'tenant-9' }))).toEqual({ kind: 'revoked' })
     expect(await obey(bench.redis, { kind: 'is-revoked', ids: ['x', 'tenant-9'] })).toEqual({ revoked: true })
     expect(await obey(bench.redis, { kind: 'is-revoked', ids: ['x'] })).toEqual({ revoked: false })
+    await obey(bench.redis, { kind: 'forget-revoked', ids: ['keyid001', 'x'] })
+    expect(await bench.redis.smembers(keys.revoked)).toEqual(['tenant-9'])
   })
 
   it('usage-page tells each ended job with its cost until it is acknowledged', async () => {

@@ -150,6 +150,21 @@ describe("the minute's tick", () => {
     expect((await bench.redis.smembers(keys.revoked)).sort()).toEqual(['justgone', 'proj_gone'])
   })
 
+  it('has Redis forget, after a week, what D1 alone refuses by then; what nobody told D1 of stays', async () => {
+    const weekMs = 7 * 86_400_000
+    const insertKey = (id: string, ageMs: number) =>
+      edge.database.prepare(
+        `INSERT INTO api_keys (id, tenant_id, kind, name, digest, pepper_id, scopes, created_at_ms, revoked_at_ms)
+         VALUES ('${id}', 'tenant-local', 'live', 'test', '${id}', 'p1', '[]', 0, ${Date.now() - ageMs})`,
+      )
+    await edge.database.batch([insertKey('weekgone', weekMs + 1), insertKey('sixdays0', weekMs - 60_000)])
+    await bench.redis.sadd(keys.revoked, 'weekgone', 'sixdays0', 'halfdone')
+    await edge.scheduled()
+    const kept = await bench.redis.smembers(keys.revoked)
+    expect(kept).toEqual(expect.arrayContaining(['sixdays0', 'halfdone']))
+    expect(kept).not.toContain('weekgone')
+  })
+
   it('drops answers to repeated requests after their day, not before', async () => {
     const nowMs = Date.now()
     const insertAnswer = (digest: string, ageMs: number) =>
