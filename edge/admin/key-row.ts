@@ -6,18 +6,17 @@
 import { z } from 'zod'
 import type { KeyKind } from '../../contract/key-format.ts'
 import { issueKey } from '../auth/issue-key.ts'
+import { jsonTexts } from '../d1/answer.ts'
 import type { Settings } from '../settings.ts'
 import { missing, seconds } from './lookup.ts'
 import type { ProjectRow } from './project-row.ts'
 
-const strings = z.array(z.string())
-const stringList = z.string().transform((json) => strings.parse(JSON.parse(json)))
 const keyRow = z.object({
   id: z.string(),
   name: z.string(),
-  scopes: stringList,
-  models: stringList.nullable(),
-  ipRanges: stringList.nullable(),
+  scopes: jsonTexts,
+  models: jsonTexts.nullable(),
+  ipRanges: jsonTexts.nullable(),
   createdAtMs: z.number(),
   expiresAtMs: z.number().nullable(),
   lastUsedAtMs: z.number().nullable(),

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { AppError } from '../../contract/errors.ts'
 import { serviceTiers } from '../../contract/quota.ts'
+import { jsonTexts } from '../d1/answer.ts'
 import { assignments } from './assignments.ts'
 import { missing, seconds } from './lookup.ts'
 
@@ -15,7 +16,7 @@ const projectRow = z.object({
   createdAtMs: z.number(),
   archivedAtMs: z.number().nullable(),
   weightMilli: z.number(),
-  tiers: z.string().transform((json) => z.array(z.enum(serviceTiers)).parse(JSON.parse(json))),
+  tiers: jsonTexts.pipe(z.array(z.enum(serviceTiers))),
   defaultTier: z.enum(serviceTiers),
 })
 export type ProjectRow = z.infer<typeof projectRow>

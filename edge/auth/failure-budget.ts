@@ -4,6 +4,7 @@
  * It bounds what trying keys costs the store behind it; it is no protection of the keys, which nobody guesses. It knows
  * neither requests nor keys.
  */
+import { putBounded } from '../bounded-map.ts'
 
 /** Tries a window of one address. */
 export const failuresMax = 20
@@ -32,11 +33,6 @@ export class FailureBudget {
       window.count += 1
       return
     }
-    this.#windows.delete(address)
-    this.#windows.set(address, { count: 1, endsAtMs: nowMs + failureWindowMs })
-    for (const oldest of this.#windows.keys()) {
-      if (this.#windows.size <= addressesMax) break
-      this.#windows.delete(oldest)
-    }
+    putBounded(this.#windows, address, { count: 1, endsAtMs: nowMs + failureWindowMs }, addressesMax)
   }
 }

@@ -3,6 +3,7 @@
  *
  * An isolate tells it at most once a minute for a key. A failure is logged and costs nobody anything. It knows no request.
  */
+import { putBounded } from '../bounded-map.ts'
 import { logError } from '../log.ts'
 import { within } from '../within.ts'
 import type { KeyDigest } from './digest.ts'
@@ -19,12 +20,7 @@ export class KeyUses {
   /** @returns null when there is nothing to tell; the promise never rejects. */
   tell(key: StoredKey, digests: readonly KeyDigest[], database: KeyDatabase, nowMs: number): Promise<void> | null {
     if (nowMs < (this.#tellAtMs.get(key.id) ?? 0)) return null
-    this.#tellAtMs.delete(key.id)
-    this.#tellAtMs.set(key.id, nowMs + lastUsedEachMs)
-    for (const oldest of this.#tellAtMs.keys()) {
-      if (this.#tellAtMs.size <= keysMax) break
-      this.#tellAtMs.delete(oldest)
-    }
+    putBounded(this.#tellAtMs, key.id, nowMs + lastUsedEachMs, keysMax)
     return tellDatabase(key, digests, database, nowMs)
   }
 }

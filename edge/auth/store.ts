@@ -10,6 +10,8 @@
  */
 import { AppError } from '../../contract/errors.ts'
 import { keyFreshMs, keyStaleMaxMs } from '../../contract/limits.ts'
+import { putBounded } from '../bounded-map.ts'
+import { answerOf, lookupDeadlineMs } from '../d1/answer.ts'
 import { logError } from '../log.ts'
 import { within } from '../within.ts'
 import type { KeyDigest } from './digest.ts'
@@ -18,7 +20,6 @@ import { readKey, type KeyDatabase, type StoredKey } from './stored-key.ts'
 /** Known keys have a room of their own: who tries keys cannot push them out. */
 const knownKeysMax = 4_096
 const unknownKeysMax = 1_024
-const lookupDeadlineMs = 1_500
 const revocationDeadlineMs = 1_500
 /** After a failure D1 is left alone for this long; then one request asks, not all. */
 const restMs = 1_000
@@ -75,10 +76,10 @@ export class KeyStore {
     const key = row === null ? null : readKey(row)
     if (key === null) {
       this.#known.delete(digest)
-      put(this.#unknown, digest, freshUntilMs, unknownKeysMax)
+      putBounded(this.#unknown, digest, freshUntilMs, unknownKeysMax)
     } else {
       this.#unknown.delete(digest)
-      put(this.#known, digest, { key, freshUntilMs, readAtMs: askedAtMs }, knownKeysMax)
+      putBounded(this.#known, digest, { key, freshUntilMs, readAtMs: askedAtMs }, knownKeysMax)
     }
     return key
   }
@@ -88,11 +89,10 @@ export class KeyStore {
     if (this.#now() < this.#askAgainAtMs) return undefined
     if (this.#isDatabaseAway) this.#askAgainAtMs = this.#now() + restMs
     try {
-      const answer = await within(database.keyRow(digests), lookupDeadlineMs)
-      if (answer === null) throw new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)
+      const { row } = await answerOf(database.keyRow(digests), lookupDeadlineMs)
       this.#isDatabaseAway = false
       this.#askAgainAtMs = 0
-      return answer.row
+      return row
     } catch (error) {
       if (!this.#isDatabaseAway) logError('key-lookup-failed', error)
       this.#isDatabaseAway = true
@@ -113,18 +113,8 @@ export class KeyStore {
     const revokedAtMs = isRevoked ? (key.revokedAtMs ?? askedAtMs) : key.revokedAtMs
     const told = { ...known, key: { ...key, revokedAtMs }, freshUntilMs: askedAtMs + keyFreshMs }
     // Another request may have heard from D1 meanwhile.
-    if (this.#known.get(digest) === known) put(this.#known, digest, told, knownKeysMax)
+    if (this.#known.get(digest) === known) putBounded(this.#known, digest, told, knownKeysMax)
     return told.key
-  }
-}
-
-/** Oldest entries leave first: a Map keeps the order of insertion. */
-function put<T>(map: Map<string, T>, digest: string, value: T, entriesMax: number): void {
-  map.delete(digest)
-  map.set(digest, value)
-  for (const oldest of map.keys()) {
-    if (map.size <= entriesMax) break
-    map.delete(oldest)
   }
 }
 

@@ -5,21 +5,20 @@
  */
 import { z } from 'zod'
 import { serviceTiers, type ServiceTier, type TenantLimits } from '../../contract/quota.ts'
+import { jsonTexts } from '../d1/answer.ts'
 import type { KeyDigest } from './digest.ts'
 
 /** Times a key's last use is written, at most. */
 export const lastUsedEachMs = 60_000
 
-const strings = z.array(z.string())
-const stringList = z.string().transform((json) => strings.parse(JSON.parse(json)))
 const keyRow = z.object({
   id: z.string(),
   tenantId: z.string().nullable(),
   kind: z.enum(['live', 'admin']),
   pepperId: z.string(),
-  scopes: stringList,
-  models: stringList.nullable(),
-  ipRanges: stringList.nullable(),
+  scopes: jsonTexts,
+  models: jsonTexts.nullable(),
+  ipRanges: jsonTexts.nullable(),
   expiresAtMs: z.number().nullable(),
   revokedAtMs: z.number().nullable(),
 })
@@ -32,7 +31,7 @@ const tenantRow = z.object({
   queuedTokensMax: z.number(),
   monthlyBudgetNano: z.number().nullable(),
   weightMilli: z.number(),
-  tiers: stringList.pipe(z.array(z.enum(serviceTiers))),
+  tiers: jsonTexts.pipe(z.array(z.enum(serviceTiers))),
   defaultTier: z.enum(serviceTiers),
 })
 

@@ -8,14 +8,13 @@ import { AppError } from '../../contract/errors.ts'
 import { keyStaleMaxMs, priceMicroMax } from '../../contract/limits.ts'
 import { freePrice, type TokenPrice } from '../../contract/money.ts'
 import type { ServiceTier } from '../../contract/quota.ts'
+import { answerOf, lookupDeadlineMs } from '../d1/answer.ts'
 import { logError } from '../log.ts'
-import { within } from '../within.ts'
 
 /** A changed price is in force after this long at the latest; a future one, known in advance, on time. */
 const freshMs = 60_000
 /** After a failure D1 is not asked again for this long: a D1 that hangs must not make requests wait for their prices. */
 const failureMs = 10_000
-const lookupDeadlineMs = 1_500
 /** One model a deployment; the bound is against a table of somebody's mistakes. */
 const pricesMax = 1_000
 
@@ -115,9 +114,8 @@ function percentOf(row: PriceRow, tier: ServiceTier): number {
 }
 
 async function readPrices(db: D1Database, model: string, nowMs: number): Promise<readonly PriceRow[]> {
-  const answer = await within(db.prepare(query).bind(model, nowMs).all(), lookupDeadlineMs)
-  if (answer === null) throw new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)
-  return z.array(priceRow).parse(answer.results)
+  const { results } = await answerOf(db.prepare(query).bind(model, nowMs).all(), lookupDeadlineMs)
+  return z.array(priceRow).parse(results)
 }
 
 function unknownPrice(cause: unknown): AppError {

@@ -10,13 +10,12 @@ import { keys } from '../../contract/keys.ts'
 import { drainPageRows } from '../../contract/limits.ts'
 import { monthBounds } from '../../contract/month.ts'
 import { usageStart } from '../../contract/scripts.ts'
+import { answerOf, lookupDeadlineMs } from '../d1/answer.ts'
 import { logError } from '../log.ts'
 import { monthSpendNano } from '../usage/month-spend.ts'
 import { decodeUsageRow } from '../usage/usage-row.ts'
-import { within } from '../within.ts'
 import type { Connection } from './redis-link.ts'
 
-const lookupDeadlineMs = 1_500
 /** Fit D1's 2 MB a value; the drain, oldest rows first, takes fewer within the deadline. */
 const jobIdsMax = 50_000
 
@@ -35,9 +34,7 @@ export async function seedSpend(
 
 async function drained(db: D1Database, tenantId: string, month: number, without: readonly string[]): Promise<number> {
   try {
-    const answer = await within(monthSpendNano(db, tenantId, month, without), lookupDeadlineMs)
-    if (answer === null) throw new Error(`D1 gave no answer in ${lookupDeadlineMs} ms`)
-    return answer
+    return await answerOf(monthSpendNano(db, tenantId, month, without), lookupDeadlineMs)
   } catch (cause) {
     logError('month-spend-unreadable', cause)
     throw new AppError('queue_unavailable', "The project's spend cannot be read right now. Try again shortly.", {
