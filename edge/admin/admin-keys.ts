@@ -12,7 +12,7 @@ import { readSettings } from '../env.ts'
 import { changing } from './changing.ts'
 import { endOf, lifetimeField, nameField, noFields } from './fields.ts'
 import { newKeyRow, keyColumns, parseKeyRow, redacted, type KeyRow } from './key-row.ts'
-import { listPage, pageParameters } from './list-page.ts'
+import { listPage, pageParameters } from '../list-page.ts'
 import { idFrom, missing, seconds } from './lookup.ts'
 import { readQuery } from '../read-query.ts'
 

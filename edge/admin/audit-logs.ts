@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import { z } from 'zod'
 import type { AppEnv } from '../app-env.ts'
-import { listPage, pageParameters } from './list-page.ts'
+import { listPage, pageParameters } from '../list-page.ts'
 import { seconds } from './lookup.ts'
 import { readQuery, textList, wholeNumber } from '../read-query.ts'
 

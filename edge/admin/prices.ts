@@ -12,7 +12,7 @@ import type { AppEnv } from '../app-env.ts'
 import { askFleet } from '../broker/client.ts'
 import type { Env } from '../env.ts'
 import { changing } from './changing.ts'
-import { listPage, pageParameters } from './list-page.ts'
+import { listPage, pageParameters } from '../list-page.ts'
 import { seconds } from './lookup.ts'
 import { readQuery } from '../read-query.ts'
 

@@ -7,7 +7,7 @@ import type { AppEnv } from '../app-env.ts'
 import { tellBroker } from '../broker/client.ts'
 import { changing } from './changing.ts'
 import { nameField, noFields, someOf } from './fields.ts'
-import { listPage, pageParameters } from './list-page.ts'
+import { listPage, pageParameters } from '../list-page.ts'
 import { idFrom } from './lookup.ts'
 import {
   archived,

@@ -4,9 +4,9 @@
  */
 import type { Context } from 'hono'
 import { z } from 'zod'
-import { AppError } from '../../contract/errors.ts'
 import { readQuery, textList } from '../read-query.ts'
 import type { AppEnv } from '../app-env.ts'
+import { readPage } from '../list-page.ts'
 import { modeName } from '../mode.ts'
 import { csvResponse } from './csv.ts'
 import { answerForm, limitWithin, orderedRange, timeRange, visibleProjects, wantsCsv } from './usage-query.ts'
@@ -24,65 +24,51 @@ const query = z
   })
   .superRefine(orderedRange)
 
-interface JobRow {
-  readonly job_id: string
-  readonly tenant_id: string
-  readonly key_id: string
-  readonly model: string
-  readonly is_thinking: number
-  readonly tier: string
-  readonly status: string
-  readonly input_tokens: number
-  readonly cached_tokens: number
-  readonly output_tokens: number
-  readonly reasoning_tokens: number
-  readonly input_nano: number
-  readonly cached_nano: number
-  readonly output_nano: number
-  readonly admitted_at_ms: number
-  readonly ended_at_ms: number
-}
+const jobRow = z.object({
+  job_id: z.string(),
+  tenant_id: z.string(),
+  key_id: z.string(),
+  model: z.string(),
+  is_thinking: z.number(),
+  tier: z.string(),
+  status: z.string(),
+  input_tokens: z.number(),
+  cached_tokens: z.number(),
+  output_tokens: z.number(),
+  reasoning_tokens: z.number(),
+  input_nano: z.number(),
+  cached_nano: z.number(),
+  output_nano: z.number(),
+  admitted_at_ms: z.number(),
+  ended_at_ms: z.number(),
+})
 
 export async function usageJobs(context: Context<AppEnv>): Promise<Response> {
   const asked = readQuery(context.req.url, query)
   const projectIds = visibleProjects(context, asked.project_ids)
   const conditions = ['ended_at_ms >= ?']
-  const bound: (string | number)[] = [asked.start_time * 1_000]
+  const bindings: (string | number)[] = [asked.start_time * 1_000]
   if (asked.end_time !== undefined) {
     conditions.push('ended_at_ms < ?')
-    bound.push(asked.end_time * 1_000)
+    bindings.push(asked.end_time * 1_000)
   }
   if (projectIds !== null) {
     conditions.push('tenant_id IN (SELECT value FROM json_each(?))')
-    bound.push(JSON.stringify(projectIds))
+    bindings.push(JSON.stringify(projectIds))
   }
-  if (asked.after !== undefined) {
-    const endedAtMs = await endOf(context.env.DB, asked.after, projectIds)
-    conditions.push('(ended_at_ms, job_id) > (?, ?)')
-    bound.push(endedAtMs, asked.after)
+  const listing = {
+    columns: '*',
+    from: 'usage_jobs',
+    where: conditions.join(' AND '),
+    bindings,
+    order: ['ended_at_ms', 'job_id'],
+    id: 'job_id',
   }
-  const { results } = await context.env.DB.prepare(
-    `SELECT * FROM usage_jobs WHERE ${conditions.join(' AND ')} ORDER BY ended_at_ms, job_id LIMIT ${asked.limit + 1}`,
-  )
-    .bind(...bound)
-    .all<JobRow>()
-  const data = results.slice(0, asked.limit).map(jobOf)
-  const hasMore = results.length > asked.limit
+  const { rows, hasMore } = await readPage(context.env.DB, listing, asked)
+  const data = rows.map((row) => jobOf(jobRow.parse(row)))
   const lastId = data.at(-1)?.job_id ?? null
   if (wantsCsv(context, asked.format)) return csvResponse(csvColumns, data, hasMore ? lastId : null)
   return Response.json({ object: 'list', data, first_id: data[0]?.job_id ?? null, last_id: lastId, has_more: hasMore })
-}
-
-/** @throws AppError 400, the same for a job of another project as for one that never was. */
-async function endOf(db: D1Database, jobId: string, projectIds: readonly string[] | null): Promise<number> {
-  const row = await db
-    .prepare('SELECT tenant_id, ended_at_ms FROM usage_jobs WHERE job_id = ?')
-    .bind(jobId)
-    .first<Pick<JobRow, 'tenant_id' | 'ended_at_ms'>>()
-  if (row !== null && (projectIds === null || projectIds.includes(row.tenant_id))) return row.ended_at_ms
-  throw new AppError('invalid_value', "Invalid value for 'after': expected the last_id of the answer before.", {
-    param: 'after',
-  })
 }
 
 const csvColumns = [
@@ -91,7 +77,7 @@ const csvColumns = [
   ...(['input_nano', 'cached_input_nano', 'output_nano', 'cost_nano', 'admitted_at_ms', 'ended_at_ms'] as const),
 ] as const
 
-function jobOf(row: JobRow) {
+function jobOf(row: z.infer<typeof jobRow>) {
   return {
     object: 'organization.usage.job' as const,
     job_id: row.job_id,

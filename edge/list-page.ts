@@ -4,8 +4,8 @@
  * A cursor is an item's id, looked up within the same list: one of another list is no cursor here. Knows no resource.
  */
 import { z } from 'zod'
-import { AppError } from '../../contract/errors.ts'
-import { wholeNumber } from '../read-query.ts'
+import { AppError } from '../contract/errors.ts'
+import { wholeNumber } from './read-query.ts'
 
 const pageItemsMax = 100
 const pageItemsUsual = 20
@@ -43,6 +43,16 @@ export async function listPage(
   query: PageQuery,
   itemOf: (row: Record<string, unknown>) => { readonly id: string },
 ): Promise<Response> {
+  const { rows, hasMore } = await readPage(db, listing, query)
+  return listResponse(rows.map(itemOf), hasMore)
+}
+
+/** @throws AppError invalid_value for a cursor that is not of this list. */
+export async function readPage(
+  db: D1Database,
+  listing: Listing,
+  query: PageQuery,
+): Promise<{ readonly rows: readonly Record<string, unknown>[]; readonly hasMore: boolean }> {
   const { cursor, isBackward } = cursorOf(query)
   const isDescending = (listing.isDescending ?? false) !== isBackward
   const order = listing.order.join(', ')
@@ -55,8 +65,8 @@ export async function listPage(
     .bind(...listing.bindings, ...(cursor === null ? [] : [...listing.bindings, cursor]), query.limit + 1)
     .all()
   if (cursor !== null && found.results.length === 0) await requireCursor(db, listing, cursor)
-  const items = found.results.slice(0, query.limit).map(itemOf)
-  return listResponse(isBackward ? items.toReversed() : items, found.results.length > query.limit)
+  const rows = found.results.slice(0, query.limit)
+  return { rows: isBackward ? rows.toReversed() : rows, hasMore: found.results.length > query.limit }
 }
 
 export function listResponse(data: readonly { readonly id: string }[], hasMore: boolean): Response {
