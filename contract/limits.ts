@@ -69,6 +69,8 @@ export const waitMaxMs: Readonly<Record<ServiceTier, number>> = {
 }
 /** SDKs obey a Retry-After up to here. */
 export const retryAfterMaxMs = 120_000
+/** In milliseconds they are told no more: OpenAI's for Node takes a longer wait for none, and is back within a second. */
+export const retryAfterToldMaxMs = 60_000
 
 /** A known key is served from the isolate's memory this long without asking anyone; the rest of the budget is for the way. */
 export const keyFreshMs = 4_000

@@ -5,6 +5,7 @@
  */
 import type { Context } from 'hono'
 import { AppError, errorBody } from '../../contract/errors.ts'
+import { retryAfterToldMaxMs } from '../../contract/limits.ts'
 import type { AppEnv } from '../app-env.ts'
 import { logError } from '../log.ts'
 import { setRateHeaders } from '../rate-headers.ts'
@@ -17,7 +18,7 @@ export function answerError(error: unknown, context: Context<AppEnv>): Response 
   // SDKs retry by status alone unless told otherwise.
   headers.set('x-should-retry', String(known.shouldRetry))
   if (known.retryAfterMs !== null) {
-    headers.set('retry-after-ms', String(known.retryAfterMs))
+    headers.set('retry-after-ms', String(Math.min(known.retryAfterMs, retryAfterToldMaxMs)))
     headers.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)))
   }
   if (known.rate !== null) setRateHeaders(headers, known.rate)

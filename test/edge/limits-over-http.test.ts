@@ -76,8 +76,7 @@ describe('x-ratelimit-*', () => {
     expect([refused.status, await codeOf(refused)]).toEqual([429, 'rate_limit_exceeded'])
     expect(refused.headers.get('x-should-retry')).toBe('true')
     expect(rateOf(refused)).toMatchObject({ limits: [1, 1_000_000], remaining: [0, 1_000_000 - promptTokens - 1] })
-    const retryAfterMs = Number(refused.headers.get('retry-after-ms'))
-    expect(Number(refused.headers.get('retry-after'))).toBe(Math.ceil(retryAfterMs / 1_000))
+    const retryAfterMs = Number(refused.headers.get('retry-after')) * 1_000
     try {
       await worker.redis.set(keys.clockOffset, retryAfterMs - 2_000)
       expect((await tenant.chat(chatOf(1))).status).toBe(429)

@@ -1,5 +1,8 @@
 /** What is left of a tenant's limits, as OpenAI's clients read it. */
 import { describe, expect, it } from 'vitest'
+import { AppError } from '../../contract/errors.ts'
+import { createApp } from '../../edge/app.ts'
+import type { Env } from '../../edge/env.ts'
 import { goDuration, setRateHeaders } from '../../edge/rate-headers.ts'
 
 describe('goDuration()', () => {
@@ -38,5 +41,27 @@ describe('setRateHeaders()', () => {
       'x-ratelimit-remaining-tokens': '149984',
       'x-ratelimit-reset-tokens': '6m0s',
     })
+  })
+})
+
+describe('Retry-After', () => {
+  const env = {
+    REDIS_URL: 'redis://127.0.0.1:1',
+    AXLE_ENV: 'local',
+    AXLE_PEPPER: 'pepper-of-the-tests-0123456789-abcdef',
+  } as Env
+
+  it.each([
+    [100, '1', '100'],
+    [60_000, '60', '60000'],
+    [60_700, '61', '60000'],
+    [120_000, '120', '60000'],
+  ])('of %d ms is told whole in seconds; in ms no more than SDKs obey', async (retryAfterMs, inSeconds, inMs) => {
+    const handler = () => {
+      throw new AppError('rate_limit_exceeded', 'Wait.', { retryAfterMs })
+    }
+    const app = createApp([{ method: 'GET', path: '/wait', access: 'public', handler }])
+    const { headers } = await app.request('/wait', {}, env)
+    expect([headers.get('retry-after'), headers.get('retry-after-ms')]).toEqual([inSeconds, inMs])
   })
 })
