@@ -8,8 +8,8 @@
 import { randomUUID } from 'node:crypto'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { pino } from 'pino'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { openLog } from '../contract/process-log.ts'
 import { loadModelText } from './model/model-text.ts'
 import { loadRunner, type LoadedRunner } from './model/load-runner.ts'
 import { measureChunk } from './chunk-size.ts'
@@ -22,7 +22,7 @@ import { startWorker } from './worker.ts'
 
 const closeGraceMs = 1_000
 const redisDeadlineMs = 5_000
-const log = pino({ name: 'gpu-worker' })
+const log = openLog('gpu-worker')
 let stop = async (_drainMs: number): Promise<void> => undefined
 let drainMs = 0
 let isStopping = false

@@ -7,9 +7,9 @@
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { pino } from 'pino'
 import { z } from 'zod'
 import { onLauncherGone, tellLauncher } from '../contract/lifecycle.ts'
+import { openLog } from '../contract/process-log.ts'
 import { evictingPolicy, evictionMessage, evictionWayOut } from '../contract/redis-eviction.ts'
 import { readScriptSources } from '../contract/script-files.ts'
 import { JobScripts } from '../contract/scripts.ts'
@@ -28,7 +28,7 @@ const reconnectMsMax = 500
 const stopGraceMs = 4_000
 /** A scrape says by then what it knows: Prometheus gives up after 10 s. */
 const scrapeDeadlineMs = 1_000
-const log = pino({ name: 'workers' })
+const log = openLog('workers')
 
 function settingsOrExit(): WorkersSettings | null {
   try {

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { bullPrefix, keys, laneName } from '../../contract/keys.ts'
 import { errorKinds, type ErrorCode } from '../../contract/errors.ts'
+import { parseExposition } from '../fixtures/exposition.ts'
 import { startRedis } from '../fixtures/redis.ts'
 import { startStack } from '../fixtures/stack.ts'
 import { processesOf } from './chaos-cell.ts'
@@ -23,10 +24,9 @@ import { type Cell, healed, whileRedisFails, whileTheyDie, whileTheyWait } from 
 import { Prober } from './hygiene/prober.ts'
 import { administrate, askWell, askWrongly, knock, setPrice, type Target } from './hygiene/provocations.ts'
 
-/** Codes that neither form brings about, each with its reason. */
+/** What neither form brings about, and why. */
 const unprovoked: Partial<Record<ErrorCode, string>> = {
   cancelled: 'nobody but its own client, which is gone then, can end a request yet',
-  template_error: "axk1-tiny's template renders every conversation that the gateway lets through",
 }
 /** A client that stalls is waited for half a minute. */
 const slowCodes: readonly ErrorCode[] = ['request_timeout']
@@ -71,12 +71,14 @@ async function product(full: boolean): Promise<ReadonlySet<string>> {
     const stalled = full ? prober.stall('/v1/chat/completions', tenantKey) : null
     await setPrice(target)
     await askWell(target)
+    await healed(cell)
     cell.seen.push(...(await redisContents(connection, () => true)))
     await askWrongly(target)
     await knock(target)
     await administrate(target)
     await whileTheyWait(cell, target)
     await whileRedisFails(cell, target)
+    await checkMetrics(stack.metricsUrl)
     if (full) await whileTheyDie(cell, target)
     await stalled
     await healed(cell)
@@ -130,6 +132,29 @@ async function untilBilled({ prober, adminKey: key }: Target): Promise<void> {
     assert(performance.now() < deadlineMs, 'Usage is drained into D1')
     await delay(cronSeconds * 100)
   }
+}
+
+/** That nothing was found in /metrics says something only if everything was counted there. */
+async function checkMetrics(url: string): Promise<void> {
+  const families = parseExposition((await metricsOf(url)).bytes.toString())
+  const counted = [
+    'gateway_requests_total{route="/v1/chat/completions",status="200"}',
+    'gateway_requests_total{route="none",status="404"}',
+    'gateway_refusals_total{code="invalid_api_key"}',
+    'gateway_request_duration_seconds_count{route="/v1/organization/projects"}',
+    'gateway_ttft_seconds_count',
+    'gateway_tokens_total{kind="reasoning"}',
+    'queue_wait_seconds_count',
+    'queue_jobs_ended_total{status="completed"}',
+    'queue_jobs_ended_total{status="expired"}',
+    'queue_workers_ready',
+    'vllm:generation_tokens_total{',
+    'vllm:time_to_first_token_seconds_count{',
+    'vllm:request_success_total{',
+  ]
+  const samples = [...families.values()].flatMap((family) => Array.from(family.samples))
+  const silent = counted.filter((name) => !samples.some(([series, value]) => series.startsWith(name) && value > 0))
+  assert.deepEqual(silent, [], 'Every part of the product is counted in /metrics')
 }
 
 /** What the data directory keeps in its private file; of keys the part that authenticates. */

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { parseJobId } from '../../../contract/ids.ts'
 import { keys, laneHeadKey } from '../../../contract/keys.ts'
-import { jobAgeMaxMs, openJobsMax } from '../../../contract/limits.ts'
+import { heartbeatMs, jobAgeMaxMs, openJobsMax } from '../../../contract/limits.ts'
 import type { Stack } from '../../fixtures/stack.ts'
 import type { TestRedis } from '../../fixtures/redis.ts'
 import { processesOf } from '../chaos-cell.ts'
@@ -38,15 +38,10 @@ export async function whileTheyWait(cell: Cell, { prober, tenantKey: key, model 
   await healed(cell)
   const worker = await pidOf(stack, 'gpu-worker')
   process.kill(worker, 'SIGSTOP')
+  const waiting = Array.from({ length: waitingCount }, (_, index) =>
+    prober.chat(key, model, { stream: index === 0 }, { headers: { 'idempotency-key': prober.freshIdempotencyKey() } }),
+  )
   try {
-    const waiting = Array.from({ length: waitingCount }, (_, index) =>
-      prober.chat(
-        key,
-        model,
-        { stream: index === 0 },
-        { headers: { 'idempotency-key': prober.freshIdempotencyKey() } },
-      ),
-    )
     await until(async () => (await connection.zcard(keys.open)) === waitingCount)
     await until(async () => (await queuedCount(connection)) === waitingCount)
     seen.push(...(await redisContents(connection, (name) => !isRecord(name))))
@@ -62,10 +57,10 @@ export async function whileTheyWait(cell: Cell, { prober, tenantKey: key, model 
     await connection.set(keys.clockOffset, 2 * jobAgeMaxMs)
     await until(async () => prober.codes.has('job_expired'))
     await connection.del(keys.clockOffset)
-    await Promise.all(waiting)
   } finally {
     process.kill(worker, 'SIGCONT')
   }
+  await Promise.all(waiting)
   await healed(cell)
 }
 
@@ -107,6 +102,8 @@ export async function whileTheyDie(cell: Cell, { prober, tenantKey: key, model }
   await prober.chat(key, model)
   await redis.start()
   await prober.chat(key, model)
+  // Long enough for every process to be refused with its password, at a heartbeat or a round.
+  await delay(3 * heartbeatMs)
   await grant()
   await answer
   await healed(cell)
