@@ -4,6 +4,7 @@
  */
 import { adminKeyAnswer, newKeyAnswer } from './admin/answers.ts'
 import { type Call, runAction } from './admin/command.ts'
+import { handKey, requireName } from './admin/new-key.ts'
 import { table } from './admin/table.ts'
 import { duration, fieldsOf, moment, text } from './admin/values.ts'
 
@@ -40,10 +41,9 @@ async function list(call: Call): Promise<void> {
 }
 
 async function create(call: Call): Promise<void> {
-  if (call.option('name') === undefined) throw new TypeError('create: expected --name, by which people tell keys apart')
+  requireName(call)
   const made = await call.api.post(path, newKeyAnswer, fieldsOf(call, fields))
-  const end = made.expires_at === null ? 'does not expire' : `expires ${moment(made.expires_at)}`
-  call.hand(made, made.value, `Admin key ${made.id}, ${end}. Keep the line above: it is never shown again.`)
+  handKey(call, 'Admin key', made)
 }
 
 async function revoke(call: Call): Promise<void> {

@@ -4,6 +4,7 @@
 import type { z } from 'zod'
 import { keyAnswer, newKeyAnswer } from './admin/answers.ts'
 import { type Call, runAction } from './admin/command.ts'
+import { handKey, requireName } from './admin/new-key.ts'
 import { facts, table } from './admin/table.ts'
 import { duration, durationOrNever, fieldsOf, listed, moment, names, namesOrAny, text } from './admin/values.ts'
 
@@ -61,8 +62,8 @@ async function list(call: Call): Promise<void> {
 }
 
 async function create(call: Call): Promise<void> {
-  if (call.option('name') === undefined) throw new TypeError('create: expected --name, by which people tell keys apart')
-  hand(call, await call.api.post(keysPath(call), newKeyAnswer, fieldsOf(call, fields)))
+  requireName(call)
+  handKey(call, 'Key', await call.api.post(keysPath(call), newKeyAnswer, fieldsOf(call, fields)))
 }
 
 async function update(call: Call): Promise<void> {
@@ -74,7 +75,7 @@ async function update(call: Call): Promise<void> {
 
 async function rotate(call: Call): Promise<void> {
   const overlap = fieldsOf(call, { overlap: ['overlap_seconds', duration] })
-  hand(call, await call.api.post(`${keyPath(call)}/rotate`, newKeyAnswer, overlap))
+  handKey(call, 'Key', await call.api.post(`${keyPath(call)}/rotate`, newKeyAnswer, overlap))
 }
 
 async function revoke(call: Call): Promise<void> {
@@ -83,11 +84,6 @@ async function revoke(call: Call): Promise<void> {
     { id: call.operand(1), deleted: true },
     `${call.operand(1)} is revoked: refused everywhere within 5 seconds.`,
   )
-}
-
-function hand(call: Call, made: z.infer<typeof newKeyAnswer>): void {
-  const end = made.expires_at === null ? 'does not expire' : `expires ${moment(made.expires_at)}`
-  call.hand(made, made.value, `Key ${made.id}, ${end}. Keep the line above: it is never shown again.`)
 }
 
 function described(item: z.infer<typeof keyAnswer>): string {

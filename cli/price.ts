@@ -6,7 +6,7 @@ import type { z } from 'zod'
 import { priceAnswer } from './admin/answers.ts'
 import { type Call, runAction } from './admin/command.ts'
 import { table } from './admin/table.ts'
-import { count, decimal, fieldsOf, moment, text } from './admin/values.ts'
+import { count, decimal, fieldsOf, moment } from './admin/values.ts'
 
 const help = `npm run --silent axle -- price list
 npm run --silent axle -- price set MODEL --input USD --output USD [--cached USD] [options]
@@ -54,7 +54,7 @@ async function set(call: Call): Promise<void> {
       throw new TypeError(`set: expected --${option}, US dollars for a million tokens`)
   }
   const given = fieldsOf(call, fields)
-  const body = { model: text(call.operand(0)), cached_input: given['input'], ...given }
+  const body = { model: call.operand(0), cached_input: given['input'], ...given }
   const made = await call.api.post(path, priceAnswer, body)
   call.tell(made, tableOf([made]))
 }

@@ -55,12 +55,7 @@ export async function launch(settings: Settings, secrets: Secrets, crew: Crew, p
   const gpuWorkers = Array.from({ length: settings.gpuWorkers }, (_, index) => index)
   const [, workers, firstWorker] = await Promise.all([
     start('gateway', 'local/edge.ts', edgeSecrets, () => `port ${settings.port}`),
-    start(
-      'workers',
-      'workers/main.ts',
-      { AXLE_METRICS_PORT: process.env['AXLE_METRICS_PORT'] ?? '0' },
-      () => 'janitor',
-    ),
+    start('workers', 'workers/main.ts', {}, () => 'janitor'),
     ...gpuWorkers.map((index) =>
       start(`gpu-worker-${index}`, 'gpu-worker/main.ts', { AXLE_WORKER_ID: `gpu-${process.pid}-${index}` }, gpuOutcome),
     ),

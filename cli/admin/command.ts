@@ -16,19 +16,17 @@ export interface Action {
   readonly run: (call: Call) => Promise<void>
 }
 
+type Values = Readonly<Record<string, string | boolean | undefined>>
+
 export class Call {
   readonly api: AdminApi
   readonly #operands: readonly string[]
-  readonly #values: Readonly<Record<string, string | boolean | undefined>>
+  readonly #values: Values
 
-  constructor(api: AdminApi, operands: readonly string[], values: Call['values']) {
+  constructor(api: AdminApi, operands: readonly string[], values: Values) {
     this.api = api
     this.#operands = operands
     this.#values = values
-  }
-
-  get values(): Readonly<Record<string, string | boolean | undefined>> {
-    return this.#values
   }
 
   operand(index: number): string {

@@ -35,7 +35,8 @@ export interface CellBooks {
 
 /** @throws Error when more waits to be drained than one reading takes. */
 export async function readCellBooks(redis: Redis): Promise<CellBooks> {
-  const quotaKeys = await scan(redis, keys.quota('*'))
+  const quotaKeys: string[] = []
+  for await (const found of scan(redis, keys.quota('*'))) quotaKeys.push(...found)
   const transaction = redis
     .multi()
     .time()
@@ -100,19 +101,10 @@ export interface KeptJob {
 
 /** Ended jobs that Redis still has, in no order. */
 export async function* keptJobs(redis: Redis): AsyncGenerator<KeptJob> {
-  let cursor = '0'
-  const seen = new Set<string>()
-  do {
-    const [next, found] = await redis.scan(cursor, 'MATCH', `${jobKeyPrefix}*`, 'COUNT', scanCount)
-    cursor = next
-    const jobIds = found
-      .flatMap((key) => parseJobId(key.slice(jobKeyPrefix.length)) ?? [])
-      .filter((id) => !seen.has(id))
+  for await (const found of scan(redis, `${jobKeyPrefix}*`)) {
+    const jobIds = found.flatMap((key) => parseJobId(key.slice(jobKeyPrefix.length)) ?? [])
     const pipeline = redis.pipeline()
-    for (const jobId of jobIds) {
-      seen.add(jobId)
-      pipeline.hmget(keys.job(jobId), ...recordFields).xrange(keys.log(jobId), '-', '+')
-    }
+    for (const jobId of jobIds) pipeline.hmget(keys.job(jobId), ...recordFields).xrange(keys.log(jobId), '-', '+')
     const replies = await pipeline.exec()
     for (const [index, jobId] of jobIds.entries()) {
       const [, record] = replies?.[2 * index] ?? []
@@ -122,7 +114,7 @@ export async function* keptJobs(redis: Redis): AsyncGenerator<KeptJob> {
       const { tenant, status, endedAtMs, ...price } = parsed.data
       yield { jobId, tenant, status, endedAtMs, price, recount: recountOf(log) }
     }
-  } while (cursor !== '0')
+  }
 }
 
 const recordFields = ['tenantId', 'status', 'endedAtMs', 'priceInput', 'priceCached', 'priceOutput'] as const
@@ -174,15 +166,17 @@ export function recountLog(entries: readonly LogEntry[]): Usage | null {
   return null
 }
 
-async function scan(redis: Redis, pattern: string): Promise<string[]> {
-  const found = new Set<string>()
+/** Keys that match, some at a time, each once. */
+async function* scan(redis: Redis, pattern: string): AsyncGenerator<string[]> {
+  const seen = new Set<string>()
   let cursor = '0'
   do {
-    const [next, some] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', scanCount)
+    const [next, found] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', scanCount)
     cursor = next
-    for (const key of some) found.add(key)
+    const fresh = [...new Set(found)].filter((key) => !seen.has(key))
+    for (const key of fresh) seen.add(key)
+    yield fresh
   } while (cursor !== '0')
-  return [...found]
 }
 
 async function results(transaction: ReturnType<Redis['multi']>): Promise<unknown[]> {
