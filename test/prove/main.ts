@@ -39,6 +39,10 @@ const proofs: Readonly<Record<string, Proof>> = {
     summary: 'two tenants, one asking for ten times its share: what the other waits, and how far their service parts',
     load: async () => (await import('./fairness.ts')).fairness,
   },
+  herd: {
+    summary: '5,000 streams that lose their gateway at once come back spread, each to its own answer',
+    load: async () => (await import('./herd.ts')).herd,
+  },
   soak: {
     summary: 'two hours and 108,000 requests on the real model: every token as alone, invariants, flat memory',
     load: async () => async (options) => {
