@@ -63,7 +63,8 @@ end
 -- Expected tokens that left the queue for a worker, a second of the last minute. Only a queue that has not been empty for
 -- a while tells what the cell can do; before that, and when nothing left, it is not known (nil).
 local busy_seconds = queued_fair > 0 and (now - (tonumber(cell[3]) or now)) / 1000 or 0
-local rate = busy_seconds >= 10 and s.sum > 0 and s.sum / math.min(busy_seconds, window_buckets) or nil
+local window_seconds = now / 1000 - s.second + window_buckets - 1
+local rate = busy_seconds >= 10 and s.sum > 0 and s.sum / math.min(busy_seconds, window_seconds) or nil
 local soon_ms = 1000
 local function drained_in(excess)
   return math.min(math.max(soon_ms, rate and excess / rate * 1000 or soon_ms), terms.retryAfterMaxMs)
@@ -92,7 +93,9 @@ if open >= terms.openJobsMax then return rated({ 'full', 'jobs', 2000 }, 0, 0) e
 if redis.call('XLEN', KEYS[10]) + open >= terms.undrainedRowsMax then return rated({ 'full', 'undrained', 60000 }, 0, 0) end
 local wait_ms = rate and queued_fair / rate * 1000 or 0
 if wait_ms > terms.waitMaxMs then
-  return rated({ 'full', 'wait', math.floor(drained_in((wait_ms - terms.waitMaxMs) / 1000 * rate)) }, 0, 0)
+  -- A rate is measured by whole jobs and so some hundredths off: who returns exactly then is to be let in.
+  local excess_ms = wait_ms * 1.03 - terms.waitMaxMs
+  return rated({ 'full', 'wait', math.floor(drained_in(excess_ms / 1000 * rate)) }, 0, 0)
 end
 
 -- First of the writes: a full Redis refuses it, and with it the job. After a DEL it would let all others pass.
