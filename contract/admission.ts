@@ -47,7 +47,7 @@ export interface CellLimits {
 
 export type AdmitResult =
   | { readonly kind: 'admitted'; readonly lane: number; readonly priority: number; readonly rate: RateState }
-  | { readonly kind: 'replay'; readonly jobId: string }
+  | { readonly kind: 'replay'; readonly jobId: string; readonly rate: RateState }
   | { readonly kind: 'reused' | 'revoked' | 'expired' }
   | {
       readonly kind: 'limited'
@@ -118,7 +118,7 @@ export function decodeAdmitReply(reply: readonly (string | number)[], tenant: Te
     case 'admitted':
       return { kind, lane: Number(first), priority: Number(second), rate: rate(3) }
     case 'replay':
-      return { kind, jobId: String(first) }
+      return { kind, jobId: String(first), rate: rate(2) }
     case 'reused':
     case 'revoked':
     case 'expired':

@@ -4,7 +4,7 @@
 --       6 revoked  7 clock offset  8 quota of the tenant  9 cell  10 usage
 -- ARGV  1 job id  2 tenant id  3 key id  4 model  5 isThinking 0|1  6 isBackground 0|1  7 seed  8 request (JSON)
 --       9 live channel  10 lane count  11 fingerprint of the body, '' without a slot  12 terms (JSON; contract/admission.ts)
--- Returns {'admitted', lane, priority, …rate} | {'replay', job id} | {'reused'} | {'revoked'} | {'expired'}
+-- Returns {'admitted', lane, priority, …rate} | {'replay', job id, …rate} | {'reused'} | {'revoked'} | {'expired'}
 --         | {'limited', reason, ms until a retry may help or -1, …rate} | {'over-budget', …rate}
 --         | {'budget-unknown', month} | {'full', reason, ms until a retry may help, …rate}
 --         rate: remaining requests, ms until all are back, remaining tokens, ms until all are back
@@ -18,12 +18,13 @@
 --@include fair
 
 local terms = cjson.decode(ARGV[12])
+local earlier
 if ARGV[11] ~= '' then
   local slot = redis.call('GET', KEYS[2])
   if slot then
     local job_id, fingerprint = string.match(slot, '^(%S+) (%S+)$')
     if fingerprint ~= ARGV[11] then return { 'reused' } end
-    return { 'replay', job_id }
+    earlier = job_id
   end
 end
 if redis.call('SISMEMBER', KEYS[6], ARGV[3]) + redis.call('SISMEMBER', KEYS[6], ARGV[2]) > 0 then return { 'revoked' } end
@@ -57,6 +58,7 @@ local function rated(reply, requests, taken)
   end
   return reply
 end
+if earlier then return rated({ 'replay', earlier }, 0, 0) end
 local function limited(reason, retry_ms)
   return rated({ 'limited', reason, math.floor(retry_ms) }, 0, 0)
 end

@@ -107,7 +107,8 @@ export class Broker extends DurableObject<Env> {
     const reader = this.#readers.add(order.jobId, graceMsOf(order), true)
     const result = await this.#admit(reader, admission, order)
     if (result.kind === 'replay') {
-      return Response.json({ jobId: result.jobId as JobId } satisfies Elsewhere, { status: elsewhereStatus })
+      const elsewhere: Elsewhere = { jobId: result.jobId as JobId, rate: result.rate }
+      return Response.json(elsewhere, { status: elsewhereStatus })
     }
     this.ctx.waitUntil(this.#enqueue(order.jobId, result.lane, result.priority))
     const opening = {

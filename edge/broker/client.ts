@@ -47,9 +47,10 @@ export async function orderJob(env: Env, order: Order, after: number, signal: Ab
   const response = await ask(env, order.jobId, brokerPaths.open, order, signal)
   const graceMs = graceMsOf(order)
   if (response.status !== elsewhereStatus) return openLog(env, { ...order, graceMs }, response, signal)
-  const { jobId } = await response.json<Elsewhere>()
+  const { jobId, rate } = await response.json<Elsewhere>()
   const attachment: Attachment = { jobId, tenantId: order.tenantId, after, graceMs }
-  return openLog(env, attachment, await ask(env, jobId, brokerPaths.attach, attachment, signal), signal)
+  const job = await openLog(env, attachment, await ask(env, jobId, brokerPaths.attach, attachment, signal), signal)
+  return { ...job, opening: { ...job.opening, rate } }
 }
 
 /** @throws AppError queue_unavailable. */

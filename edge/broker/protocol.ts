@@ -65,7 +65,7 @@ export interface Opening {
   readonly model: string
   readonly isThinking: boolean
   readonly tier: ServiceTier
-  /** Null where nothing was admitted: the job was there. */
+  /** Null where nobody asked for admission: the stream is taken up again. */
   readonly rate: RateState | null
   /** The job was ordered before under the same Idempotency-Key. */
   readonly isReplay: boolean
@@ -74,6 +74,7 @@ export interface Opening {
 /** Answer to an order whose idempotency slot was taken: attach to that job, at its own shard. */
 export interface Elsewhere {
   readonly jobId: JobId
+  readonly rate: RateState
 }
 
 export interface Refusal extends ErrorFacts {

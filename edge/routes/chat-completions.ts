@@ -2,7 +2,8 @@
  * POST /v1/chat/completions: validate, order the job, answer from its log, streamed or whole.
  *
  * A job that ends in failure before its first token is a plain HTTP error with its code's status; later it is an error
- * frame. Every answer to an admitted request says what is left of the limits. It knows neither Redis nor how a job runs.
+ * frame. Every answer to an admitted request, and to its repetition, says what is left of the limits. It knows neither
+ * Redis nor how a job runs.
  */
 import { decodeTime } from 'ulid'
 import type { Context } from 'hono'
