@@ -2,7 +2,7 @@
  * Names of what the gateways count: fields of one Redis hash (`keys.gateway`), written by the edge, read by metrics.
  *
  *     requests:<route>:<status>     answers; the route as the table has it, never a path that a client chose
- *     duration:<route>:<le>         of these, how many took at most `le` ms and more than the bound before; not cumulative
+ *     duration:<route>:<le>         of these, how many sent their headers within `le` ms and not within the bound before
  *     durationSumMs:<route>
  *     ttft:<le>  ttftSumMs          from a request's arrival to its answer's first token, alike
  *     refused:<code>                error answers

@@ -70,7 +70,7 @@ function gatewayMetrics({ cell, gateway }: CellReading): Family[] {
     ),
     {
       name: 'gateway_request_duration_seconds',
-      help: 'From a request to the end of its answer.',
+      help: "From a request to its answer's headers, which may go out before a long answer is whole.",
       kind: 'histogram',
       samples: routes.map((route) => times(gateway, `duration:${route}:`, `durationSumMs:${route}`, { route })),
     },

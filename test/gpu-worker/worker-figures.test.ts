@@ -52,7 +52,7 @@ describe("case 42: a worker's wall clock", () => {
       const nowMs = () => Date.now() + errorMs
       await bench.start({ limits: { sequencesMax: 2 }, stepMs: () => 5 }, { nowMs, timings })
       // While two run a long and a short one wait: the short one is first, unless both seem to be overdue.
-      const running = [await desk.ask({ request: { maxTokens: 50 } }), await desk.ask({ request: { maxTokens: 150 } })]
+      const running = [await desk.ask({ request: { maxTokens: 150 } }), await desk.ask({ request: { maxTokens: 300 } })]
       for (const jobId of running) await desk.tokens(jobId, 1)
       const messages = [{ role: 'user' as const, content: 'word '.repeat(150) }]
       const long = await desk.ask({ request: { messages, maxTokens: 3 } })

@@ -33,7 +33,7 @@ describe('a worker', () => {
   it('lets a job of tier batch wait for every other one that it holds', async () => {
     const { desk } = bench
     await bench.start({ limits: { sequencesMax: 2 }, stepMs: () => 5 })
-    const running = [await desk.ask({ request: { maxTokens: 40 } }), await desk.ask({ request: { maxTokens: 120 } })]
+    const running = [await desk.ask({ request: { maxTokens: 150 } }), await desk.ask({ request: { maxTokens: 300 } })]
     for (const jobId of running) await desk.tokens(jobId, 1)
     const batch = await desk.ask({ tier: 'batch', request: { maxTokens: 3 } })
     while ((await desk.queue(0).getActiveCount()) < 3);
