@@ -1,32 +1,16 @@
 /** `axle key`: a key is shown once and works; what restricts, rotates and revokes it at the terminal does so at the gateway. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { key } from '../../cli/key.ts'
 import { tenant } from '../../cli/tenant.ts'
 import { parseKey } from '../../contract/key-format.ts'
-import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
-import { printedBy } from '../fixtures/terminal.ts'
+import { printedBy, terminalBench } from '../fixtures/terminal.ts'
 
-let redis: TestRedis
-let edge: TestEdge
+const bench = terminalBench()
 let tenantId = ''
 
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startTestEdge(redis.url)
-})
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
-})
 beforeEach(async () => {
-  vi.stubEnv('AXLE_URL', edge.url)
-  vi.stubEnv('AXLE_ADMIN_KEY', edge.adminKey)
   tenantId = (await printedBy(tenant, 'create', 'Acme')).out
-})
-afterEach(() => {
-  vi.unstubAllEnvs()
 })
 
 const run = (...args: string[]) => printedBy(key, ...args)
@@ -40,7 +24,7 @@ async function create(...options: string[]): Promise<{ text: string; id: string 
 
 /** Of a request that needs the scope inference. */
 async function statusWith(text: string): Promise<number> {
-  const response = await fetch(`${edge.url}/v1/models`, { headers: { authorization: `Bearer ${text}` } })
+  const response = await fetch(`${bench.edge.url}/v1/models`, { headers: { authorization: `Bearer ${text}` } })
   await response.body?.cancel()
   return response.status
 }
@@ -103,11 +87,11 @@ describe('axle key', () => {
   })
 
   it('leaves everything as it was where Redis, which must know first, is away', async () => {
-    await redis.kill()
+    await bench.redis.kill()
     const { err, exitCode } = await run('rotate', tenantId, (await create()).id, '--overlap', '0')
     expect(exitCode).toBe(1)
     expect(err).toContain('(queue_unavailable)')
-    await redis.start()
+    await bench.redis.start()
     expect(JSON.parse((await run('list', tenantId, '--json')).out)).toHaveLength(1)
   })
 

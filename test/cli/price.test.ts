@@ -1,31 +1,12 @@
 /** `axle price` and `axle audit`: prices as people say them, and a log of who set them. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { audit } from '../../cli/audit.ts'
 import { price } from '../../cli/price.ts'
 import { tenant } from '../../cli/tenant.ts'
 import { parseKey } from '../../contract/key-format.ts'
-import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
-import { printedBy } from '../fixtures/terminal.ts'
+import { printedBy, terminalBench } from '../fixtures/terminal.ts'
 
-let redis: TestRedis
-let edge: TestEdge
-
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startTestEdge(redis.url)
-})
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
-})
-beforeEach(() => {
-  vi.stubEnv('AXLE_URL', edge.url)
-  vi.stubEnv('AXLE_ADMIN_KEY', edge.adminKey)
-})
-afterEach(() => {
-  vi.unstubAllEnvs()
-})
+const bench = terminalBench()
 
 describe('axle price', () => {
   it('sets a price in dollars for a million tokens, to the sixth decimal', async () => {
@@ -33,7 +14,7 @@ describe('axle price', () => {
     const { out, exitCode } = await printedBy(price, 'set', 'm', ...given)
     expect(exitCode).toBeUndefined()
     expect(out).toMatch(/^MODEL +FROM .*\nm +\d{4}-.*Z +\$0\.0375 +\$0\.000001 +\$1\.1 +200% +40% +50%$/)
-    const row = await edge.database
+    const row = await bench.edge.database
       .prepare("SELECT input_micro, cached_input_micro, output_micro FROM prices WHERE model = 'm'")
       .first()
     expect(row).toEqual({ input_micro: 37_500, cached_input_micro: 1, output_micro: 1_100_000 })
@@ -63,7 +44,7 @@ describe('axle audit', () => {
   it('tells who did what, when and from where, newest first, of one tenant where asked', async () => {
     const { out: id } = await printedBy(tenant, 'create', 'Audited', '--budget', '3')
     await printedBy(tenant, 'create', 'Other')
-    const adminId = parseKey(edge.adminKey)?.id
+    const adminId = parseKey(bench.edge.adminKey)?.id
     const { out } = await printedBy(audit, '--tenant', id, '--since', '1h')
     const [header, ...rows] = out.split('\n')
     expect(header).toMatch(/^WHEN +WHAT +OF +WHO +FROM +ASKED FOR$/)

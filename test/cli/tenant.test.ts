@@ -2,40 +2,22 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 import { tenant } from '../../cli/tenant.ts'
 import { writeReadyFile } from '../../local/ready.ts'
 import { startCutProxy } from '../fixtures/cut-proxy.ts'
-import { startTestEdge, type TestEdge } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
-import { printedBy } from '../fixtures/terminal.ts'
+import { printedBy, terminalBench } from '../fixtures/terminal.ts'
 
 /** Long enough for the gateway to have made what the lost answer told. */
 const answeredByMs = 500
-let redis: TestRedis
-let edge: TestEdge
 
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startTestEdge(redis.url)
-})
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
-})
-beforeEach(() => {
-  vi.stubEnv('AXLE_URL', edge.url)
-  vi.stubEnv('AXLE_ADMIN_KEY', edge.adminKey)
-})
-afterEach(() => {
-  vi.unstubAllEnvs()
-})
+const bench = terminalBench()
 
 const run = (...args: string[]) => printedBy(tenant, ...args)
 
 async function limitsOf(id: string): Promise<unknown> {
-  return edge.database
+  return bench.edge.database
     .prepare(
       `SELECT requests_per_minute, tokens_per_minute, concurrent_requests_max, queued_jobs_max, queued_tokens_max,
               monthly_budget_nano, weight_milli, tiers, default_tier FROM tenants WHERE id = ?`,
@@ -98,8 +80,8 @@ describe('axle tenant', () => {
   it('lists more than a page of them', async () => {
     const made = await Promise.all(
       Array.from({ length: 101 }, (_, index) =>
-        edge.send('/v1/organization/projects', {
-          headers: { authorization: `Bearer ${edge.adminKey}` },
+        bench.edge.send('/v1/organization/projects', {
+          headers: { authorization: `Bearer ${bench.edge.adminKey}` },
           json: { name: `many-${index}` },
         }),
       ),
@@ -121,7 +103,7 @@ describe('axle tenant', () => {
   })
 
   it('lets no name steer the terminal', async () => {
-    await edge.database
+    await bench.edge.database
       .prepare("INSERT INTO tenants (id, name, created_at_ms) VALUES ('proj_evil', ?, 1)")
       .bind('\u001b[2Jevil')
       .run()
@@ -152,14 +134,14 @@ describe('axle tenant', () => {
   })
 
   it('makes one tenant of a creation whose answer was lost', async () => {
-    const proxy = await startCutProxy(Number(new URL(edge.url).port))
+    const proxy = await startCutProxy(Number(new URL(bench.edge.url).port))
     onTestFinished(() => proxy.stop())
     vi.stubEnv('AXLE_URL', `http://127.0.0.1:${proxy.port}`)
     const lost = proxy.cutReplyTo('POST /v1/organization/projects', answeredByMs)
     const { out, exitCode } = await run('create', 'made-once')
     await lost
     expect(exitCode).toBeUndefined()
-    const { results } = await edge.database.prepare("SELECT id FROM tenants WHERE name = 'made-once'").all()
+    const { results } = await bench.edge.database.prepare("SELECT id FROM tenants WHERE name = 'made-once'").all()
     expect(results).toEqual([{ id: out }])
   })
 
@@ -170,8 +152,8 @@ describe('axle tenant', () => {
       vi.stubEnv('AXLE_ADMIN_KEY', undefined)
       vi.stubEnv('AXLE_DATA_DIR', dataDir)
       expect((await run('list')).err).toMatch(/Nothing runs here: .*npm start.*AXLE_URL and AXLE_ADMIN_KEY/)
-      const facts = { apiKey: edge.tenantKey, adminKey: edge.adminKey, model: 'm', metricsUrl: 'none' }
-      writeReadyFile(dataDir, { url: edge.url, ...facts, redisUrl: redis.url, pid: 1 })
+      const facts = { apiKey: bench.edge.tenantKey, adminKey: bench.edge.adminKey, model: 'm', metricsUrl: 'none' }
+      writeReadyFile(dataDir, { url: bench.edge.url, ...facts, redisUrl: bench.redis.url, pid: 1 })
       expect((await run('list')).out).toContain('tenant-local')
     } finally {
       rmSync(dataDir, { recursive: true, force: true })
@@ -182,10 +164,10 @@ describe('axle tenant', () => {
     vi.stubEnv('AXLE_URL', 'http://axle.example.com')
     const { err } = await run('list')
     expect(err).toBe('A key is sent over https:// only, or to this machine: got http://axle.example.com')
-    vi.stubEnv('AXLE_URL', edge.url)
-    vi.stubEnv('AXLE_ADMIN_KEY', edge.tenantKey)
+    vi.stubEnv('AXLE_URL', bench.edge.url)
+    vi.stubEnv('AXLE_ADMIN_KEY', bench.edge.tenantKey)
     const refused = await run('list')
     expect(refused.err).toContain('(insufficient_scope)')
-    expect(refused.err).not.toContain(edge.tenantKey)
+    expect(refused.err).not.toContain(bench.edge.tenantKey)
   })
 })

@@ -1,27 +1,20 @@
 /** Case 3: who tries keys. What it costs the stores is bounded by address, and who has a key never pays for it. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { newKey } from '../../contract/key-format.ts'
 import { FailureBudget, failuresMax, failureWindowMs } from '../../edge/auth/failure-budget.ts'
-import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-door.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
+import { startDatabaseDoor } from '../fixtures/database-door.ts'
+import { edgeBench } from '../fixtures/edge-bench.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
 
-let redis: TestRedis
-let edge: DatabaseDoorEdge
-
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startDatabaseDoor(redis.url)
+const bench = edgeBench(async (redis) => {
+  const edge = await startDatabaseDoor(redis.url)
   await announce(redis.connect())
-}, 60_000)
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
+  return edge
 })
 
 function from(address: string, key = newKey('live', randomBytes)): Promise<Response> {
-  return edge.send('/v1/models', { headers: { authorization: `Bearer ${key}`, 'cf-connecting-ip': address } })
+  return bench.edge.send('/v1/models', { headers: { authorization: `Bearer ${key}`, 'cf-connecting-ip': address } })
 }
 
 async function spend(addressOf: (i: number) => string): Promise<void> {
@@ -31,7 +24,7 @@ async function spend(addressOf: (i: number) => string): Promise<void> {
 describe('case 3: well-formed but unknown keys', () => {
   it('case 3: are 401 so many times, then 429 with a Retry-After, and D1 is not asked', async () => {
     await spend(() => '203.0.113.7')
-    const before = await edge.storeCalls()
+    const before = await bench.edge.storeCalls()
     const refused = await from('203.0.113.7')
     const body: { error: { code: string; message: string } } = await refused.json()
     expect([refused.status, body.error.code]).toEqual([429, 'rate_limit_exceeded'])
@@ -40,15 +33,15 @@ describe('case 3: well-formed but unknown keys', () => {
     expect(waitSeconds).toBeGreaterThan(0)
     expect(waitSeconds).toBeLessThanOrEqual(failureWindowMs / 1_000)
     expect(body.error.message).not.toContain('203.0.113.7')
-    expect(await edge.storeCalls()).toEqual(before)
+    expect(await bench.edge.storeCalls()).toEqual(before)
   })
 
   it('case 3: from one address are nothing to another, nor to a known key from the same', async () => {
-    expect((await from('203.0.113.9', edge.tenantKey)).status).toBe(200)
+    expect((await from('203.0.113.9', bench.edge.tenantKey)).status).toBe(200)
     await spend(() => '203.0.113.8')
     expect((await from('203.0.113.8')).status).toBe(429)
     expect((await from('203.0.113.9')).status).toBe(401)
-    expect((await from('203.0.113.8', edge.tenantKey)).status).toBe(200)
+    expect((await from('203.0.113.8', bench.edge.tenantKey)).status).toBe(200)
   })
 
   it('case 3: of a whole IPv6 network count as one client’s', async () => {

@@ -3,35 +3,29 @@
  * at most; of anybody else nobody can tell. The gateway runs in workerd; the hour is a clock of the test's own.
  */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { newKey } from '../../contract/key-format.ts'
 import { keys } from '../../contract/keys.ts'
 import { keyFreshMs, keyStaleMaxMs, revocationBudgetMs } from '../../contract/limits.ts'
 import { keyDigest } from '../../edge/auth/digest.ts'
 import { KeyStore, type KeySource } from '../../edge/auth/store.ts'
 import { KeyDatabase } from '../../edge/auth/stored-key.ts'
-import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-door.ts'
+import { startDatabaseDoor } from '../fixtures/database-door.ts'
+import { edgeBench } from '../fixtures/edge-bench.ts'
 import { testPepper } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
 import { plantKey } from '../fixtures/stored-keys.ts'
 
 /** An outage must be told before a client's own patience ends. */
 const failFastMs = 2_500
 const healMs = 5_000
-let redis: TestRedis
-let edge: DatabaseDoorEdge
 
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startDatabaseDoor(redis.url)
+const bench = edgeBench(async (redis) => {
+  const edge = await startDatabaseDoor(redis.url)
   await announce(redis.connect())
-}, 60_000)
-afterEach(() => edge.setDatabase('open'))
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
+  return edge
 })
+afterEach(() => bench.edge.setDatabase('open'))
 
 const unknown = { headers: { authorization: `Bearer ${newKey('live', randomBytes)}` } }
 
@@ -42,7 +36,7 @@ async function outcome(response: Response): Promise<[number, string | null]> {
 
 /** A route that asks no other store: behind the door it is 405. */
 function probe(init: RequestInit = {}): Promise<Response> {
-  return edge.send('/v1/models', { method: 'DELETE', ...init })
+  return bench.edge.send('/v1/models', { method: 'DELETE', ...init })
 }
 const served = [405, 'method_not_allowed']
 
@@ -64,7 +58,7 @@ describe('case 13: D1 away', () => {
     'case 13: %s: a known key is served, an unknown one is a fast 503 and no 401, both recover unaided',
     async (door) => {
       await becomes(405)
-      await edge.setDatabase(door)
+      await bench.edge.setDatabase(door)
       // Until then nobody is asked.
       await new Promise((resolve) => setTimeout(resolve, keyFreshMs))
       for (const [init, expected] of [
@@ -77,46 +71,46 @@ describe('case 13: D1 away', () => {
         expect(performance.now() - askedAtMs).toBeLessThan(failFastMs)
         expect(response.headers.get('retry-after')).toBe(expected[0] === 503 ? '1' : null)
       }
-      await edge.setDatabase('open')
+      await bench.edge.setDatabase('open')
       await becomes(401, unknown)
       await becomes(405)
     },
   )
 
   it('case 13: a known key that is revoked in Redis is refused within the budget', async () => {
-    const victim = await plantKey(edge)
+    const victim = await plantKey(bench.edge)
     await becomes(405, victim)
-    await edge.setDatabase('failing')
-    await redis.connect().sadd(keys.revoked, victim.id)
+    await bench.edge.setDatabase('failing')
+    await bench.redis.connect().sadd(keys.revoked, victim.id)
     expect(await becomes(401, victim, 2 * revocationBudgetMs)).toBeLessThan(revocationBudgetMs)
     expect(await outcome(await probe(victim))).toEqual([401, 'key_revoked'])
   })
 
   it('case 13: without Redis, too, nobody can tell of anyone, until either is back', async () => {
     await becomes(405)
-    await edge.setDatabase('failing')
-    await redis.kill()
+    await bench.edge.setDatabase('failing')
+    await bench.redis.kill()
     const askedAtMs = performance.now()
     await becomes(503, {}, 2 * keyFreshMs)
     expect(performance.now() - askedAtMs).toBeLessThan(keyFreshMs + failFastMs)
     expect(await outcome(await probe())).toEqual([503, 'auth_unavailable'])
-    await redis.start()
-    await announce(redis.connect())
+    await bench.redis.start()
+    await announce(bench.redis.connect())
     await becomes(405)
   })
 
   it('a revocation in D1 alone is seen within the budget', async () => {
-    const victim = await plantKey(edge)
+    const victim = await plantKey(bench.edge)
     await becomes(405, victim)
-    await edge.database.prepare('UPDATE api_keys SET revoked_at_ms = 1 WHERE id = ?').bind(victim.id).run()
+    await bench.edge.database.prepare('UPDATE api_keys SET revoked_at_ms = 1 WHERE id = ?').bind(victim.id).run()
     expect(await becomes(401, victim, 2 * revocationBudgetMs)).toBeLessThan(revocationBudgetMs)
   })
 })
 
 /** The store of one isolate over the real D1, with a clock of the test's own. */
 async function stage() {
-  const database = new KeyDatabase(edge.database)
-  const { id, text: key } = await plantKey(edge)
+  const database = new KeyDatabase(bench.edge.database)
+  const { id, text: key } = await plantKey(bench.edge)
   const at = { nowMs: 1_000_000, isAway: false, isEmpty: false, isRevoked: false, databaseCalls: 0, redisCalls: 0 }
   const store = new KeyStore(() => at.nowMs)
   const source: KeySource = {

@@ -2,31 +2,25 @@
  * Keys against the real bundle in workerd: until when a key is one, from where it may come, what is noted of it, and under
  * which pepper it is stored. Case 7.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { keyDigest } from '../../edge/auth/digest.ts'
 import { permit } from '../../edge/auth/permission.ts'
 import { KeyDatabase, lastUsedEachMs, type StoredKey } from '../../edge/auth/stored-key.ts'
-import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-door.ts'
+import { startDatabaseDoor } from '../fixtures/database-door.ts'
+import { edgeBench } from '../fixtures/edge-bench.ts'
 import { testPepper } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
 import { plantKey, type KeyTerms } from '../fixtures/stored-keys.ts'
 
 const previousPepper = 'the-pepper-before-9876543210-fedcba'
-let redis: TestRedis
-let edge: DatabaseDoorEdge
 
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startDatabaseDoor(redis.url, {
+const bench = edgeBench(async (redis) => {
+  const edge = await startDatabaseDoor(redis.url, {
     settings: { AXLE_PEPPER_ID: 'p2', AXLE_PEPPER_PREVIOUS: previousPepper, AXLE_PEPPER_PREVIOUS_ID: 'p1' },
   })
   await announce(redis.connect())
-}, 60_000)
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
+  return edge
 })
 
 const errorAnswer = z.object({ error: z.object({ code: z.string() }) })
@@ -37,15 +31,15 @@ async function codeOf(response: Response): Promise<[number, string | null]> {
 }
 
 function withHeaders(headers: Readonly<Record<string, string>>): Promise<Response> {
-  return edge.send('/v1/models', { headers })
+  return bench.edge.send('/v1/models', { headers })
 }
 
 function plant(terms: KeyTerms = {}) {
-  return plantKey(edge, { pepperId: 'p2', ...terms })
+  return plantKey(bench.edge, { pepperId: 'p2', ...terms })
 }
 
 async function rowOf(id: string): Promise<Record<string, unknown>> {
-  return (await edge.database.prepare('SELECT * FROM api_keys WHERE id = ?').bind(id).first()) ?? {}
+  return (await bench.edge.database.prepare('SELECT * FROM api_keys WHERE id = ?').bind(id).first()) ?? {}
 }
 
 describe('case 7: expiry', () => {
@@ -87,10 +81,10 @@ describe('case 7: expiry', () => {
 
   it('a key of an archived project counts as revoked', async () => {
     const { id, headers } = await plant()
-    await edge.database.exec(
+    await bench.edge.database.exec(
       "INSERT INTO tenants (id, name, created_at_ms, archived_at_ms) VALUES ('gone', 'Gone', 0, 1)",
     )
-    await edge.database.prepare("UPDATE api_keys SET tenant_id = 'gone' WHERE id = ?").bind(id).run()
+    await bench.edge.database.prepare("UPDATE api_keys SET tenant_id = 'gone' WHERE id = ?").bind(id).run()
     expect(await codeOf(await withHeaders(headers))).toEqual([401, 'key_revoked'])
   })
 })
@@ -120,15 +114,15 @@ describe('the last use of a key', () => {
     await withHeaders(headers)
     const noted = async () => Number((await rowOf(id))['last_used_at_ms'])
     await expect.poll(noted).toBeGreaterThanOrEqual(beganAtMs)
-    const [first, before] = [await noted(), await edge.storeCalls()]
+    const [first, before] = [await noted(), await bench.edge.storeCalls()]
     for (let i = 0; i < 5; i++) await withHeaders(headers)
     expect(await noted()).toBe(first)
-    expect((await edge.storeCalls()).database).toBe(before.database)
+    expect((await bench.edge.storeCalls()).database).toBe(before.database)
   })
 
   it('is written once a minute by however many isolates, and never goes back', async () => {
     const { id } = await plant()
-    const database = new KeyDatabase(edge.database)
+    const database = new KeyDatabase(bench.edge.database)
     const atMs = 1_000_000
     for (const [sinceMs, expected] of [
       [0, 0],

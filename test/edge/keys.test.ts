@@ -1,29 +1,23 @@
 /** What is no key, against the real bundle in workerd: the same 401, at once, with no store asked. Cases 1, 2 and 4. */
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { newKey } from '../../contract/key-format.ts'
 import { keyDigest } from '../../edge/auth/digest.ts'
-import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-door.ts'
+import { startDatabaseDoor } from '../fixtures/database-door.ts'
+import { edgeBench } from '../fixtures/edge-bench.ts'
 import { testPepper } from '../fixtures/edge.ts'
-import { startRedis, type TestRedis } from '../fixtures/redis.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
 import { plantKey } from '../fixtures/stored-keys.ts'
 
 /** For what is refused without I/O, the fastest of several tries: the machine's other work is not on trial. */
 const refusalMs = 50
-let redis: TestRedis
-let edge: DatabaseDoorEdge
 
-beforeAll(async () => {
-  redis = await startRedis()
-  edge = await startDatabaseDoor(redis.url)
+const bench = edgeBench(async (redis) => {
+  const edge = await startDatabaseDoor(redis.url)
   await announce(redis.connect())
-}, 60_000)
-afterAll(async () => {
-  await edge.stop()
-  await redis.stop()
+  return edge
 })
 
 const errorAnswer = z.object({ error: z.object({ code: z.string() }) })
@@ -34,12 +28,12 @@ async function codeOf(response: Response): Promise<[number, string | null]> {
 }
 
 function withHeaders(headers: Record<string, string>, path = '/v1/models'): Promise<Response> {
-  return edge.send(path, { headers })
+  return bench.edge.send(path, { headers })
 }
 
 /** Bytes as they are, past what an HTTP client would send. @returns status of the answer, 0 for none. */
 function statusOf(headerLines: string): Promise<number> {
-  const { hostname, port } = new URL(edge.url)
+  const { hostname, port } = new URL(bench.edge.url)
   return new Promise((resolve) => {
     const socket = connect(Number(port), hostname, () => {
       socket.write(`GET /v1/models HTTP/1.1\r\nhost: x\r\n${headerLines}\r\n\r\n`)
@@ -80,42 +74,42 @@ describe('case 1: no key', () => {
     ['Basic', { authorization: 'Basic dXNlcjpwYXNz' }],
     ['Bearer without a key', { authorization: 'Bearer ' }],
   ])('case 1: %s is 401 without a look into any store', async (_name, headers) => {
-    const before = await edge.storeCalls()
-    const response = await fetch(`${edge.url}/v1/models`, { headers })
+    const before = await bench.edge.storeCalls()
+    const response = await fetch(`${bench.edge.url}/v1/models`, { headers })
     expect(response.status).toBe(401)
     expect(response.headers.get('www-authenticate')).toBe('Bearer')
-    expect(await edge.storeCalls()).toEqual(before)
+    expect(await bench.edge.storeCalls()).toEqual(before)
   })
 
   it('case 1: a key in the query string is none', async () => {
-    const before = await edge.storeCalls()
+    const before = await bench.edge.storeCalls()
     for (const name of ['api_key', 'key', 'access_token', 'authorization']) {
-      const response = await fetch(`${edge.url}/v1/models?${name}=${edge.tenantKey}`)
+      const response = await fetch(`${bench.edge.url}/v1/models?${name}=${bench.edge.tenantKey}`)
       expect(await codeOf(response)).toEqual([401, 'missing_api_key'])
     }
-    expect(await edge.storeCalls()).toEqual(before)
+    expect(await bench.edge.storeCalls()).toEqual(before)
   })
 
   it('case 1: two keys are 400, sent in one header or in two', async () => {
-    const before = await edge.storeCalls()
-    const two = [`Bearer ${edge.tenantKey}`, `Bearer ${wellFormed}`]
+    const before = await bench.edge.storeCalls()
+    const two = [`Bearer ${bench.edge.tenantKey}`, `Bearer ${wellFormed}`]
     expect(await codeOf(await withHeaders({ authorization: two.join(', ') }))).toEqual([400, 'invalid_value'])
     expect(await statusOf(two.map((line) => `authorization: ${line}`).join('\r\n'))).toBe(400)
-    expect(await edge.storeCalls()).toEqual(before)
+    expect(await bench.edge.storeCalls()).toEqual(before)
   })
 })
 
 describe('case 2: what is no key of ours', () => {
   it.each(Object.entries(malformed))('case 2: %s is the same 401 as an unknown key, unread', async (_name, key) => {
     const unknown = await withHeaders({ authorization: `Bearer ${newKey('live', randomBytes)}` })
-    const before = await edge.storeCalls()
+    const before = await bench.edge.storeCalls()
     const response = await withHeaders({ authorization: `Bearer ${key}` })
     expect([response.status, await response.text()]).toEqual([401, await unknown.text()])
-    expect(await edge.storeCalls()).toEqual(before)
+    expect(await bench.edge.storeCalls()).toEqual(before)
   })
 
   it('one of the other kind with the same id and secret is unknown', async () => {
-    const asAdmin = edge.tenantKey.replace('live', 'admin')
+    const asAdmin = bench.edge.tenantKey.replace('live', 'admin')
     expect(await codeOf(await withHeaders({ authorization: `Bearer ${asAdmin}` }))).toEqual([401, 'invalid_api_key'])
   })
 })
@@ -137,7 +131,7 @@ describe('case 4: hostile keys', () => {
   it.each(hostile.map((key) => [key.slice(0, 40), key]))(
     'case 4: Bearer %j… is refused fast, unread',
     async (_, key) => {
-      const before = await edge.storeCalls()
+      const before = await bench.edge.storeCalls()
       const tookMs = []
       for (let i = 0; i < 5; i++) {
         const beganAtMs = performance.now()
@@ -145,7 +139,7 @@ describe('case 4: hostile keys', () => {
         tookMs.push(performance.now() - beganAtMs)
       }
       expect(Math.min(...tookMs)).toBeLessThan(refusalMs)
-      expect(await edge.storeCalls()).toEqual(before)
+      expect(await bench.edge.storeCalls()).toEqual(before)
     },
   )
 
@@ -159,14 +153,14 @@ describe('case 4: hostile keys', () => {
 
   it('case 4: nothing of a key is logged, known or not, also where the store fails', async () => {
     const stranger = newKey('live', randomBytes)
-    await edge.setDatabase('failing')
+    await bench.edge.setDatabase('failing')
     expect(await codeOf(await withHeaders({ authorization: `Bearer ${stranger}` }))).toEqual([503, 'auth_unavailable'])
-    await edge.setDatabase('open')
-    const isBack = async () => (await withHeaders((await plantKey(edge)).headers)).status
+    await bench.edge.setDatabase('open')
+    const isBack = async () => (await withHeaders((await plantKey(bench.edge)).headers)).status
     await expect.poll(isBack, { timeout: 5_000 }).toBe(200)
-    await expect.poll(() => edge.logs.join('\n')).toContain('key-lookup-failed')
-    const logged = edge.logs.join('\n')
-    const secrets = [stranger, wellFormed, edge.tenantKey, edge.adminKey].map((key) => key.slice(19))
+    await expect.poll(() => bench.edge.logs.join('\n')).toContain('key-lookup-failed')
+    const logged = bench.edge.logs.join('\n')
+    const secrets = [stranger, wellFormed, bench.edge.tenantKey, bench.edge.adminKey].map((key) => key.slice(19))
     for (const secret of [canary, testPepper, ...secrets]) expect(logged).not.toContain(secret)
     expect(logged).not.toContain(keyDigest(stranger, testPepper))
   })
