@@ -94,7 +94,10 @@ end
 if open >= terms.openJobsMax then return rated({ 'full', 'jobs', 2000 }, 0, 0) end
 if redis.call('XLEN', KEYS[10]) + open >= terms.undrainedRowsMax then return rated({ 'full', 'undrained', 60000 }, 0, 0) end
 local wait_ms = rate and queued_fair / rate * 1000 or 0
-if wait_ms > terms.waitMaxMs then
+-- Fair queueing serves who has nothing waiting before what others have piled up: their wait is not its wait. Lower tiers
+-- do wait for all of it.
+local is_next = quota.queuedJobs == 0 and (terms.tier == 'default' or terms.tier == 'priority')
+if wait_ms > terms.waitMaxMs and not is_next then
   -- A rate is measured by whole jobs and so some hundredths off: who returns exactly then is to be let in.
   local excess_ms = wait_ms * 1.03 - terms.waitMaxMs
   return rated({ 'full', 'wait', math.floor(drained_in(excess_ms / 1000 * rate)) }, 0, 0)

@@ -33,20 +33,20 @@ class Cell {
     return this.#waiting.reduce((sum, { tokens }) => sum + tokens, 0)
   }
 
-  async ask(fairTokens: number, tier: ServiceTier, bound = waitMaxMs[tier]): Promise<AdmitResult> {
+  async ask(fairTokens: number, tier: ServiceTier, bound = waitMaxMs[tier], from = 'tenant-1'): Promise<AdmitResult> {
     await this.#setClock(this.#nowMs)
-    const admission = admissionOf({ fairTokens, tier, cell: { waitMaxMs: bound } })
+    const admission = admissionOf({ tenantId: from, fairTokens, tier, cell: { waitMaxMs: bound } })
     const result = await bench.scripts.admit(admission)
     if (result.kind === 'admitted') this.#waiting.push({ jobId: admission.jobId, tokens: fairTokens })
     return result
   }
 
   /** Jobs of a twentieth of a second to half of one, whatever the bounds say. */
-  async fill(queuedMs: number): Promise<void> {
+  async fill(queuedMs: number, tier: ServiceTier = 'flex'): Promise<void> {
     const tokens = (queuedMs / 1_000) * this.#tokensPerSecond
     while (this.queuedTokens < tokens) {
       const jobTokens = Math.ceil((this.#draw(50, 500) / 1_000) * this.#tokensPerSecond)
-      await this.ask(jobTokens, 'flex', Number.MAX_SAFE_INTEGER)
+      await this.ask(jobTokens, tier, Number.MAX_SAFE_INTEGER)
     }
   }
 
@@ -68,10 +68,10 @@ class Cell {
 }
 
 /** A queue of known length before a worker of known speed, for so long that the speed can be told. */
-async function busyCell(seed: number, queuedMs: number): Promise<Cell> {
+async function busyCell(seed: number, queuedMs: number, tier?: ServiceTier): Promise<Cell> {
   const draw = dice(seed)
   const cell = new Cell(draw(50, 5_000), draw)
-  await cell.fill(queuedMs + 2 * warmUpMs)
+  await cell.fill(queuedMs + 2 * warmUpMs, tier)
   await cell.run(2 * warmUpMs)
   return cell
 }
@@ -132,6 +132,20 @@ describe('a request is not shed for its wait', () => {
     expect(await cell.ask(100, 'default', 1)).toMatchObject({ kind: 'admitted' })
   })
 })
+
+it.each(['default', 'priority'] as const)(
+  'what one tenant piled up sheds no other’s first request of tier %s, which is served before it; its second it does, and its flex',
+  async (tier) => {
+    const cell = await busyCell(1, 1.1 * waitMaxMs.flex, tier)
+    const last = await cell.ask(100, tier, Number.MAX_SAFE_INTEGER)
+    const ask = (of: ServiceTier) => cell.ask(100, of, waitMaxMs[of], 'modest')
+    expect(await ask('flex')).toMatchObject({ kind: 'full', reason: 'wait' })
+    const first = await ask(tier)
+    if (first.kind !== 'admitted' || last.kind !== 'admitted') throw new Error(`Expected admissions, got ${first.kind}`)
+    expect(first.priority).toBeLessThan(last.priority)
+    for (const each of [tier, 'flex'] as const) expect(await ask(each)).toMatchObject({ kind: 'full', reason: 'wait' })
+  },
+)
 
 it('usage rows that nobody drains stop admissions, open jobs counted as the rows they will be: a bill is never dropped', async () => {
   const undrainedRowsMax = 3
