@@ -1,5 +1,6 @@
 /**
- * The Admin API as commands of the terminal call it: where it is, which key opens it, one error for whatever it refuses.
+ * The Admin API as commands of the terminal call it: where it is, which key opens it, one error for whatever it
+ * refuses.
  *
  * A change that got no answer is sent again under the same Idempotency-Key, so it is never made twice. It knows no
  * resource; the key goes to that URL alone and into no message.

@@ -1,6 +1,6 @@
 /**
- * `npm run axle -- <command>`: the command line for people who work on Axle. It knows the commands' names only; each lives
- * in a file of its own and is loaded when asked for.
+ * `npm run axle -- <command>`: the command line for people who work on Axle. It knows the commands' names only; each
+ * lives in a file of its own and is loaded when asked for.
  */
 
 interface Command {

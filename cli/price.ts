@@ -1,6 +1,6 @@
 /**
- * `axle price`: what a model's tokens cost. A price holds from its moment on for what is admitted then; what was admitted
- * before is billed as it was. It knows no tenant.
+ * `axle price`: what a model's tokens cost. A price holds from its moment on for what is admitted then; what was
+ * admitted before is billed as it was. It knows no tenant.
  */
 import type { z } from 'zod'
 import { priceAnswer } from './admin/answers.ts'

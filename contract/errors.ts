@@ -1,5 +1,6 @@
 /**
- * Every error a client can see: code → status, type, retryable. One class carries them; one place turns them into a body.
+ * Every error a client can see: code → status, type, retryable. One class carries them; one place turns them into a
+ * body.
  *
  * It knows no transport. Messages name what was expected and the way out; they never echo secrets or prompts.
  */

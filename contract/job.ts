@@ -75,7 +75,10 @@ const jobRequest = z.object({
   /** Tell the log probabilities of each token of the content, and of so many of the likeliest; null tells none. */
   topLogprobs: z.int().nonnegative().max(limits.topLogprobsMax).nullable().default(null),
 })
-/** What the worker needs to answer: validated and normalised by the edge, and in the GPU's range; null = the model's default. */
+/**
+ * What the worker needs to answer: validated and normalised by the edge, and in the GPU's range; null = the model's
+ * default.
+ */
 export type JobRequest = z.infer<typeof jobRequest>
 
 /** A job record as the worker and the janitor see it. */

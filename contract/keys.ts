@@ -64,7 +64,9 @@ export function laneName(lane: number): string {
   return `lane-${lane}`
 }
 
-/** BullMQ's sorted set of waiting jobs in a lane; score = priority · 2³² + arrival. Read only, to compare lane heads. */
+/**
+ * BullMQ's sorted set of waiting jobs in a lane; score = priority · 2³² + arrival. Read only, to compare lane heads.
+ */
 export function laneHeadKey(lane: number): string {
   return `${bullPrefix}:${laneName(lane)}:prioritized`
 }

@@ -69,10 +69,15 @@ export const waitMaxMs: Readonly<Record<ServiceTier, number>> = {
 }
 /** SDKs obey a Retry-After up to here. */
 export const retryAfterMaxMs = 120_000
-/** In milliseconds they are told no more: OpenAI's for Node takes a longer wait for none, and is back within a second. */
+/**
+ * In milliseconds they are told no more: OpenAI's for Node takes a longer wait for none, and is back within a second.
+ */
 export const retryAfterToldMaxMs = 60_000
 
-/** A known key is served from the isolate's memory this long without asking anyone; the rest of the budget is for the way. */
+/**
+ * A known key is served from the isolate's memory this long without asking anyone; the rest of the budget is for the
+ * way.
+ */
 export const keyFreshMs = 4_000
 /** With D1 away a known key is served this long, as long as Redis says that it is not revoked. */
 export const keyStaleMaxMs = 60 * 60_000

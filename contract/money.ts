@@ -1,5 +1,6 @@
 /**
- * Money: whole nano-USD, and prices in whole µUSD per million tokens. No fraction and no float sum ever stands for money.
+ * Money: whole nano-USD, and prices in whole µUSD per million tokens. No fraction and no float sum ever stands for
+ * money.
  *
  * It knows neither models nor tenants.
  */

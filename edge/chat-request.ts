@@ -2,8 +2,8 @@
  * The body of POST /v1/chat/completions → what a job needs, or the error that names the parameter.
  *
  * Strict: an unknown parameter is an error; a known one that the model cannot honour is an error unless it asks for
- * nothing; one without influence on the answer is accepted and ignored. `null` always means "not given", as with OpenAI.
- * Pure: knows no HTTP, no tenant, and not which model is served.
+ * nothing; one without influence on the answer is accepted and ignored. `null` always means "not given", as with
+ * OpenAI. Pure: knows no HTTP, no tenant, and not which model is served.
  */
 import { z } from 'zod'
 import type { ChatMessage, JobRequest } from '../contract/job.ts'

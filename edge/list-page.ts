@@ -1,5 +1,6 @@
 /**
- * One page of a list, as OpenAI's clients walk it: `limit`, `after`, `before` in, `first_id`, `last_id`, `has_more` out.
+ * One page of a list, as OpenAI's clients walk it: `limit`, `after`, `before` in, `first_id`, `last_id`, `has_more`
+ * out.
  *
  * A cursor is an item's id, looked up within the same list: one of another list is no cursor here. Knows no resource.
  */

@@ -1,7 +1,8 @@
 /**
  * A failed validation → the one error a client sees: code, parameter, and what was expected.
  *
- * It knows zod's issues, not any request, and says nothing in zod's words. Values are never quoted, since they are a tenant's; parameter names are, cut.
+ * It knows zod's issues, not any request, and says nothing in zod's words. Values are never quoted, since they are a
+ * tenant's; parameter names are, cut.
  */
 import type { z } from 'zod'
 import { AppError, isErrorCode, type ErrorCode } from '../contract/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * What the deployment does every minute, whoever calls or not: usage into D1, revocations that Redis may have lost, what
- * has been kept long enough. It knows no request.
+ * What the deployment does every minute, whoever calls or not: usage into D1, revocations that Redis may have lost,
+ * what has been kept long enough. It knows no request.
  */
 import assert from 'node:assert/strict'
 import { idempotencyTtlMs, jobAgeMaxMs, keyStaleMaxMs } from '../contract/limits.ts'
@@ -11,7 +11,10 @@ import { drainUsage } from './usage/drain.ts'
 
 /** An isolate that cannot reach D1 may know a key for so long, and a job that it lets in may wait so long. */
 const revocationMattersMs = keyStaleMaxMs + jobAgeMaxMs
-/** How long Redis keeps a revocation: longer than any work lasts that was let in before it, so that the set stays bounded. */
+/**
+ * How long Redis keeps a revocation: longer than any work lasts that was let in before it, so that the set stays
+ * bounded.
+ */
 const revocationKeptMs = 7 * 86_400_000
 /** A deployment without ticks for so long still forgets what was due meanwhile. */
 const forgetWithinMs = 86_400_000

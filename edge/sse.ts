@@ -43,7 +43,10 @@ export const streamStart: StreamState = { fingerprint: null }
 const doneFrame = 'data: [DONE]\n\n'
 export const keepAliveFrame = ': keep-alive\n\n'
 
-/** Opens every stream: when to come back should it break. Each job has its own moment, so that a crowd does not return at once. */
+/**
+ * Opens every stream: when to come back should it break. Each job has its own moment, so that a crowd does not return
+ * at once.
+ */
 export function reconnectField(jobId: JobId): string {
   const { from, below } = reconnectMs
   return `retry: ${from + spread(jobId, below - from)}\n`

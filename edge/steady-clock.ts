@@ -1,6 +1,6 @@
 /**
- * Milliseconds that pass, by a wall clock that may be set back: such a jump counts as no time at all, so what is kept for a
- * while is not kept until the clock has caught up. A jump ahead counts.
+ * Milliseconds that pass, by a wall clock that may be set back: such a jump counts as no time at all, so what is kept
+ * for a while is not kept until the clock has caught up. A jump ahead counts.
  *
  * For how long, never for when: it tells no date. Workers have no clock that only goes forward.
  */

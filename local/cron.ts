@@ -1,6 +1,6 @@
 /**
- * The clock of a gateway on this machine, which Cloudflare's cron is elsewhere: one tick at a time, a fixed time between
- * the end of one and the next. It does not know what a tick does.
+ * The clock of a gateway on this machine, which Cloudflare's cron is elsewhere: one tick at a time, a fixed time
+ * between the end of one and the next. It does not know what a tick does.
  */
 import type { EdgeServer } from './edge-server.ts'
 

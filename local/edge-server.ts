@@ -1,6 +1,6 @@
 /**
- * The gateway in workerd on this machine: Miniflare with the bundle, D1 and Durable Objects on disk, migrations applied,
- * this machine's tenant and keys in place.
+ * The gateway in workerd on this machine: Miniflare with the bundle, D1 and Durable Objects on disk, migrations
+ * applied, this machine's tenant and keys in place.
  *
  * It knows neither environment variables nor a launcher.
  */

@@ -1,6 +1,6 @@
 /**
- * Everything between `npm start` and the first answer, in order: adapter, Redis, gateway, GPU workers, background workers.
- * It knows who needs what; not how a child is kept alive, nor what any of them does.
+ * Everything between `npm start` and the first answer, in order: adapter, Redis, gateway, GPU workers, background
+ * workers. It knows who needs what; not how a child is kept alive, nor what any of them does.
  */
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'

@@ -1,5 +1,6 @@
 /**
- * Applies the migrations of `edge/d1/migrations/` to this machine's D1, as `wrangler d1 migrations` does to a remote one.
+ * Applies the migrations of `edge/d1/migrations/` to this machine's D1, as `wrangler d1 migrations` does to a remote
+ * one.
  *
  * It knows no table but the one in which both note what is applied.
  */
@@ -38,7 +39,10 @@ export async function readMigrations(): Promise<Migration[]> {
   )
 }
 
-/** A statement ends with the line that ends in a semicolon; a trigger, which holds statements, with one that ends in END; */
+/**
+ * A statement ends with the line that ends in a semicolon; a trigger, which holds statements, with one that ends in
+ * END;
+ */
 export function statementsOf(sql: string): string[] {
   const statements: string[] = []
   let statement = ''

@@ -1,6 +1,6 @@
 /**
- * What a person, and a program, learn once the stack serves: the closing words and `ready.json`. It does not know how the
- * stack got there.
+ * What a person, and a program, learn once the stack serves: the closing words and `ready.json`. It does not know how
+ * the stack got there.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

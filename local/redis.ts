@@ -1,7 +1,7 @@
 /**
- * The Redis of this start: the one REDIS_URL names, else a private redis-server or valkey-server with its append-only file
- * in the data directory (installed first where we can), else one in JavaScript that keeps nothing. It does not know what
- * is stored in it.
+ * The Redis of this start: the one REDIS_URL names, else a private redis-server or valkey-server with its append-only
+ * file in the data directory (installed first where we can), else one in JavaScript that keeps nothing. It does not
+ * know what is stored in it.
  */
 import { execFile } from 'node:child_process'
 import { accessSync, constants, mkdirSync } from 'node:fs'

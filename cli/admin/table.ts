@@ -1,4 +1,6 @@
-/** Rows of text as a table for the terminal: columns as wide as their widest cell. It knows nothing of what they say. */
+/**
+ * Rows of text as a table for the terminal: columns as wide as their widest cell. It knows nothing of what they say.
+ */
 
 const gap = '  '
 

@@ -1,6 +1,6 @@
 /**
- * Redis' side of the books: at one moment the rows that wait to be drained and what each tenant's counters say, and then
- * every job whose log is still kept, recounted from the log's own entries.
+ * Redis' side of the books: at one moment the rows that wait to be drained and what each tenant's counters say, and
+ * then every job whose log is still kept, recounted from the log's own entries.
  */
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
@@ -141,8 +141,8 @@ function recountOf(log: unknown): Usage | null {
 }
 
 /**
- * Tokens one by one: of the prompt as the last start says, of the answer as they stand there. How much of the prompt was
- * found in the cache is written in the end alone.
+ * Tokens one by one: of the prompt as the last start says, of the answer as they stand there. How much of the prompt
+ * was found in the cache is written in the end alone.
  *
  * @returns null for a log without an end
  */

@@ -1,6 +1,6 @@
 /**
- * The books against each other: every bill against the log it is for, the sums by the minute against the bills, what each
- * tenant's counters say against the bills of the month.
+ * The books against each other: every bill against the log it is for, the sums by the minute against the bills, what
+ * each tenant's counters say against the bills of the month.
  *
  *     token logs still kept ── bills in D1 ∪ rows that wait to be drained ── month's spend in Redis
  *                                   │

@@ -36,8 +36,8 @@ export interface Actor {
 }
 
 /**
- * Stands directly behind its effect in a batch. An effect that changed no row leaves the type NULL, which the table refuses,
- * and so the whole batch: no effect without its row, no row without its effect.
+ * Stands directly behind its effect in a batch. An effect that changed no row leaves the type NULL, which the table
+ * refuses, and so the whole batch: no effect without its row, no row without its effect.
  */
 export function auditRow(db: D1Database, event: AuditEvent, actor: Actor, nowMs: number): D1PreparedStatement {
   return db

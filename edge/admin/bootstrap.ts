@@ -1,7 +1,8 @@
 /**
  * POST /v1/organization/bootstrap: the deployment's secret makes the first admin key, once.
  *
- * Who does not have the secret cannot tell this route from one that does not exist. It knows no other way to an admin key.
+ * Who does not have the secret cannot tell this route from one that does not exist. It knows no other way to an admin
+ * key.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'

@@ -1,7 +1,8 @@
 /**
  * Work of the control plane, bounded: a database that fails or says nothing is a 503 to try again, no fault of ours.
  *
- * Work that ran out of time goes on and may still be done: an Idempotency-Key makes its repetition safe. Knows no route.
+ * Work that ran out of time goes on and may still be done: an Idempotency-Key makes its repetition safe. Knows no
+ * route.
  */
 import type { Handler } from 'hono'
 import { AppError } from '../../contract/errors.ts'

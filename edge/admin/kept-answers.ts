@@ -1,5 +1,6 @@
 /**
- * Answers kept for 24 h, one for each caller and Idempotency-Key: found again, or written in the batch that they answer.
+ * Answers kept for 24 h, one for each caller and Idempotency-Key: found again, or written in the batch that they
+ * answer.
  *
  * Two that race for one key: the table takes one row, so the other's whole batch fails. Knows no route.
  */

@@ -1,6 +1,6 @@
 /**
- * Prices of models: one row a model and moment, in force until the next one. None is ever changed: what was admitted keeps its
- * price, and a bill can be computed again.
+ * Prices of models: one row a model and moment, in force until the next one. None is ever changed: what was admitted
+ * keeps its price, and a bill can be computed again.
  *
  * It bills nothing: admission takes the price that is in force.
  */
@@ -97,7 +97,9 @@ export async function listPrices(context: Context<AppEnv>): Promise<Response> {
   return listPage(context.env.DB, listing, query, (row) => priceObject(priceRow.parse(row)))
 }
 
-/** @throws AppError invalid_value for a moment that has passed: it could change no bill, only confuse whoever reads it. */
+/**
+ * @throws AppError invalid_value for a moment that has passed: it could change no bill, only confuse whoever reads it.
+ */
 function startOf(second: number | undefined, nowMs: number): number {
   if (second === undefined) return nowMs
   if (second < Math.floor(nowMs / secondMs)) {
@@ -107,7 +109,10 @@ function startOf(second: number | undefined, nowMs: number): number {
   return second * secondMs
 }
 
-/** @throws AppError invalid_value for an alias: what is served has its price by its id, and an alias's would bill nothing. */
+/**
+ * @throws AppError invalid_value for an alias: what is served has its price by its id, and an alias's would bill
+ * nothing.
+ */
 async function requireId(env: Env, name: string): Promise<void> {
   const { model } = await askFleet(env)
   if (model === null || !model.aliases.includes(name)) return

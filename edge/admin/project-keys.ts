@@ -1,4 +1,7 @@
-/** API keys of a project: made, listed, changed, revoked. Rotation has its own file; the key's text is in one answer only. */
+/**
+ * API keys of a project: made, listed, changed, revoked. Rotation has its own file; the key's text is in one answer
+ * only.
+ */
 import type { Context } from 'hono'
 import { z } from 'zod'
 import type { AppEnv } from '../app-env.ts'

@@ -107,7 +107,9 @@ export const changeProject = changing(updateFields, async (context, fields) => {
   return { effects: [{ statement, event }], answer: projectObject(row), refusal: archived() }
 })
 
-/** Redis first: from then on nothing of the project is admitted or claimed, whatever an isolate remembers of its keys. */
+/**
+ * Redis first: from then on nothing of the project is admitted or claimed, whatever an isolate remembers of its keys.
+ */
 export const archiveProject = changing(noFields, async (context, _fields, nowMs) => {
   const project = await findOpenProject(context.env.DB, idFrom(context, 'project'))
   await tellBroker(context.env, { kind: 'revoke', ids: [project.id] })

@@ -1,4 +1,6 @@
-/** The control plane's routes under /v1/organization: projects, keys, limits, prices, audit. All for admin keys alone. */
+/**
+ * The control plane's routes under /v1/organization: projects, keys, limits, prices, audit. All for admin keys alone.
+ */
 import type { Handler } from 'hono'
 import type { AppEnv } from '../app-env.ts'
 import type { Route } from '../route-table.ts'

@@ -1,8 +1,8 @@
 /**
  * Answers of the Admin API as they are kept for a repetition: AES-256-GCM, since they may hold a new key.
  *
- * The sealing key comes from the pepper and the client's own Idempotency-Key, and the database holds neither: what was stolen
- * from it opens nothing. Knows no table.
+ * The sealing key comes from the pepper and the client's own Idempotency-Key, and the database holds neither: what was
+ * stolen from it opens nothing. Knows no table.
  *
  *     base64( | IV, 12 bytes | ciphertext | tag, 16 bytes | )
  */

@@ -1,8 +1,8 @@
 /**
  * From a request to its caller, or to the one error its sender may know.
  *
- * Malformed, unknown and foreign keys are the same 401; shape and checksum are verified without I/O. The key itself goes
- * no further than this file.
+ * Malformed, unknown and foreign keys are the same 401; shape and checksum are verified without I/O. The key itself
+ * goes no further than this file.
  */
 import { AppError } from '../../contract/errors.ts'
 import { parseKey } from '../../contract/key-format.ts'

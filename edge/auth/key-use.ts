@@ -1,7 +1,8 @@
 /**
  * What D1 is told of a key behind the answer to its request: that it was used, and its digest under the current pepper.
  *
- * An isolate tells it at most once a minute for a key. A failure is logged and costs nobody anything. It knows no request.
+ * An isolate tells it at most once a minute for a key. A failure is logged and costs nobody anything. It knows no
+ * request.
  */
 import { putBounded } from '../bounded-map.ts'
 import { logError } from '../log.ts'

@@ -85,8 +85,8 @@ export function admissionOf(
 type TokenBounds = Pick<Admission, 'promptTokensMax' | 'answerTokensMax' | 'contextTokens' | 'fairTokens'>
 
 /**
- * At the worst case a byte-level tokenizer makes one token of a byte; on average it makes one of about four. What exceeds
- * the context is refused by the worker, so the context bounds each.
+ * At the worst case a byte-level tokenizer makes one token of a byte; on average it makes one of about four. What
+ * exceeds the context is refused by the worker, so the context bounds each.
  */
 export function tokensOf(request: JobRequest, contextTokens: number): TokenBounds {
   let byteCount = 0

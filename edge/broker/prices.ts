@@ -13,7 +13,9 @@ import { logError } from '../log.ts'
 
 /** A changed price is in force after this long at the latest; a future one, known in advance, on time. */
 const freshMs = 60_000
-/** After a failure D1 is not asked again for this long: a D1 that hangs must not make requests wait for their prices. */
+/**
+ * After a failure D1 is not asked again for this long: a D1 that hangs must not make requests wait for their prices.
+ */
 const failureMs = 10_000
 /** One model a deployment; the bound is against a table of somebody's mistakes. */
 const pricesMax = 1_000

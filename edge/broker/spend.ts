@@ -1,8 +1,8 @@
 /**
  * What a tenant's month has cost, where Redis does not know it (any more): told to its counters, once.
  *
- * D1 has what was drained, the usage stream what was not; a row may be in both while it is being drained, and counts once.
- * It knows neither budgets nor who asks.
+ * D1 has what was drained, the usage stream what was not; a row may be in both while it is being drained, and counts
+ * once. It knows neither budgets nor who asks.
  */
 import type { Redis } from 'ioredis'
 import { AppError } from '../../contract/errors.ts'

@@ -10,7 +10,9 @@ import { tellBroker } from '../broker/client.ts'
 import type { Env } from '../env.ts'
 import type { UsageRow } from './usage-row.ts'
 
-/** What one minute's tick moves at most: 125,000 rows, more than a cell ends; its 750 calls stay below a Worker's 1,000. */
+/**
+ * What one minute's tick moves at most: 125,000 rows, more than a cell ends; its 750 calls stay below a Worker's 1,000.
+ */
 const pagesMax = 250
 
 const columns: Readonly<Record<string, keyof UsageRow>> = {

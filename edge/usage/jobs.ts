@@ -1,6 +1,6 @@
 /**
- * GET /v1/organization/usage/jobs: every ended job with its bill, oldest end first. What the sums are made of, for whoever
- * checks them.
+ * GET /v1/organization/usage/jobs: every ended job with its bill, oldest end first. What the sums are made of, for
+ * whoever checks them.
  */
 import type { Context } from 'hono'
 import { z } from 'zod'

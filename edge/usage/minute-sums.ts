@@ -37,7 +37,8 @@ export type UsageSum = Readonly<Record<keyof typeof sums, number>> & {
 const sumsMax = 10_000
 
 /**
- * @returns the sums in the order of buckets, then groups, and the page they fill, which may be shorter than the one asked
+ * @returns the sums in the order of buckets, then groups, and the page they fill, which may be shorter than the one
+ * asked
  *   for. @throws AppError 400 when not even one bucket fits.
  */
 export async function sumMinutes(
