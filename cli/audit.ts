@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { auditAnswer } from './admin/answers.ts'
 import { type Call, runAction } from './admin/command.ts'
 import { table } from './admin/table.ts'
+import { checkTenant } from './admin/tenant-option.ts'
 import { count, moment, since } from './admin/values.ts'
 
 const help = `npm run --silent axle -- audit list [--tenant TENANT] [--since TIME] [--limit N]
@@ -34,7 +35,9 @@ async function list(call: Call): Promise<void> {
     'effective_at[gte]': start === undefined ? undefined : since(start, '--since', Date.now()),
   }
   const itemsMax = limit === undefined ? entriesUsual : count(limit, '--limit')
+  if (itemsMax === 0) throw new TypeError('--limit: expected at least 1')
   const entries = await call.api.list('/v1/organization/audit_logs', auditAnswer, query, itemsMax)
+  if (entries.length === 0) await checkTenant(call)
   call.tell(
     entries,
     table(['WHEN', 'WHAT', 'OF', 'WHO', 'FROM', 'ASKED FOR'], entries.map(rowOf), 'Nothing was changed.'),

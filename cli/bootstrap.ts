@@ -3,7 +3,7 @@
  *
  * The secret comes from stdin or the environment, never from the command line, which other users of a machine can read.
  */
-import { AdminApi, apiUrl } from './admin-api.ts'
+import { AdminApi, ApiRefusal, apiUrl } from './admin-api.ts'
 import { newKeyAnswer } from './admin/answers.ts'
 import { reportFailure } from './report-failure.ts'
 
@@ -16,13 +16,14 @@ AXLE_BOOTSTRAP_SECRET, is read from stdin, or from AXLE_BOOTSTRAP_SECRET here. I
 export async function bootstrap(args: string[]): Promise<void> {
   try {
     const [url, ...others] = args
-    if (url === undefined || ['--help', '-h'].includes(url)) {
+    if (url !== undefined && ['--help', '-h'].includes(url)) {
       console.log(help)
       return
     }
+    if (url === undefined) throw new TypeError(`Expected the URL of the deployment\n\n${help}`)
     if (others.length > 0) throw new TypeError('Expected one URL; the secret is read from stdin')
     const api = new AdminApi({ url: apiUrl(url), key: await readSecret() })
-    const made = await api.post('/v1/organization/bootstrap', newKeyAnswer, {})
+    const made = await api.post('/v1/organization/bootstrap', newKeyAnswer, {}).catch(explain)
     console.log(made.value)
     console.error(
       `Admin key ${made.id}. Keep the line above: it is never shown again, and the secret has done its work.`,
@@ -30,6 +31,12 @@ export async function bootstrap(args: string[]): Promise<void> {
   } catch (error) {
     reportFailure(error)
   }
+}
+
+/** To whom has not its secret, a deployment has no such route. */
+function explain(error: unknown): never {
+  if (!(error instanceof ApiRefusal && error.status === 404)) throw error
+  throw new Error('The deployment has another AXLE_BOOTSTRAP_SECRET, or none. (not_found)', { cause: error })
 }
 
 async function readSecret(): Promise<string> {

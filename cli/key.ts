@@ -57,8 +57,12 @@ async function list(call: Call): Promise<void> {
     moment(item.created_at),
     moment(item.last_used_at),
     moment(item.expires_at),
+    // Nothing where there is none: few keys are restricted, and lines end with what they say.
+    [item.models ?? [], item.ip_allowlist ?? []].flat().join(','),
   ])
-  call.tell(keys, table(['KEY', 'NAME', 'SCOPES', 'CREATED', 'LAST USED', 'EXPIRES'], rows, 'This tenant has no keys.'))
+  const header = ['KEY', 'NAME', 'SCOPES', 'CREATED', 'LAST USED', 'EXPIRES']
+  const isRestricted = keys.some((item) => item.models !== null || item.ip_allowlist !== null)
+  call.tell(keys, table(isRestricted ? [...header, 'ONLY FOR'] : header, rows, 'This tenant has no keys.'))
 }
 
 async function create(call: Call): Promise<void> {

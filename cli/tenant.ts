@@ -15,15 +15,15 @@ npm run --silent axle -- tenant set TENANT [--name NAME] [limits]
 npm run --silent axle -- tenant archive TENANT             final: its keys are refused from then on
 
 Limits hold over all keys of a tenant, within 5 seconds of being set:
-  --requests-per-minute N   admitted in any 60 seconds
-  --tokens-per-minute N     prompt and answer; what a request could use counts until it ends
-  --concurrent N            requests admitted and not yet answered
-  --queued-jobs N           of those, requests that wait for a worker
-  --queued-tokens N         and their tokens at the worst case
-  --budget USD|none         a calendar month (UTC); beyond it requests are refused as insufficient_quota
+  --requests-per-minute N   admitted in any 60 seconds (600)
+  --tokens-per-minute N     prompt and answer; what a request could use counts until it ends (1M)
+  --concurrent N            requests admitted and not yet answered (100)
+  --queued-jobs N           of those, requests that wait for a worker (1,000)
+  --queued-tokens N         and their tokens at the worst case (10M)
+  --budget USD|none         a calendar month (UTC); beyond it requests are refused as insufficient_quota (none)
   --weight W                share of the GPUs under contention, next to other tenants' weights (1)
-  --tiers LIST              service tiers its requests may name: priority,default,flex
-  --default-tier TIER       for requests that name none
+  --tiers LIST              service tiers its requests may name, of priority,default,flex (default,flex)
+  --default-tier TIER       for requests that name none (default)
 
   --json                    the API's answers as they are
 

@@ -7,6 +7,7 @@ import { Redis } from 'ioredis'
 import { monthBounds, monthOf } from '../contract/month.ts'
 import { readReadyFile } from './admin-api.ts'
 import { type Call, runAction } from './admin/command.ts'
+import { checkTenant } from './admin/tenant-option.ts'
 import { since } from './admin/values.ts'
 import { keptJobs, readCellBooks } from './usage/cell-books.ts'
 import { readLedger } from './usage/ledger.ts'
@@ -65,7 +66,7 @@ async function compare(call: Call): Promise<void> {
   // Told by the command that waits; without a listener ioredis would print it, address and all.
   redis.on('error', () => undefined)
   try {
-    await redis.connect()
+    await connect(redis)
     const cell = await readCellBooks(redis)
     const from = call.option('from')
     const start = from === undefined ? monthBounds(monthOf(cell.atMs)).fromMs / 1_000 : since(from, '--from', cell.atMs)
@@ -74,10 +75,22 @@ async function compare(call: Call): Promise<void> {
     const range = { start: Math.floor(start / 60) * 60, end: Math.ceil(cell.atMs / 60_000) * 60 + 3_600, tenant }
     const ledger = await readLedger(call.api, range)
     const found = await reconcile({ ledger, cell, jobs: keptJobs(redis), fromMs: range.start * 1_000, tenant })
+    if (found.billsInD1 + found.billsUndrained + found.logs === 0) await checkTenant(call)
     call.tell(found, verdictOf(found))
     if (found.findings.length > 0) process.exitCode = 1
   } finally {
     redis.disconnect()
+  }
+}
+
+/** ioredis says only that its connection is closed. */
+async function connect(redis: Redis): Promise<void> {
+  try {
+    await redis.connect()
+  } catch (error) {
+    throw new Error('Redis does not answer: --redis, or REDIS_URL, is the one that the deployment uses', {
+      cause: error,
+    })
   }
 }
 

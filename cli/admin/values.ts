@@ -33,7 +33,7 @@ export function count(value: string, option: string): number {
 
 export function decimal(value: string, option: string): number {
   if (!/^\d{1,9}(\.\d{1,6})?$/.test(value))
-    throw new TypeError(`${option}: expected a number such as 1.5, got '${value}'`)
+    throw new TypeError(`${option}: expected a number such as 1.5, with at most six decimals, got '${value}'`)
   return Number(value)
 }
 
@@ -73,6 +73,8 @@ export function durationOrNever(value: string, option: string): number | null {
 export function since(value: string, option: string, nowMs: number): number {
   const atMs = /^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d))?$/.test(value) ? Date.parse(value) : Number.NaN
   if (!Number.isNaN(atMs)) return Math.floor(atMs / 1_000)
+  if (!/^\d+[smhd]$/.test(value))
+    throw new TypeError(`${option}: expected 24h (ago), 2026-11-24 or 2026-11-24T10:00:00Z, got '${value}'`)
   return Math.floor(nowMs / 1_000) - duration(value, option)
 }
 

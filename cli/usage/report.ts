@@ -4,6 +4,7 @@ import { nanoPerUsd, usdText } from '../../contract/money.ts'
 import { monthBounds, monthOf } from '../../contract/month.ts'
 import type { Call } from '../admin/command.ts'
 import { table } from '../admin/table.ts'
+import { checkTenant } from '../admin/tenant-option.ts'
 import { moment, names, since } from '../admin/values.ts'
 import type { Query } from '../admin-api.ts'
 
@@ -33,6 +34,7 @@ const usageResult = z.object({
 const costResult = z.object({ amount: z.object({ value: z.number() }), quantity: z.int().nullable() })
 
 export async function report(call: Call): Promise<void> {
+  if (call.has('csv') && call.has('json')) throw new TypeError('Expected --json or --csv, got both')
   const isCosts = call.has('costs')
   const groups = groupsOf(call, isCosts ? costGroups : usageGroups)
   const width = widthOf(call.option('by') ?? 'day', isCosts)
@@ -42,9 +44,14 @@ export async function report(call: Call): Promise<void> {
 
   const buckets: z.infer<typeof bucket>[] = []
   for await (const { data } of pages(call, path, query)) buckets.push(...data)
+  // Of all items together the API tells the money alone.
+  const hasTokens = !isCosts || groups.has('item')
   const lines = buckets.flatMap(({ start_time, results }) => results.map((result) => ({ start_time, result })))
-  const header = isCosts ? ['TOKENS', 'USD'] : ['REQUESTS', 'INPUT', 'CACHED', 'OUTPUT', 'REASONING']
-  const numbers = lines.map(({ result }) => (isCosts ? costNumbers(result) : usageNumbers(result)))
+  if (lines.length === 0) await checkTenant(call)
+  const header = isCosts
+    ? [...(hasTokens ? ['TOKENS'] : []), 'USD']
+    : ['REQUESTS', 'INPUT', 'CACHED', 'OUTPUT', 'REASONING']
+  const numbers = lines.map(({ result }) => (isCosts ? costNumbers(result, hasTokens) : usageNumbers(result)))
   const rows = lines.map(({ start_time, result }, index) => {
     const labels = [...groups.values()].map((name) => label.parse(result[name]) ?? '-')
     return [moment(start_time)].concat(labels, shown(numbers[index] ?? [], isCosts))
@@ -72,6 +79,7 @@ async function printCsv(call: Call, path: string, query: Query): Promise<void> {
     text += from === undefined ? part : part.slice(part.indexOf('\n') + 1)
     from = next_page ?? undefined
   }
+  if (!text.trimEnd().includes('\n')) await checkTenant(call)
   console.log(text.trimEnd())
 }
 
@@ -80,14 +88,16 @@ function usageNumbers(result: object): number[] {
   return [of.num_model_requests, of.input_tokens, of.input_cached_tokens, of.output_tokens, of.output_reasoning_tokens]
 }
 
-/** The second is nano-USD: whole numbers add up. */
-function costNumbers(result: object): number[] {
+/** The last is nano-USD: whole numbers add up. */
+function costNumbers(result: object, hasTokens: boolean): number[] {
   const { amount, quantity } = costResult.parse(result)
-  return [quantity ?? 0, Math.round(amount.value * nanoPerUsd)]
+  return [...(hasTokens ? [quantity ?? 0] : []), Math.round(amount.value * nanoPerUsd)]
 }
 
 function shown(numbers: readonly number[], isCosts: boolean): string[] {
-  return numbers.map((value, column) => (isCosts && column === 1 ? usdText(value) : value.toLocaleString('en')))
+  return numbers.map((value, column) =>
+    isCosts && column === numbers.length - 1 ? usdText(value) : value.toLocaleString('en'),
+  )
 }
 
 function groupsOf(call: Call, known: Readonly<Record<string, string>>): Map<string, string> {

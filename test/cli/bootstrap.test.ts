@@ -38,7 +38,7 @@ describe('axle bootstrap', () => {
   it('makes the first admin key from the secret, once: the next one comes from that key and can replace it', async () => {
     const wrong = await bootstrap(`${secret}x`)
     expect(wrong).toMatchObject({ out: '', code: 1 })
-    expect(wrong.err).toContain('(not_found)')
+    expect(wrong.err).toContain('another AXLE_BOOTSTRAP_SECRET, or none. (not_found)')
 
     const { out: key, err, code } = await bootstrap(`${secret}\n`)
     expect(code).toBe(0)

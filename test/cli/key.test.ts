@@ -46,6 +46,16 @@ describe('axle key', () => {
     expect((await run('list', tenantId, '--json')).out).not.toContain(out)
   })
 
+  it('lists what restricts a key, where one is restricted', async () => {
+    const { id: free } = await create()
+    expect((await run('list', tenantId)).out).toMatch(/EXPIRES$/m)
+    const { id } = await create('--models=axk1-tiny', '--ips=203.0.113.0/24')
+    const { out } = await run('list', tenantId)
+    expect(out).toMatch(/EXPIRES {2}ONLY FOR$/m)
+    expect(out).toMatch(new RegExp(`^${id} .* axk1-tiny,203\\.0\\.113\\.0/24$`, 'm'))
+    expect(out).toMatch(new RegExp(`^${free} .* -$`, 'm'))
+  })
+
   it('gives it scopes, models, addresses and an end, and lifts them again', async () => {
     const limits = ['--scopes=usage,inference', '--models=axk1-tiny', '--ips=203.0.113.0/24', '--expires=90d']
     const { id, text } = await create(...limits)

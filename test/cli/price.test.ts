@@ -29,7 +29,10 @@ describe('axle price', () => {
 
   it.each([
     [['set', 'm', '--input', '1'], 'expected --output'],
-    [['set', 'm', '--input', '1', '--output', '0.0000001'], "--output: expected a number such as 1.5, got '0.0000001'"],
+    [
+      ['set', 'm', '--input', '1', '--output', '0.0000001'],
+      "--output: expected a number such as 1.5, with at most six decimals, got '0.0000001'",
+    ],
     [['set', 'm', '--input', '1', '--output', '1', '--from', 'monday'], '--from: expected a moment'],
     [['set', 'm', '--input', '1', '--output', '1', '--from', '2020-01-01'], "'effective_from'"],
     [['set', '--input', '1', '--output', '1'], 'set: expected MODEL'],
@@ -55,5 +58,7 @@ describe('axle audit', () => {
     expect(rows[1]).toMatch(new RegExp(`project.created +${id} .*Audited`))
     expect((await printedBy(audit, 'list', '--limit', '1')).out.split('\n')).toHaveLength(2)
     expect((await printedBy(audit, '--since', '2090-01-01')).out).toBe('Nothing was changed.')
+    expect((await printedBy(audit, '--tenant', 'proj_typo')).err).toContain("there is no tenant 'proj_typo'")
+    expect((await printedBy(audit, '--limit', '0')).err).toContain('expected at least 1')
   })
 })
