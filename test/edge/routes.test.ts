@@ -42,6 +42,10 @@ describe('the router', () => {
     },
   )
 
+  it.each(guarded)('I16: HEAD %s without a key is 401', async (path) => {
+    expect((await app.request(path, { method: 'HEAD' }, env)).status).toBe(401)
+  })
+
   it('I16: a route registered beside the table demands a key all the same', async () => {
     const wider = createApp(routes).get('/v1/forgotten', (context) => context.text('open'))
     expect((await wider.request('/v1/forgotten', {}, env)).status).toBe(401)
