@@ -56,40 +56,39 @@ const ROOF_DISPATCH_SECONDS = 4.4e-6
 type Measured = readonly [bytesPerSecond: number, flopsPerSecond: number]
 
 /**
- * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-23: of
- * `axle plan --preset axk1 --device this`. Other cards are taken to be faster as their arithmetic is.
+ * Axle's kernels on an H100 80GB HBM3 (driver 580.159, Vulkan, Dawn 0.6.2, validation on), 2026-11-24: of
+ * `axle plan --preset axk1 --device this`.
  *
  * Products of A.X K1's shapes, [16384, 7168] for experts and [7168, 7168] for the rest: bytes of weights a second for one
- * row, operations a second for four. They are of the kernels before attention by tiles and products by lines: a real layer
- * (`bench k1-layer`) took 1.95 ms for a token and 14.5 ms for two at position 100,017 then, where these give 0.6 and 15,
- * and takes 1.65 and 6.7 now. The small kernels between the products are in neither rate.
- * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, in proportion to int8; attention over f32 pages at
- * 16 rows, in proportion to one.
+ * row, operations a second for four. A real layer (`bench k1-layer`) takes 1.1 ms for a token and 5.4 ms for two at position
+ * 100,017, where these give 0.4 and 6.0. The small kernels between the products are in neither rate.
+ * Not measured: f16 and f32, taken as bf16; int4 and fp8 outside experts, bytes in proportion to int8 and operations as
+ * of experts.
  */
 const MEASURED_CARD = 'h100-80g'
 const MEASURED_EXPERTS: Readonly<Record<FormatKind, Measured>> = {
-  f32: [579e9, 3.12e12],
-  f16: [579e9, 3.12e12],
-  bf16: [579e9, 3.12e12],
-  int8: [508e9, 1.67e12],
-  fp8: [547e9, 2.34e12],
-  int4: [621e9, 3.3e12],
+  f32: [2.53e12, 3.28e12],
+  f16: [2.53e12, 3.28e12],
+  bf16: [2.53e12, 3.28e12],
+  int8: [1.9e12, 1.66e12],
+  fp8: [1.6e12, 4.57e12],
+  int4: [1.49e12, 3.32e12],
 }
 const MEASURED_REST: Readonly<Record<FormatKind, Measured>> = {
-  f32: [1.37e12, 5.24e12],
-  f16: [1.37e12, 5.24e12],
-  bf16: [1.37e12, 5.24e12],
-  int8: [1.13e12, 3.58e12],
-  fp8: [1.22e12, 5.0e12],
-  int4: [1.38e12, 7.1e12],
+  f32: [2.1e12, 5.32e12],
+  f16: [2.1e12, 5.32e12],
+  bf16: [2.1e12, 5.32e12],
+  int8: [1.55e12, 3.7e12],
+  fp8: [1.31e12, 4.57e12],
+  int4: [1.22e12, 3.32e12],
 }
 /** Attention of 16 rows, and of one. */
 const MEASURED_ATTENTION: Readonly<Record<PageFormat, readonly [flopsPerSecond: number, ofRow: number]>> = {
-  f32: [1.73e12, 1.57e12],
-  f16: [2.28e12, 2.07e12],
+  f32: [1.06e13, 2.56e12],
+  f16: [1.1e13, 2.58e12],
 }
 /** A dispatch as the Runner encodes it. */
-const MEASURED_DISPATCH_SECONDS = 7.3e-6
+const MEASURED_DISPATCH_SECONDS = 5.5e-6
 
 /** Storage bindings through Vulkan on NVIDIA's driver. */
 const NVIDIA_BINDING_BYTES = 2 ** 31 - 4
@@ -174,7 +173,10 @@ export function knownDevice(name: string, formats: PartFormats): Device | null {
     memoryBytes: sheet.memoryGigabytes * 1e9,
     bindingBytesMax: NVIDIA_BINDING_BYTES,
     roof: roofRates(sheet.gigabytesPerSecond * 1e9, sheet.f32Teraflops * 1e12, ROOF_DISPATCH_SECONDS),
-    asBuilt: scaledRates(formats, sheet.f32Teraflops / measured.f32Teraflops),
+    asBuilt: scaledRates(formats, {
+      computing: sheet.f32Teraflops / measured.f32Teraflops,
+      reading: sheet.gigabytesPerSecond / measured.gigabytesPerSecond,
+    }),
     kernels: 'gpu',
     matrixFlopsPerSecond: sheet.matrixTeraflops * 1e12,
     sources: [`roof: ${sheet.source}`, `as built: ${whereMeasured(name)}`],
@@ -191,11 +193,18 @@ export function roofRates(bytesPerSecond: number, flopsPerSecond: number, dispat
   return { experts: part, rest: part, attention: part, dispatchSeconds }
 }
 
-/** What was measured, times how much faster this card computes. */
-function scaledRates({ experts, rest, pages }: PartFormats, times: number): Rates {
+/** How much faster a card is than the measured one. */
+interface Ratios {
+  readonly computing: number
+  readonly reading: number
+}
+
+/** What was measured, times how much faster this card computes; it reads no faster than by the lesser of both. */
+function scaledRates({ experts, rest, pages }: PartFormats, { computing, reading }: Ratios): Rates {
+  const bytesTimes = Math.min(computing, reading)
   const product = ([bytesPerSecond, flopsPerSecond]: Measured): PartRates => ({
-    bytesPerSecond: bytesPerSecond * times,
-    flopsPerSecond: flopsPerSecond * times,
+    bytesPerSecond: bytesPerSecond * bytesTimes,
+    flopsPerSecond: flopsPerSecond * computing,
     flopsPerSecondOfRow: null,
   })
   const [flopsPerSecond, ofRow] = MEASURED_ATTENTION[pages]
@@ -204,9 +213,9 @@ function scaledRates({ experts, rest, pages }: PartFormats, times: number): Rate
     rest: product(MEASURED_REST[rest]),
     attention: {
       // Its entries come from caches: reading was never what limited it.
-      bytesPerSecond: MEASURED_EXPERTS.bf16[0] * times,
-      flopsPerSecond: flopsPerSecond * times,
-      flopsPerSecondOfRow: ofRow * times,
+      bytesPerSecond: MEASURED_EXPERTS.bf16[0] * bytesTimes,
+      flopsPerSecond: flopsPerSecond * computing,
+      flopsPerSecondOfRow: ofRow * computing,
     },
     dispatchSeconds: MEASURED_DISPATCH_SECONDS,
   }
