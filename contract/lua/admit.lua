@@ -32,7 +32,7 @@ local now = now_ms(KEYS[7])
 if terms.keyExpiresAtMs > 0 and now >= terms.keyExpiresAtMs then return { 'expired' } end
 
 local open = redis.call('ZCARD', KEYS[3])
-local cell = redis.call('HMGET', KEYS[9], 'generation', 'queuedFair', 'busySinceMs')
+local cell = redis.call('HMGET', KEYS[9], 'generation', 'queuedFair', 'busySinceMs', 'waitingWeight', 'queued:priority')
 local generation, queued_fair = cell[1] or '0', tonumber(cell[2]) or 0
 -- An idle cell has no load, no queue and no history to be fair about: what lost records left behind ends here.
 local is_idle = open == 0
@@ -93,11 +93,14 @@ if terms.monthlyBudgetNano >= 0 then
 end
 if open >= terms.openJobsMax then return rated({ 'full', 'jobs', 2000 }, 0, 0) end
 if redis.call('XLEN', KEYS[10]) + open >= terms.undrainedRowsMax then return rated({ 'full', 'undrained', 60000 }, 0, 0) end
-local wait_ms = rate and queued_fair / rate * 1000 or 0
--- Fair queueing serves who has nothing waiting before what others have piled up: their wait is not its wait. Lower tiers
--- do wait for all of it.
-local is_next = quota.queuedJobs == 0 and (terms.tier == 'default' or terms.tier == 'priority')
-if wait_ms > terms.waitMaxMs and not is_next then
+-- Ahead of it is what its tenant has waiting and, by weight, as much of the others: who floods is shed, nobody else.
+-- What a better tier may pass waits for all.
+local ahead, has_better = queued_fair, terms.tier ~= 'default' or (tonumber(cell[5]) or 0) > 0
+if terms.tier == 'priority' or not has_better then
+  ahead = math.min(ahead, quota.queuedFair * (tonumber(cell[4]) or 0) / terms.weightMilli)
+end
+local wait_ms = rate and ahead / rate * 1000 or 0
+if wait_ms > terms.waitMaxMs then
   -- A rate is measured by whole jobs and so some hundredths off: who returns exactly then is to be let in.
   local excess_ms = wait_ms * 1.03 - terms.waitMaxMs
   return rated({ 'full', 'wait', math.floor(drained_in(excess_ms / 1000 * rate)) }, 0, 0)

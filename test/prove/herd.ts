@@ -110,7 +110,10 @@ export async function herd({ full }: { readonly full: boolean }): Promise<void> 
     assert(Math.min(...told) >= from && Math.max(...told) < below, 'Everyone is told a time within the bounds')
     assert(largestTenth(told, from, below) <= tenthShareMax, 'Clients are told times that are spread')
 
+    // One that was lost in the crowd before does not count.
+    for (const client of clients) [client.cameBackAtMs, client.isBack] = [null, false]
     await redis.config('RESETSTAT')
+    const stoppedAtMs = performance.now()
     const { port } = new URL(edge.url)
     const { tenantKey, adminKey } = edge
     await edge.stop()
@@ -120,7 +123,7 @@ export async function herd({ full }: { readonly full: boolean }): Promise<void> 
     await until(() => clients.every(({ isBack }) => isBack), 'every client comes back')
     const perClient = (await commandCount(redis)) / clientCount
     await Promise.all([following, answerAll(worker, clientCount)])
-    const cameBack = clients.map(({ cameBackAtMs }) => (cameBackAtMs ?? 0) - goneAtMs)
+    const cameBack = clients.map(({ cameBackAtMs }) => (cameBackAtMs ?? 0) - stoppedAtMs)
     const spreadShare = largestTenth(cameBack, Math.min(...cameBack), Math.max(...cameBack))
 
     const refusals = clients.reduce((sum, client) => sum + client.refusals, 0)

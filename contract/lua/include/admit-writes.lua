@@ -1,13 +1,18 @@
 -- The second half of admit.lua, for which all checks have passed.
 if is_idle then
   redis.call('DEL', KEYS[4], KEYS[5])
-  redis.call('HSET', KEYS[9], 'generation', generation, 'queuedFair', 0)
+  redis.call('HSET', KEYS[9], 'generation', generation, 'queuedFair', 0, 'waitingWeight', 0)
   redis.call('HDEL', KEYS[9], 'queued:priority', 'queued:default', 'queued:flex', 'queued:batch')
 end
 -- Also when the clock went back: the queue's rate would else be unknown until it has caught up.
 if queued_fair == 0 or (tonumber(cell[3]) or 0) > now then redis.call('HSET', KEYS[9], 'busySinceMs', now) end
 window_add(KEYS[8], 'r', r, 1)
 window_add(KEYS[8], 't', t, tokens)
+if quota.queuedJobs == 0 then
+  quota.waitingWeight = terms.weightMilli
+  redis.call('HINCRBY', KEYS[9], 'waitingWeight', terms.weightMilli)
+end
+quota.queuedFair = quota.queuedFair + terms.fairTokens
 quota.openJobs, quota.queuedJobs = quota.openJobs + 1, quota.queuedJobs + 1
 quota.queuedTokens, quota.reservedNano = quota.queuedTokens + tokens, quota.reservedNano + nano
 quota_write(KEYS[8], generation, quota)

@@ -8,7 +8,12 @@ local function leave_queue(cell_key, record, now)
   if record.generation == generation then
     redis.call('HINCRBY', cell_key, 'queued:' .. record.tier, -1)
     redis.call('HINCRBY', cell_key, 'queuedFair', 0 - tonumber(record.fairTokens))
-    redis.call('HINCRBY', record.quota, 'queuedJobs', -1)
+    redis.call('HINCRBY', record.quota, 'queuedFair', 0 - tonumber(record.fairTokens))
+    if redis.call('HINCRBY', record.quota, 'queuedJobs', -1) <= 0 then
+      local weight = tonumber(redis.call('HGET', record.quota, 'waitingWeight') or '0')
+      redis.call('HINCRBY', cell_key, 'waitingWeight', 0 - weight)
+      redis.call('HSET', record.quota, 'waitingWeight', 0)
+    end
     redis.call('HINCRBY', record.quota, 'queuedTokens', 0 - tonumber(record.queuedTokens))
   end
   local wait_ms = math.max(0, now - tonumber(record.admittedAtMs))

@@ -7,11 +7,14 @@ end
 -- What a tenant holds: counts of its open jobs and its money, in one hash. Counts of another generation than the cell's
 -- are of a time that ended (the cell was found idle): they are 0, so that what lost records left behind heals.
 local function quota_read(key, generation)
-  local names = { 'openJobs', 'queuedJobs', 'queuedTokens', 'reservedNano', 'generation', 'month', 'spentNano' }
+  local names = {
+    'generation', 'month', 'spentNano',
+    'openJobs', 'reservedNano', 'queuedJobs', 'queuedTokens', 'queuedFair', 'waitingWeight',
+  }
   local values, quota = redis.call('HMGET', key, unpack(names)), {}
-  local is_current = values[5] == generation
+  local is_current = values[1] == generation
   for i, name in ipairs(names) do
-    quota[name] = (i > 4 or is_current) and tonumber(values[i]) or 0
+    quota[name] = (i < 4 or is_current) and tonumber(values[i]) or 0
   end
   return quota
 end
@@ -19,7 +22,8 @@ end
 -- Writes all of it back.
 local function quota_write(key, generation, quota)
   redis.call('HSET', key, 'openJobs', quota.openJobs, 'queuedJobs', quota.queuedJobs, 'queuedTokens', quota.queuedTokens,
-    'reservedNano', quota.reservedNano, 'generation', generation)
+    'queuedFair', quota.queuedFair, 'waitingWeight', quota.waitingWeight, 'reservedNano', quota.reservedNano,
+    'generation', generation)
   if quota.month > 0 then redis.call('HSET', key, 'month', quota.month, 'spentNano', quota.spentNano) end
 end
 
