@@ -23,7 +23,9 @@ export function refusalOf(result: Refused, { limits }: { readonly limits: Tenant
     case 'limited': {
       const { reason, retryAfterMs, rate } = result
       const isNever = retryAfterMs === null
-      const message = isNever ? never(reason, limits) : `${reached(reason, limits)} Try again in a while.`
+      const message = isNever
+        ? never(reason, limits)
+        : `${reached(reason, limits)} Try again in ${Math.ceil(retryAfterMs / 1_000)} s.`
       return new AppError('rate_limit_exceeded', message, { retryAfterMs, shouldRetry: !isNever, rate })
     }
     case 'over-budget':
