@@ -3,7 +3,6 @@
  * which pepper it is stored. Case 7.
  */
 import { describe, expect, it } from 'vitest'
-import { z } from 'zod'
 import { keyDigest } from '../../edge/auth/digest.ts'
 import { permit } from '../../edge/auth/permission.ts'
 import { KeyDatabase, lastUsedEachMs, type StoredKey } from '../../edge/auth/stored-key.ts'
@@ -11,7 +10,7 @@ import { startDatabaseDoor } from '../fixtures/database-door.ts'
 import { edgeBench } from '../fixtures/edge-bench.ts'
 import { testPepper } from '../fixtures/edge.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
-import { plantKey, type KeyTerms } from '../fixtures/stored-keys.ts'
+import { codeOf, plantKey, type KeyTerms } from '../fixtures/stored-keys.ts'
 
 const previousPepper = 'the-pepper-before-9876543210-fedcba'
 
@@ -22,13 +21,6 @@ const bench = edgeBench(async (redis) => {
   await announce(redis.connect())
   return edge
 })
-
-const errorAnswer = z.object({ error: z.object({ code: z.string() }) })
-
-async function codeOf(response: Response): Promise<[number, string | null]> {
-  const parsed = errorAnswer.safeParse(await response.json())
-  return [response.status, parsed.success ? parsed.data.error.code : null]
-}
 
 function withHeaders(headers: Readonly<Record<string, string>>): Promise<Response> {
   return bench.edge.send('/v1/models', { headers })

@@ -2,14 +2,13 @@
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { z } from 'zod'
 import { newKey } from '../../contract/key-format.ts'
 import { keyDigest } from '../../edge/auth/digest.ts'
 import { startDatabaseDoor } from '../fixtures/database-door.ts'
 import { edgeBench } from '../fixtures/edge-bench.ts'
 import { testPepper } from '../fixtures/edge.ts'
 import { announce } from '../fixtures/scripted-worker.ts'
-import { plantKey } from '../fixtures/stored-keys.ts'
+import { codeOf, plantKey } from '../fixtures/stored-keys.ts'
 
 /** For what is refused without I/O, the fastest of several tries: the machine's other work is not on trial. */
 const refusalMs = 50
@@ -19,13 +18,6 @@ const bench = edgeBench(async (redis) => {
   await announce(redis.connect())
   return edge
 })
-
-const errorAnswer = z.object({ error: z.object({ code: z.string() }) })
-
-async function codeOf(response: Response): Promise<[number, string | null]> {
-  const parsed = errorAnswer.safeParse(await response.json())
-  return [response.status, parsed.success ? parsed.data.error.code : null]
-}
 
 function withHeaders(headers: Record<string, string>, path = '/v1/models'): Promise<Response> {
   return bench.edge.send(path, { headers })
