@@ -49,6 +49,31 @@ const benches: Readonly<Record<string, Bench>> = {
       'one A.X K1 expert layer at full width against an f64 reference, and its time beside the plan; 5 GiB, minutes',
     load: async () => (await import('./k1-layer.ts')).k1Layer,
   },
+  adapter: {
+    summary: "the adapter's limits, features and subgroup matrices, under each set of toggles",
+    load: async () => (await import('./device/adapter.ts')).adapter,
+  },
+  goldens: {
+    summary: 'all goldens and axk1-tiny under the safe and the fast toggles: worst NMSE, greedy answers',
+    load: async () => (await import('./device/goldens.ts')).goldens,
+  },
+  'k1-kernels': {
+    summary: "products, experts and attention at A.X K1's shapes: formats, batches, contexts, share of the nearer roof",
+    load: async () => (await import('./device/k1-kernels.ts')).k1Kernels,
+  },
+  'k1-stack': {
+    summary: "decode of as many of A.X K1's layers as fit (AXLE_BENCH_GB: 78), against what a step must read",
+    load: async () => (await import('./device/k1-stack.ts')).k1Stack,
+  },
+  streams: {
+    summary:
+      'axk1-tiny on this adapter: tokens/s of many streams, what a step costs the host, and torch on the same GPU',
+    load: async () => (await import('./device/streams.ts')).streams,
+  },
+  upload: {
+    summary: 'experts from host memory to the GPU, GB/s',
+    load: async () => (await import('./device/upload.ts')).upload,
+  },
 }
 
 const usage = `Usage: npm run bench -- NAME [--json] [--control] [--short] [--write]

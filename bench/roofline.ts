@@ -77,7 +77,12 @@ async function measure(gpu: Gpu): Promise<Figure[]> {
   return figures
 }
 
-function rates(name: string, { seconds, bytes, flops }: ProductTimes, peaks: Peaks, shareMin?: number): Figure[] {
+export function rates(
+  name: string,
+  { seconds, bytes, flops }: ProductTimes,
+  peaks: Peaks,
+  shareMin?: number,
+): Figure[] {
   const byBytes = bytes / peaks.bytesPerSecond
   const byFlops = flops / peaks.flopsPerSecond
   const share = (100 * Math.max(byBytes, byFlops)) / seconds
@@ -93,7 +98,7 @@ function rates(name: string, { seconds, bytes, flops }: ProductTimes, peaks: Pea
 }
 
 /** On a bench of its own, so that no two sets of operands are held at once. */
-async function alone<T>(gpu: Gpu, run: (bench: ProbeBench) => Promise<T>): Promise<T> {
+export async function alone<T>(gpu: Gpu, run: (bench: ProbeBench) => Promise<T>): Promise<T> {
   const bench = new ProbeBench(gpu)
   try {
     return await run(bench)

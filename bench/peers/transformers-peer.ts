@@ -29,6 +29,7 @@ export type PeerAnswer = z.infer<typeof answer>
 const greeting = z.union([z.object({ versions: z.record(z.string(), z.string()) }), z.object({ missing: z.string() })])
 const script = join(import.meta.dirname, 'transformers-peer.py')
 const requirements = join(import.meta.dirname, 'requirements.txt')
+const PINNED_ON_CPU = { device: 'cpu', versions: 'pinned' } as const
 const answerDeadlineMs = 120_000
 
 /** Python, a package, or the pinned version of one is not there. */
@@ -62,9 +63,14 @@ export class TransformersPeer {
     this.versions = versions
   }
 
-  /** @throws PeerMissing when Python, a package or the pinned version of one is not there. */
-  static async start(python: string, checkpoint: string, threadCount: number): Promise<TransformersPeer> {
-    const child = spawn(python, [script, checkpoint, `${threadCount}`], { stdio: ['pipe', 'pipe', 'inherit'] })
+  /** @throws PeerMissing when Python, a package or the pinned version of one is not there; `versions`: whether it must be. */
+  static async start(
+    python: string,
+    checkpoint: string,
+    threadCount: number,
+    { device, versions }: { readonly device: 'cpu' | 'cuda'; readonly versions: 'pinned' | 'any' } = PINNED_ON_CPU,
+  ): Promise<TransformersPeer> {
+    const child = spawn(python, [script, checkpoint, `${threadCount}`, device], { stdio: ['pipe', 'pipe', 'inherit'] })
     const failed = once(child, 'error').then(([error]: unknown[]) => {
       throw new PeerMissing(python, error instanceof Error ? error.message : 'it does not start')
     })
@@ -76,7 +82,7 @@ export class TransformersPeer {
     if ('missing' in first) throw new PeerMissing(python, first.missing)
     const peer = new TransformersPeer(python, child, lines, first.versions)
     try {
-      await peer.#checkVersions()
+      if (versions === 'pinned') await peer.#checkVersions()
     } catch (error) {
       await peer.close()
       throw error
