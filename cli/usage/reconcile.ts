@@ -53,7 +53,6 @@ export interface Books {
 const tokenCounts = ['input_tokens', 'input_cached_tokens', 'output_tokens', 'output_reasoning_tokens'] as const
 /** Logs may expire while the books are read. */
 const readingMs = 10 * 60_000
-const billedStatuses = new Set(['completed', 'incomplete', 'cancelled'])
 
 export async function reconcile({ ledger, cell, jobs, fromMs, tenant }: Books): Promise<Reconciliation> {
   const isOurs = (of: string, endedAtMs: number) =>
@@ -134,7 +133,8 @@ function compareJob({ jobId, tenant, status, price, recount }: KeptJob, bill: Bi
   for (const name of tokenCounts) compare(name, bill?.[name] ?? 0, tokens[name])
   if (bill === undefined) return findings
   compare(`bills of tenant ${tenant}, ${status}`, Number(bill.project_id === tenant && bill.status === status), 1)
-  const nano = (count: number, micro: number) => (billedStatuses.has(status) ? costNano(count, micro) : 0)
+  const isBilled = status !== 'failed' && (status !== 'expired' || recount.completionTokens > 0)
+  const nano = (count: number, micro: number) => (isBilled ? costNano(count, micro) : 0)
   const uncached = recount.promptTokens - recount.cachedTokens
   compare('input_nano', bill.input_nano, nano(uncached, price.inputMicro))
   compare('cached_input_nano', bill.cached_input_nano, nano(recount.cachedTokens, price.cachedInputMicro))

@@ -9,7 +9,7 @@ import type { JobScripts } from '../../contract/scripts.ts'
 import { decodeUsageRow } from '../../edge/usage/usage-row.ts'
 import { dice } from '../fixtures/dice.ts'
 import { admissionOf, type AskOptions, noLimits } from '../fixtures/job-desk.ts'
-import { appended, claimed, ending, scriptBench, scriptsWithout, token } from '../fixtures/script-bench.ts'
+import { anError, appended, claimed, ending, scriptBench, scriptsWithout, token } from '../fixtures/script-bench.ts'
 
 const bench = scriptBench()
 const start = (promptTokens: number) => ({ kind: 'start', epoch: 1, fingerprint: 'f', promptTokens }) as const
@@ -187,6 +187,18 @@ describe('a job’s reservation', () => {
     await bench.scripts.admit(waiting)
     await bench.scripts.cancel(waiting.jobId)
     expect(await quota('spentNano', 'reservedNano', 'openJobs', 'queuedJobs', 't:sum')).toEqual([0, 0, 0, 0, 10])
+  })
+
+  it('of a job that ran until it was too old costs what it answered, and nothing when that is nothing', async () => {
+    await bench.scripts.seedSpend('tenant-1', await monthNow(), 0)
+    const price = { inputMicro: 1_000, cachedInputMicro: 0, outputMicro: 2_000 }
+    const answering = await claimed(bench, { price })
+    await bench.scripts.append(answering, 1, 1, start(10))
+    await bench.scripts.append(answering, 1, 2, token(0))
+    const silent = await claimed(bench, { price })
+    await bench.scripts.append(silent, 1, 1, start(10))
+    for (const jobId of [answering, silent]) expect(await bench.scripts.expire(jobId, 0, anError)).toBe('expired')
+    expect(await quota('spentNano', 'reservedNano', 'openJobs')).toEqual([10 + 2, 0, 0])
   })
 
   it('is billed by the formula that money.ts has, line item by line item', async () => {

@@ -7,9 +7,10 @@
 -- facts: job_id, status, finish_reasons (JSON), error (JSON), prompt_tokens (-1: what the start entry said),
 --   cached_tokens, now, outbox_rows_max
 
--- Its tokens and what they cost. A failure of ours costs nothing; its tokens are told all the same.
+-- Its tokens and what they cost. A failure of ours costs nothing, nor does a job too old that answered nothing; their
+-- tokens are told all the same.
 local function end_bill(record, facts)
-  local is_billed = facts.status == 'completed' or facts.status == 'incomplete' or facts.status == 'cancelled'
+  local is_billed = facts.status ~= 'failed' and (facts.status ~= 'expired' or tonumber(record.completionTokens) > 0)
   local function nano(tokens, micro) return is_billed and cost_nano(tokens, tonumber(micro)) or 0 end
   local prompt = facts.prompt_tokens >= 0 and facts.prompt_tokens or tonumber(record.promptTokens)
   local completion, cached = tonumber(record.completionTokens), math.min(facts.cached_tokens, prompt)
