@@ -12,8 +12,8 @@ import { attentionShape } from '../../gpu-worker/model/scratch.ts'
 import { machineName, type Figure, type Report } from '../report.ts'
 import { alone, rates } from '../roofline.ts'
 import { expertsName, timeExperts } from '../roofline/experts.ts'
-import { measurePeaks } from '../roofline/peaks.ts'
-import { productName, timeProducts } from '../roofline/products.ts'
+import { measurePeaks, type Peaks } from '../roofline/peaks.ts'
+import { productName, timeProducts, type ProductTimes } from '../roofline/products.ts'
 
 /** Of the nearer roof, %: one row, and the largest batch. */
 const GEMV_SHARE_MIN = 70
@@ -58,7 +58,9 @@ const ROWS_STEP = 256
 
 export async function k1Kernels(): Promise<Report> {
   const gpu = await openDevice()
+  const problems: string[] = []
   try {
+    const figures = await measure(gpu, gpu.processor === 'gpu' ? GPU_SIZES : CPU_SIZES, problems)
     return {
       bench: 'k1-kernels',
       machine: machineName(),
@@ -68,53 +70,70 @@ export async function k1Kernels(): Promise<Report> {
         'Best of three rounds, each of runs that last 0.1 s together; every output checked. A share is of the nearer',
         'roof: bytes at the best stream, operations at the best fma chains. Experts: gate, up and down with their groups.',
         'Attention: absorbed MLA, entries of 512 + 64; all rows over one cache.',
+        ...problems,
       ],
-      figures: await measure(gpu, gpu.processor === 'gpu' ? GPU_SIZES : CPU_SIZES),
+      figures,
     }
   } finally {
     gpu.close()
   }
 }
 
-async function measure(gpu: Gpu, sizes: Sizes): Promise<Figure[]> {
+/** What one case cannot do is told in `problems`: the others are measured all the same. */
+async function measure(gpu: Gpu, sizes: Sizes, problems: string[]): Promise<Figure[]> {
   const config = preset('axk1')
   const { hiddenSize, moeIntermediateSize: width, expertsPerToken: top } = config
   const peaks = await alone(gpu, (bench) => measurePeaks(bench, Math.min(sizes.streamBytes, bench.bindingBytesMax)))
   const figures: Figure[] = [...peaks.figures]
+  const add = async (name: string, run: () => Promise<Figure[]>): Promise<void> => {
+    try {
+      figures.push(...(await run()))
+    } catch (error) {
+      gpu.check()
+      problems.push(`${name}: ${error instanceof Error ? error.message : String(error)}.`)
+    }
+  }
   const last = sizes.batches.at(-1)
   for (const [format, bytesEach] of FORMATS) {
     const rowCount = Math.ceil(sizes.productBytes / bytesEach / hiddenSize / ROWS_STEP) * ROWS_STEP
     for (const rows of sizes.batches) {
       const goal = goalOf(gpu, rows, last)
       const product = { format, rowCount, columnCount: hiddenSize, rows }
-      const times = await alone(gpu, (bench) => timeProducts(bench, product))
-      figures.push(...rates(productName(product), times, peaks, goal))
+      const name = productName(product)
+      const time = (): Promise<ProductTimes> => alone(gpu, (bench) => timeProducts(bench, product))
+      await add(name, async () => rates(name, await time(), peaks, goal))
     }
   }
   for (const [format] of FORMATS) {
     for (const rows of sizes.batches) {
       const shape = { format, expertCount: sizes.expertCount, top, hiddenSize, width, rows }
-      const times = await alone(gpu, (bench) => timeExperts(bench, shape))
-      figures.push(...rates(expertsName(shape), times, peaks, goalOf(gpu, rows, last)))
+      const name = expertsName(shape)
+      const time = (): Promise<ProductTimes> => alone(gpu, (bench) => timeExperts(bench, shape))
+      await add(name, async () => rates(name, await time(), peaks, goalOf(gpu, rows, last)))
     }
   }
   for (const format of ['f32', 'f16'] as const) {
     for (const keys of sizes.contexts) {
       const size = { keys, rows: sizes.attentionRows }
-      const rate = await alone(gpu, (bench) => timeAttention(bench, attentionShape(config), format, size))
-      const each = [
-        [1, rate.flopsPerSecondOfRow ?? rate.flopsPerSecond],
-        [size.rows, rate.flopsPerSecond],
-      ] as const
-      for (const [rows, flopsPerSecond] of each) {
-        const name = `attention, ${format} cache, ${rows} × ${keys} keys`
-        const value = (100 * flopsPerSecond) / peaks.flopsPerSecond
-        figures.push({ name, value: flopsPerSecond / 1e9, unit: 'GFLOP/s' })
-        figures.push({ name: `${name}: share`, value, unit: '% of the roof' })
-      }
+      await add(`attention, ${format} cache, ${keys} keys`, async () => {
+        const rate = await alone(gpu, (bench) => timeAttention(bench, attentionShape(config), format, size))
+        const ofRow = rate.flopsPerSecondOfRow ?? rate.flopsPerSecond
+        return [
+          ...attentionFigures(`attention, ${format} cache, 1 × ${keys} keys`, ofRow, peaks),
+          ...attentionFigures(`attention, ${format} cache, ${size.rows} × ${keys} keys`, rate.flopsPerSecond, peaks),
+        ]
+      })
     }
   }
   return figures
+}
+
+/** Always nearer to its arithmetic: an entry of 2,304 bytes is 139,264 operations. */
+function attentionFigures(name: string, flopsPerSecond: number, peaks: Peaks): Figure[] {
+  return [
+    { name, value: flopsPerSecond / 1e9, unit: 'GFLOP/s' },
+    { name: `${name}: share`, value: (100 * flopsPerSecond) / peaks.flopsPerSecond, unit: '% of the roof' },
+  ]
 }
 
 /** Goals are of GPUs. */

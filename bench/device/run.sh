@@ -65,7 +65,7 @@ for step in "${steps[@]}"; do
       ;;
     3) bench k1-kernels 300; bench roofline 150 ;;
     4) bench k1-stack 420 ;;
-    5) bench streams 240 ;;
+    5) bench streams 420 ;;
     6) bench upload 120 ;;
     page) node bench/device/write-page.ts "$out" || failed=1 ;;
   esac
