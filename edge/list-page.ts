@@ -65,7 +65,7 @@ export async function readPage(
     )
     .bind(...listing.bindings, ...(cursor === null ? [] : [...listing.bindings, cursor]), query.limit + 1)
     .all()
-  if (cursor !== null && found.results.length === 0) await requireCursor(db, listing, cursor)
+  if (cursor !== null && found.results.length === 0) await requireCursor(db, listing, cursor, isBackward ? 'before' : 'after')
   const rows = found.results.slice(0, query.limit)
   return { rows: isBackward ? rows.toReversed() : rows, hasMore: found.results.length > query.limit }
 }
@@ -83,10 +83,10 @@ function cursorOf({ after, before }: PageQuery): { cursor: string | null; isBack
 }
 
 /** The last page of a list is empty, too: only a cursor that is not there is refused. */
-async function requireCursor(db: D1Database, listing: Listing, cursor: string): Promise<void> {
+async function requireCursor(db: D1Database, listing: Listing, cursor: string, param: string): Promise<void> {
   const found = await db
     .prepare(`SELECT 1 FROM ${listing.from} WHERE ${listing.where} AND ${listing.id} = ?`)
     .bind(...listing.bindings, cursor)
     .first()
-  if (found === null) throw new AppError('invalid_value', 'The cursor is not an item of this list.', { param: 'after' })
+  if (found === null) throw new AppError('invalid_value', 'The cursor is not an item of this list.', { param })
 }
