@@ -5,11 +5,18 @@
  */
 import type { AdmitResult } from '../../contract/admission.ts'
 import { AppError } from '../../contract/errors.ts'
+import { spread, type JobId } from '../../contract/ids.ts'
 import type { LimitReason, TenantLimits } from '../../contract/quota.ts'
 
 type Refused = Exclude<AdmitResult, { kind: 'admitted' | 'replay' }>
 
-export function refusalOf(result: Refused, { limits }: { readonly limits: TenantLimits }): AppError {
+/** Nobody knows when one of a tenant's own jobs will end: who was refused together comes back spread over so long. */
+const crowdSpreadMs = 2_000
+
+export function refusalOf(
+  result: Refused,
+  { jobId, limits }: { readonly jobId: JobId; readonly limits: TenantLimits },
+): AppError {
   switch (result.kind) {
     case 'reused':
       return new AppError(
@@ -21,7 +28,10 @@ export function refusalOf(result: Refused, { limits }: { readonly limits: Tenant
     case 'expired':
       return new AppError('key_expired', 'This API key has expired. Use another key.')
     case 'limited': {
-      const { reason, retryAfterMs, rate } = result
+      const { reason, rate } = result
+      const isGuess = reason === 'concurrency' || reason === 'queued-jobs'
+      const spreadMs = isGuess ? spread(jobId, crowdSpreadMs) : 0
+      const retryAfterMs = result.retryAfterMs === null ? null : result.retryAfterMs + spreadMs
       const isNever = retryAfterMs === null
       const message = isNever
         ? never(reason, limits)
