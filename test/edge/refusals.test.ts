@@ -1,3 +1,4 @@
+/** What a refused request is told to wait: a crowd spreads, what is known stays exact. */
 import { describe, expect, it } from 'vitest'
 import type { AppError } from '../../contract/errors.ts'
 import { newJobId, type JobId } from '../../contract/ids.ts'
