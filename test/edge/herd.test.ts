@@ -49,7 +49,9 @@ describe('case 45: a herd', () => {
       const retryAfterMs = Number(headers.get('retry-after-ms'))
       expect(retryAfterMs).toBeGreaterThan(0)
       expect(retryAfterMs).toBeLessThanOrEqual(61_000)
-      expect(Number(headers.get('retry-after'))).toBe(Math.ceil(retryAfterMs / 1_000))
+      const retryAfterSeconds = Number(headers.get('retry-after'))
+      expect(retryAfterSeconds).toBeGreaterThanOrEqual(retryAfterMs / 1_000)
+      expect(retryAfterSeconds).toBeLessThan(retryAfterMs / 1_000 + 2)
     }
     const p99 = waitsMs.sort((one, other) => one - other)[Math.ceil(0.99 * askedBeside) - 1]
     expect(p99).toBeLessThan(firstTokenBudgetMs)
