@@ -3,6 +3,7 @@
  *
  * WebGPU tells neither memory nor which of the toggles asked for do anything here.
  */
+import { create } from 'webgpu'
 import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
 import { toggleProfileNames, toggleProfiles } from '../../gpu-worker/toggle-profiles.ts'
 import { machineName, type Figure, type Report } from '../report.ts'
@@ -14,7 +15,8 @@ export async function adapter(): Promise<Report> {
   for (const name of toggleProfileNames) {
     const toggles = toggleProfiles[name]
     const gpu = await openDevice({ toggles })
-    notes.push(`Toggles ${name}: ${toggles.join(', ') || 'none'}. ${offered(gpu)}`)
+    const matrices = await matricesWith(toggles)
+    notes.push(`Toggles ${name}: ${toggles.join(', ') || 'none'}. ${offered(gpu, matrices)}`)
     description = gpu.adapter.description
     if (name === 'safe') figures = limitFigures(gpu)
     gpu.close()
@@ -34,16 +36,31 @@ interface MatrixInfo {
   }[]
 }
 
-function offered({ device, adapter: { vendor, architecture, device: name, backend }, processor }: Gpu): string {
-  const info = device.adapterInfo as GPUAdapterInfo & MatrixInfo
-  const matrices = (info.subgroupMatrixConfigs ?? []).map(
+/** Dawn keeps a raw pointer to them. */
+const instances: GPU[] = []
+
+/** Only an adapter tells them, not the device that was opened on it. */
+async function matricesWith(toggles: readonly string[]): Promise<string> {
+  const instance = create(toggles.length === 0 ? [] : [`enable-dawn-features=${toggles.join(',')}`])
+  instances.push(instance)
+  const found = await instance.requestAdapter({ powerPreference: 'high-performance' })
+  const { subgroupMatrixConfigs = [] } = (found?.info ?? {}) as MatrixInfo
+  const names = subgroupMatrixConfigs.map(
     ({ M, N, K, componentType, resultComponentType }) => `${M}×${N}×${K} ${componentType} → ${resultComponentType}`,
   )
+  return names.join(', ') || 'none'
+}
+
+function offered(
+  { device, adapter: { vendor, architecture, device: name, backend }, processor }: Gpu,
+  matrices: string,
+): string {
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = device.adapterInfo
   const facts = [
     `${[vendor, architecture, name, backend].filter((part) => part !== '').join(' ')}, kernels for ${processor}s`,
-    `subgroups of ${info.subgroupMinSize ?? 0} to ${info.subgroupMaxSize ?? 0}`,
+    `subgroups of ${subgroupMinSize} to ${subgroupMaxSize}`,
     `features in use: ${[...device.features].toSorted().join(', ')}`,
-    `subgroup matrices: ${matrices.join('; ') || 'none'}`,
+    `subgroup matrices: ${matrices}`,
   ]
   return `${facts.join('; ')}.`
 }

@@ -133,10 +133,9 @@ async function decodeFigures(runner: ModelRunner, peer: Peer, counts: readonly n
 
 async function hostFigures(runner: ModelRunner, counts: readonly number[]): Promise<Figure[]> {
   const cells = await stepTimes(runner, [contextTokens], counts, stepCount)
-  return cells.flatMap(({ sequenceCount, stepMs, hostMs, threadMs, dispatchCount }) => [
+  return cells.flatMap(({ sequenceCount, stepMs, hostMs, dispatchCount }) => [
     { name: `step of ${sequenceCount}`, value: stepMs, unit: `ms, ${dispatchCount} dispatches` },
     { name: `step of ${sequenceCount}: host`, value: (100 * hostMs) / stepMs, unit: '%' },
-    { name: `step of ${sequenceCount}: the host’s thread`, value: (100 * threadMs) / stepMs, unit: '%' },
   ])
 }
 

@@ -1,6 +1,6 @@
 /**
  * `node bench/device/write-page.ts FOLDER`: the reports that `run.sh` left in a folder, into docs/performance.md, a section
- * a bench and adapter. It computes nothing.
+ * a bench and adapter; roofline's own stays where `--write` puts it. It computes nothing.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -31,5 +31,5 @@ const [folder] = process.argv.slice(2)
 if (folder === undefined) throw new TypeError('Expected a folder of reports: node bench/device/write-page.ts FOLDER')
 for (const name of (await readdir(folder)).filter((file) => file.endsWith('.json')).toSorted()) {
   const read = report.parse(JSON.parse(await readFile(join(folder, name), 'utf8')))
-  await writeTable({ ...read, adapter: `${read.bench}, ${read.adapter}` })
+  await writeTable(read.bench === 'roofline' ? read : { ...read, adapter: `${read.bench}, ${read.adapter}` })
 }
