@@ -55,13 +55,13 @@ for step in "${steps[@]}"; do
     1) bench adapter 60 ;;
     2)
       if [ -e node_modules/.bin/vitest ]; then
-        timeout 300 node_modules/.bin/vitest run test/kernels > "$out/kernel-tests.log" 2>&1 || failed=1
+        timeout 180 node_modules/.bin/vitest run test/kernels > "$out/kernel-tests.log" 2>&1 || failed=1
         tail -n 8 "$out/kernel-tests.log"
       else
         echo 'Kernel tests were not run: vitest is not installed here.'
       fi
-      bench goldens 240
-      bench exactness 180 --short
+      bench goldens 140
+      bench exactness 160 --short
       ;;
     3) bench k1-kernels 300; bench roofline 150 ;;
     4) bench k1-stack 420 ;;
