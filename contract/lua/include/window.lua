@@ -3,7 +3,14 @@
 -- w:first, w:latest (seconds of the oldest and newest bucket kept), w:sum, w:<second>.
 local window_buckets = 61
 
--- Reads only, unless the clock went back: {second, first, latest, sum, stale = {second, …}}
+-- The fields of buckets from … to, at most window_buckets of them, since adding drops what expired.
+local function window_fields(w, from, to)
+  local fields = {}
+  for second = from, to do table.insert(fields, w .. ':' .. second) end
+  return fields
+end
+
+-- Reads only, unless the clock went back: {second, first, latest, sum, stale = {field, …}}
 local function window_read(key, w, now)
   local second = math.floor(now / 1000)
   local state = redis.call('HMGET', key, w .. ':first', w .. ':latest', w .. ':sum')
@@ -19,9 +26,11 @@ local function window_read(key, w, now)
   end
   local read = { second = second, first = first or second, latest = latest or second, sum = sum, stale = {} }
   if not first then return read end
-  for old = first, math.min(latest, second - window_buckets) do
-    read.sum = read.sum - (tonumber(redis.call('HGET', key, w .. ':' .. old)) or 0)
-    table.insert(read.stale, old)
+  read.stale = window_fields(w, first, math.min(latest, second - window_buckets))
+  if #read.stale > 0 then
+    for _, amount in ipairs(redis.call('HMGET', key, unpack(read.stale))) do
+      read.sum = read.sum - (tonumber(amount) or 0)
+    end
   end
   read.first = math.max(first, second - window_buckets + 1)
   return read
@@ -29,7 +38,7 @@ end
 
 -- Writes: drops what expired, then adds.
 local function window_add(key, w, read, amount)
-  for _, old in ipairs(read.stale) do redis.call('HDEL', key, w .. ':' .. old) end
+  if #read.stale > 0 then redis.call('HDEL', key, unpack(read.stale)) end
   redis.call('HSET', key, w .. ':first', read.first)
   redis.call('HINCRBY', key, w .. ':' .. read.second, amount)
   redis.call('HSET', key, w .. ':latest', read.second, w .. ':sum', read.sum + amount)
@@ -50,10 +59,10 @@ end
 
 -- Reads: ms until `needed` of the sum has left; all of it at the latest when the newest bucket goes.
 local function window_frees_in(key, w, read, needed, now)
-  local freed = 0
-  for second = read.first, read.latest do
-    freed = freed + (tonumber(redis.call('HGET', key, w .. ':' .. second)) or 0)
-    if freed >= needed then return (second + window_buckets) * 1000 - now end
+  local freed, fields = 0, window_fields(w, read.first, read.latest)
+  for i, amount in ipairs(#fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}) do
+    freed = freed + (tonumber(amount) or 0)
+    if freed >= needed then return (read.first + i - 1 + window_buckets) * 1000 - now end
   end
   return (read.latest + window_buckets) * 1000 - now
 end
