@@ -65,7 +65,8 @@ export async function readPage(
     )
     .bind(...listing.bindings, ...(cursor === null ? [] : [...listing.bindings, cursor]), query.limit + 1)
     .all()
-  if (cursor !== null && found.results.length === 0) await requireCursor(db, listing, cursor, isBackward ? 'before' : 'after')
+  if (cursor !== null && found.results.length === 0)
+    await requireCursor(db, listing, cursor, isBackward ? 'before' : 'after')
   const rows = found.results.slice(0, query.limit)
   return { rows: isBackward ? rows.toReversed() : rows, hasMore: found.results.length > query.limit }
 }
