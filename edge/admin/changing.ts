@@ -16,7 +16,7 @@ import type { JsonObject } from '../json-body.ts'
 import { readJsonBody } from '../middleware/body.ts'
 import { requestError } from '../request-errors.ts'
 import { auditRow, isWithoutEffect, type Actor, type AuditEvent } from './audit.ts'
-import { inTime } from './in-time.ts'
+import { inTime } from '../in-time.ts'
 import { isInProgress, KeptAnswers, type Answer } from './kept-answers.ts'
 
 export interface Effect {

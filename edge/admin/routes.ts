@@ -6,7 +6,7 @@ import type { AppEnv } from '../app-env.ts'
 import type { Route } from '../route-table.ts'
 import { createAdminKey, listAdminKeys, retrieveAdminKey, revokeAdminKey } from './admin-keys.ts'
 import { listAuditLogs } from './audit-logs.ts'
-import { reading } from './in-time.ts'
+import { reading } from '../in-time.ts'
 import { createPrice, listPrices } from './prices.ts'
 import {
   changeProjectKey,

@@ -1,5 +1,5 @@
 /** The routes that tell what was used and what it cost, under /v1/organization. */
-import { reading } from '../admin/in-time.ts'
+import { reading } from '../in-time.ts'
 import type { Route } from '../route-table.ts'
 import { usageCompletions } from './completions.ts'
 import { costs } from './costs.ts'

@@ -102,6 +102,7 @@ describe('the audit log', () => {
     const back = await auditLogs.list({ ...filters, before: ids[3] ?? '' })
     expect(back.data.map(({ id }) => id)).toEqual(ids.slice(1, 3))
     expect(back.has_more).toBe(true)
+    await expect(auditLogs.list({ ...filters, before: 'audit_unknown' })).rejects.toMatchObject({ param: 'before' })
 
     const second = (await auditLogs.list({ ...filters, limit: 1 })).data[0]?.effective_at ?? Number.NaN
     const countIn = async (range: object) =>

@@ -1,6 +1,6 @@
 /** The control plane without its database: told as such, in time, and back unaided. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { controlPlaneDeadlineMs } from '../../edge/admin/in-time.ts'
+import { controlPlaneDeadlineMs } from '../../edge/in-time.ts'
 import { adminClient, refusalOf, type AdminClient } from '../fixtures/admin-bench.ts'
 import { startDatabaseDoor, type DatabaseDoorEdge } from '../fixtures/database-door.ts'
 import { startRedis, type TestRedis } from '../fixtures/redis.ts'

@@ -5,10 +5,10 @@
  * route.
  */
 import type { Handler } from 'hono'
-import { AppError } from '../../contract/errors.ts'
-import type { AppEnv } from '../app-env.ts'
-import { logError } from '../log.ts'
-import { within } from '../within.ts'
+import { AppError } from '../contract/errors.ts'
+import type { AppEnv } from './app-env.ts'
+import { logError } from './log.ts'
+import { within } from './within.ts'
 
 /** Ten times what the longest of these queries takes on a busy machine. */
 export const controlPlaneDeadlineMs = 10_000
