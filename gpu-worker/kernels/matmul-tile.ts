@@ -1,5 +1,5 @@
 /**
- * y = x · Wᵀ by whole workgroups: matmul's bits, every chunk of 256 columns a lane of its own.
+ * y = x · Wᵀ by whole workgroups: matmul's bits, its chunks shared among lanes.
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'

@@ -5,15 +5,7 @@
  * shares a scale. Each kernel's `Params` holds the constants, whatever its formats, so that they cost no pipelines.
  */
 import type { Dispatch, Products } from '../gpu/program.ts'
-import {
-  bytesPerValue,
-  isPlain,
-  rowLayout,
-  VALUES_PER_UNIT,
-  VECTOR_BYTES,
-  type QuantizedFormat,
-  type WeightFormat,
-} from './matrix.ts'
+import { isPlain, rowLayout, VALUES_PER_UNIT, VECTOR_BYTES, type QuantizedFormat, type WeightFormat } from './matrix.ts'
 import type { ColumnCount, Include } from './wgsl.ts'
 
 /** Includes that define `weight_unit` and `weight_at` for rows of this many columns, and the products over them. */
@@ -43,14 +35,11 @@ export interface TileShader {
   readonly subgroups?: boolean
   /** Weight rows of a workgroup. */
   readonly tileRows: number
-  /** Chunks of 256 columns that a workgroup sums side by side, 8 lanes each. */
+  /** Chunks that a workgroup sums side by side, 8 lanes each. */
   readonly chunkLanes: number
 }
 
-/**
- * Includes that define `dot_tile`, first those. One activation row goes by whole vectors where each lies within one group;
- * where lanes can swap them, eight lanes read a line together.
- */
+/** Includes that define `dot_tile`, first those. One activation row goes by whole vectors where each lies within one group. */
 export function tileShaders(columnCount: number, format: WeightFormat, columns: ColumnCount): TileShader[] {
   const weights = weightIncludes(columnCount, format)
   const tile = [...weights, 'tile', `columns-${columns}`] as const
@@ -60,18 +49,7 @@ export function tileShaders(columnCount: number, format: WeightFormat, columns: 
   }
   const decode = decodeInclude(format)
   const groups: readonly Include[] = isPlain(format) ? [] : ['decode-groups']
-  const alone: readonly Include[] = [...tile, decode, ...groups, 'vectors', 'chunk-vectors']
-  if (!isPlain(format) && !hasChunkScales(columnCount, format)) return [{ includes: alone, ...shape }]
-  const scales: readonly Include[] = isPlain(format) ? [] : ['decode-lines']
-  return [
-    {
-      includes: ['subgroups', ...weights, decode, ...scales, 'tile-lines'],
-      subgroups: true,
-      tileRows: LINE_TILE_ROWS,
-      chunkLanes: lineChunkLanes(columnCount),
-    },
-    { includes: alone, ...shape, subgroups: false },
-  ]
+  return [{ includes: [...tile, decode, ...groups, 'vectors', 'chunk-vectors'], ...shape }]
 }
 
 /** A dispatch for each way. */
@@ -92,12 +70,6 @@ function decodeInclude(format: WeightFormat): Include {
 
 function hasWholeVectors(columnCount: number, { kind, groupColumns: group }: QuantizedFormat): boolean {
   return groupColumns(columnCount, group) % (kind === 'int4' ? 32 : 16) === 0
-}
-
-/** Whether 16 bytes hold all of a chunk's scales, at places that shifts find. */
-function hasChunkScales(columnCount: number, { scale, groupColumns: group }: QuantizedFormat): boolean {
-  const columns = groupColumns(columnCount, group)
-  return Number.isInteger(Math.log2(columns)) && CHUNK_COLUMNS / columns <= VECTOR_BYTES / bytesPerValue(scale)
 }
 
 /** Includes that define `dot_block`, in the order of the contract or by matrix units; first those. */
@@ -144,27 +116,19 @@ function groupColumns(columnCount: number, group: number): number {
 
 const ALL_COLUMNS = 2 ** 31
 
-/** How many chunks of 256 columns a workgroup of a tile sums side by side. Few choices are few pipelines. */
+/** How many chunks a workgroup of a tile sums side by side. Few choices are few pipelines. */
 function chunkLanes(columnCount: number): number {
   const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
-  return CHUNK_LANES.find((lanes) => lanes >= chunks) ?? CHUNK_LANES_MAX
+  return CHUNK_LANES.find((lanes) => lanes * CHUNK_PASSES >= chunks) ?? CHUNK_LANES_MAX
 }
 
-/** The same where eight lanes read a line together: few lanes without a chunk, in whole warps of 32. */
-function lineChunkLanes(columnCount: number): number {
-  const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
-  const passes = Math.ceil(chunks / CHUNK_LANES_MAX)
-  return Math.max(LINE_CHUNK_LANES_MIN, Math.ceil(chunks / passes / CHUNKS_PER_WARP) * CHUNKS_PER_WARP)
-}
-
-const CHUNK_COLUMNS = 256
+/** Columns whose products are one chain: the UNITS_PER_CHUNK of dot.wgsl. */
+export const CHUNK_COLUMNS = 32
+/** Chunks that one lane of a tile sums, one after another, before more lanes share them. */
+const CHUNK_PASSES = 8
 /** Weight rows of a tile. */
 const TILE_ROWS = 32
-/** Where eight lanes read a line together. */
-const LINE_TILE_ROWS = 8
 /** At least as many as a tile has activation rows. */
 const CHUNK_LANES = [8, 16]
 /** 8 lanes a chunk: the 256 invocations that every adapter has. */
 const CHUNK_LANES_MAX = 32
-const CHUNKS_PER_WARP = 4
-const LINE_CHUNK_LANES_MIN = 8

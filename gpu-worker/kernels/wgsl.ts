@@ -38,10 +38,10 @@ export type Include =
   | 'row-sum-eighths'
   | 'sort-pairs'
   | 'subgroups'
-  | `tile${'' | '-lines'}`
+  | 'tile'
   | `units-${'plain' | 'grouped' | 'values'}`
   | 'vectors'
-  | `decode-${'plain' | 'groups' | 'lines' | 'product' | 'int4' | 'int8' | 'fp8'}`
+  | `decode-${'plain' | 'groups' | 'product' | 'int4' | 'int8' | 'fp8'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

@@ -22,7 +22,7 @@ const PATTERN = [4, 0, 1, 4, 0, 4, 4, 3, 4, 0, 4, 3, 4, 1, 4, 0, 4, 1, 3, 4]
 const CHOSEN = Array.from({ length: 4 }, () => PATTERN).flat()
 const ROWS = CHOSEN.length / TOP
 
-/** Blocks are 128 rows of a matrix, or 64 of gate and of up; chunks 256 columns, slabs 32. */
+/** Blocks are 128 rows of a matrix, or 64 of gate and of up; chunks 32 columns, slabs 32. */
 it.each([
   [257, 70],
   [31, 300],

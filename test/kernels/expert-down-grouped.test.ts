@@ -21,7 +21,7 @@ const COMPILING_MS = 120_000
 const CHOSEN = [4, 0, 1, 4, 0, 4, 4, 3, 4, 0, 4, 3, 4, 1, 4, 0, 4, 1, 3, 4]
 const ROWS = CHOSEN.length / TOP
 
-/** Tiles are 32 rows of a matrix, chunks 256 columns. */
+/** Tiles are 32 rows of a matrix, chunks 32 columns. */
 it.each([
   [257, 70],
   [31, 300],

@@ -29,10 +29,10 @@ const formats: readonly (readonly [name: string, format: WeightFormat])[] = [
 const steps = { rowsFrom: 1, rowsTo: 99, products: 'ordered' } as const
 
 describe.each(formats)('matmul-block, %s', (_, format) => {
-  /** Slabs are 16 columns, chunks 256; blocks 64 × 64 or 128 × 32; 150 rows lie in windows of 100 and 50. */
+  /** Slabs are 16 columns, chunks 32; blocks 64 × 64 or 128 × 32; 150 rows lie in windows of 100 and 50. */
   it.each([
     [1, 1],
-    [33, 70],
+    [49, 70],
     [264, 9],
     [2048, 33],
   ])(

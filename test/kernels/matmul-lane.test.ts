@@ -15,10 +15,11 @@ afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
 const formats: readonly WeightFormat[] = ['f32', 'bf16', 'f16', ...quantizedFormats]
-/** Rows of the matrix and K: 64 rows a workgroup, eight lanes together, units of 8 values, chunks of 256. */
+/** Rows of the matrix and K: 64 rows a workgroup, eight lanes together, units of 8 values, chunks of 32. */
 const sizes = [
   [1, 1],
   [63, 9],
+  [8, 33],
   [65, 255],
   [216, 128],
   [9, 520],

@@ -17,10 +17,11 @@ afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
 const formats: readonly WeightFormat[] = ['f32', 'bf16', 'f16', ...quantizedFormats]
-/** Rows of the matrix and K: four rows a lane, 32 and 64 a workgroup; units are 8 values, chunks 256; axk1-tiny's own. */
+/** Rows of the matrix and K: four rows a lane, 32 and 64 a workgroup; units are 8 values, chunks 32; axk1-tiny's own. */
 const sizes: readonly (readonly [n: number, k: number])[] = [
   [1, 1],
   [31, 7],
+  [9, 33],
   [33, 255],
   [65, 257],
   [216, 128],

@@ -15,9 +15,9 @@ afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
 const formats: readonly StoredFormat[] = ['f32', 'bf16', 'f16']
-/** Groups of four rows, eight values a unit, 256 a chunk, 256 matrix rows a workgroup. */
+/** Groups of four rows, eight values a unit, 32 a chunk, 256 matrix rows a workgroup. */
 const rowCounts = [1, 3, 4, 5, 8, 9]
-const widths = [1, 7, 8, 9, 128, 255, 256, 257, 520]
+const widths = [1, 7, 8, 9, 31, 32, 33, 128, 255, 256, 257, 520]
 
 describe.each(formats)('matmul-rows of %s', (format) => {
   it.each(widths)('K = %i: every row has the bits of matmul, within the rounding of the order contract', async (k) => {

@@ -43,7 +43,7 @@ function forDevices(dispatches: readonly Dispatch[], wanted: boolean): Dispatch[
   }))
 }
 
-/** Units are 8 values, packed vectors 4 to 32, chunks 256; a workgroup takes 8 chunks together. */
+/** Units are 8 values, packed vectors 4 to 32, chunks 32; a workgroup takes 8 chunks together. */
 const widths = [1, 33, 255, 256, 264, 2048]
 
 describe.each(cases)('matmul-tile, %s', (_, format, columns) => {

@@ -14,8 +14,8 @@ afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
 const formats: readonly StoredFormat[] = ['f32', 'bf16', 'f16']
-/** Units are 8 values, chunks 256; 128 and 96 are axk1-tiny's. */
-const widths = [1, 7, 8, 9, 96, 128, 255, 256, 257, 520]
+/** Units are 8 values, chunks 32; 128 and 96 are axk1-tiny's. */
+const widths = [1, 7, 8, 9, 31, 32, 33, 96, 128, 255, 256, 257, 520]
 /** Invocations are 4 rows of the matrix, workgroups 256. */
 const heights = [1, 4, 5, 255, 256, 257]
 

@@ -1,5 +1,5 @@
 /**
- * The order contract, bit for bit: K ascending by fma in chunks of 256, the chunks' sums ascending, one row or several.
+ * The order contract, bit for bit: K ascending by fma in chunks of 32, the chunks' sums ascending, one row or several.
  *
  * The expected bits come from the same order in f64 rounded to f32 at each step, which is that f32 arithmetic but for
  * double roundings that these seeds do not meet. WGSL lets fma round its product first; then all of them do.
@@ -9,6 +9,7 @@ import type { Dispatch } from '../../gpu-worker/gpu/program.ts'
 import type { MatmulOperands } from '../../gpu-worker/kernels/matmul-operands.ts'
 import { matmulRows } from '../../gpu-worker/kernels/matmul-rows.ts'
 import { matmulSingle } from '../../gpu-worker/kernels/matmul.ts'
+import { CHUNK_COLUMNS } from '../../gpu-worker/kernels/weight-shader.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, seeded } from '../fixtures/numbers.ts'
 import { rounded } from '../fixtures/stored-values.ts'
@@ -59,8 +60,10 @@ describe.each(variants)('%s', (_, dispatches) => {
             return dotInOrder(w.subarray(column * k, (column + 1) * k), x.subarray(row * k, (row + 1) * k), chunk, fma)
           }),
         )
-      expect([inOrder(256, fused), inOrder(256, unfused)]).toContainEqual(got)
-      expect([inOrder(128, fused), inOrder(1024, fused), inOrder(1024, unfused)]).not.toContainEqual(got)
+      expect([inOrder(CHUNK_COLUMNS, fused), inOrder(CHUNK_COLUMNS, unfused)]).toContainEqual(got)
+      expect([inOrder(16, fused), inOrder(64, fused), inOrder(1024, fused), inOrder(1024, unfused)]).not.toContainEqual(
+        got,
+      )
     },
   )
 })

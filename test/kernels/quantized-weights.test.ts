@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterEach(() => bench.clear())
 afterAll(() => bench.close())
 
-/** Rows of the matrix and K: units of 8, packed words, vec4s of 32 values, chunks of 256; groups end short. */
+/** Rows of the matrix and K: units of 8, packed words, vec4s and chunks of 32 values; groups end short. */
 const sizes: readonly (readonly [n: number, k: number])[] = [
   [1, 1],
   [5, 7],

@@ -4,7 +4,7 @@
 //   lane = ROW_LANES · column lane + row lane    has weight rows row lane + ROW_LANES · (0 … 7) of the block
 //                                            and activation rows column lane + COLUMN_LANES · (0 … 7)
 //
-// A lane adds up each chunk of 256 columns in order, then the chunks: dot.wgsl's bits. What it puts into the next slab it
+// A lane adds up each chunk, two slabs, in order, then the chunks: dot.wgsl's bits. What it puts into the next slab it
 // fetches before it multiplies this one, all loads at once and undecoded, so that it waits for none of them.
 // Needs a units include and block-sums.wgsl, and of the kernel what that says.
 

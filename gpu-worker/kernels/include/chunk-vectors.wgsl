@@ -1,7 +1,7 @@
 // A chunk's sums, a packed vec4<u32> of each weight row at a time: no word is loaded twice, a scale is read once for all.
 // Needs packed vectors that lie within one group.
 
-const CHUNK_VECTORS = 64u / VECTOR_QUADS;
+const CHUNK_VECTORS = 2u * UNITS_PER_CHUNK / VECTOR_QUADS;
 
 fn chunk_of(
   w: ptr<storage, array<vec4<u32>>, read>, w_bases: vec4<u32>,

@@ -15,18 +15,6 @@ fn decoder_at(w: ptr<storage, array<vec4<u32>>, read>, base: u32, group: u32) ->
   return Decoder(0u);
 }
 
-struct RowGroups {
-  nothing: u32,
-}
-
-fn row_groups(w: ptr<storage, array<vec4<u32>>, read>, base: u32, chunk: u32) -> RowGroups {
-  return RowGroups(0u);
-}
-
-fn decoder_in(groups: RowGroups, vector: u32) -> Decoder {
-  return Decoder(0u);
-}
-
 // For a whole vector: nothing more to know.
 fn whole_decoder(by: Decoder, packed: vec4<u32>) -> Decoder {
   return by;

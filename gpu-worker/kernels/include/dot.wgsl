@@ -1,12 +1,13 @@
 // The order contract of every matrix product, in one place:
 //
-//   dot(w, x) = Σ over chunks of 256, ascending, of (fma chain over the chunk's K, ascending, from 0)
+//   dot(w, x) = Σ over chunks of 32, ascending, of (fma chain over the chunk's K, ascending, from 0)
 //
 // Needs the includes of a weight format and quads.wgsl. Weight rows and activation rows come in units of 8 values;
 // padding of weights is finite, padding of activations may hold anything and is masked here.
 // Rounds: once per fma, once per chunk sum. The number of columns computed side by side never enters.
 
-const UNITS_PER_CHUNK = 32u;
+// 32 columns: one vec4<u32> of int4, one group of its scales. weight-shader.ts knows it as CHUNK_COLUMNS.
+const UNITS_PER_CHUNK = 4u;
 
 // One activation row against four weight rows; component i is the product with weight row w_bases[i].
 // `w_bases` in vec4<u32>, `x_base` in vec4<f32>; `length` is K.

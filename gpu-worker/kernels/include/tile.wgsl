@@ -23,7 +23,8 @@ fn dot_tile(
   let row_lane = lane % ROW_LANES;
   let chunk_lane = lane / ROW_LANES;
   let w_bases = vec4<u32>(w_base) + weight_rows(n + 4u * row_lane, rows, params.W_VECTORS);
-  let chunks = (length + 255u) / 256u;
+  let units = (length + 7u) / 8u;
+  let chunks = (units + UNITS_PER_CHUNK - 1u) / UNITS_PER_CHUNK;
   var total = vec4<f32>(0.0);
   for (var first = 0u; first < chunks; first += CHUNK_LANES) {
     let count = min(CHUNK_LANES, chunks - first);
