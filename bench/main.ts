@@ -65,6 +65,10 @@ const benches: Readonly<Record<string, Bench>> = {
     summary: "decode of as many of A.X K1's layers as fit (AXLE_BENCH_GB: 78), against what a step must read",
     load: async () => (await import('./device/k1-stack.ts')).k1Stack,
   },
+  'layer-profile': {
+    summary: "GPU time of each dispatch of a layer and of a step's ends, at A.X K1's widths, by timestamps",
+    load: async () => (await import('./device/layer-profile.ts')).layerProfile,
+  },
   streams: {
     summary:
       'axk1-tiny on this adapter: tokens/s of many streams, what a step costs the host, and torch on the same GPU',

@@ -6,7 +6,8 @@
 #   1  adapter: driver, features, subgroup matrices, limits, toggles          adapter.json
 #   2  kernel tests; all goldens, safe and fast toggles; exactness, short     goldens.json, exactness.json
 #   3  peaks, and every kernel at A.X K1's shapes                             k1-kernels.json, roofline.json
-#   4  decode of as many of A.X K1's layers as fit (AXLE_BENCH_GB)            k1-stack.json
+#   4  decode of as many of A.X K1's layers as fit (AXLE_BENCH_GB); where a
+#      layer's time goes, dispatch by dispatch                                k1-stack.json, layer-profile.json
 #   5  axk1-tiny through the engine, and torch on the same GPU (AXLE_PYTHON)  streams.json
 #   6  experts from host memory                                               upload.json
 #   page  no measurement: writes what FOLDER holds into docs/performance.md
@@ -64,7 +65,7 @@ for step in "${steps[@]}"; do
       bench exactness 160 --short
       ;;
     3) bench k1-kernels 300; bench roofline 150 ;;
-    4) bench k1-stack 420 ;;
+    4) bench k1-stack 360; bench layer-profile 120 ;;
     5) bench streams 420 ;;
     6) bench upload 120 ;;
     page) node bench/device/write-page.ts "$out" || failed=1 ;;

@@ -2,6 +2,7 @@
  * A checkpoint that is computed: any layers of any config in any mix of formats, loaded into the real Runner, and the
  * same weights for a reference. Knows no layer from another.
  */
+import type { Gpu } from '../../gpu-worker/gpu/device.ts'
 import { checkpointShape, type CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import type { Checkpoint } from '../../gpu-worker/model/checkpoint.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
@@ -10,10 +11,11 @@ import { hashedWord, rowSeed, seedOf } from './counter-hash.ts'
 import { HashedRows } from './hashed-rows.ts'
 import { HashedWeights, type FalseScale, type Storage } from './hashed-weights.ts'
 
+/** `onDevice` is told the device before weights are filled: for what watches it. */
 export function loadHashedModel(
   config: ModelConfig,
   mix: CheckpointMix,
-  options: Omit<LoadOptions, 'checkpoint' | 'rowSource'>,
+  { onDevice, ...options }: Omit<LoadOptions, 'checkpoint' | 'rowSource'> & { readonly onDevice?: (gpu: Gpu) => void },
 ): Promise<LoadedRunner> {
   const { tensors, quantization } = checkpointShape(config, mix)
   const checkpoint: Checkpoint = {
@@ -26,7 +28,11 @@ export function loadHashedModel(
     readInto: noBytes,
     close: () => Promise.resolve(),
   }
-  return loadRunner({ ...options, checkpoint, rowSource: (gpu) => new HashedRows(gpu) })
+  const rowSource = (gpu: Gpu): HashedRows => {
+    onDevice?.(gpu)
+    return new HashedRows(gpu)
+  }
+  return loadRunner({ ...options, checkpoint, rowSource })
 }
 
 function noBytes(): Promise<never> {

@@ -24,6 +24,8 @@ const instances = new Map<string, GPU>()
 export interface DeviceOptions {
   /** Dawn toggles to enable at instance, adapter and device. None by default: validation and robustness stay on. */
   readonly toggles?: readonly string[]
+  /** Dawn's own choices to switch off, for what looks into it: a bench that wants timestamps to the nanosecond. */
+  readonly withoutToggles?: readonly string[]
   /** 'vulkan', 'metal', 'd3d12', …; Dawn's choice when absent. */
   readonly backend?: string
   /** Part of the adapter's name; the first that fits. */
@@ -154,7 +156,7 @@ export class Gpu {
 /** Opens the first acceptable adapter with all of its limits. Throws GpuError 'no-adapter' or 'toggle'. */
 export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const toggles = [...(options.toggles ?? [])]
-  const unknown = await unknownToggles(toggles)
+  const unknown = await unknownToggles([...toggles, ...(options.withoutToggles ?? [])])
   if (unknown.length > 0) throw new GpuError('toggle', `Dawn knows no toggle ${unknown.join(', ')}`)
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
   const inTime = <T>(answer: Promise<T>): Promise<T> =>
@@ -223,8 +225,10 @@ const MATRIX_SIDE = 16
 const DEFAULT_BACKEND: Partial<Record<NodeJS.Platform, string>> = { linux: 'vulkan', darwin: 'metal', win32: 'd3d12' }
 
 async function requestAdapter(toggles: readonly string[], options: DeviceOptions): Promise<GPUAdapter> {
+  const { withoutToggles = [] } = options
   const wanted = [
     ...(toggles.length > 0 ? [`enable-dawn-features=${toggles.join(',')}`] : []),
+    ...(withoutToggles.length > 0 ? [`disable-dawn-features=${withoutToggles.join(',')}`] : []),
     ...(options.backend === undefined ? [] : [`backend=${options.backend}`]),
     ...(options.adapterName === undefined ? [] : [`adapter=${options.adapterName}`]),
   ]

@@ -41,6 +41,11 @@ describe('toggles', () => {
     const opening = openDevice({ toggles: ['allow_unsafe_apis', name] })
     await expect(opening).rejects.toMatchObject({ kind: 'toggle', message: `Dawn knows no toggle ${name}` })
   })
+
+  it('to switch off are refused alike', async () => {
+    const opening = openDevice({ withoutToggles: ['no_such_toggle'] })
+    await expect(opening).rejects.toMatchObject({ kind: 'toggle', message: 'Dawn knows no toggle no_such_toggle' })
+  })
 })
 
 describe('a Gpu', () => {

@@ -1,0 +1,177 @@
+/**
+ * `bench layer-profile`: where a decode step of A.X K1 spends the GPU's time, dispatch by dispatch, by timestamps.
+ *
+ * A dense layer and a few of experts at full width, hashed weights, each row its own token behind one prompt. A layer is the
+ * sequence of kernels that repeats; each of its dispatches is the median over layers and steps. It judges nothing. On a CPU
+ * adapter: few experts, a short prompt.
+ */
+import { strict as assert } from 'node:assert'
+import { probe, type ProbeBench } from '../../cli/plan/probe-bench.ts'
+import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
+import { BLOCK_TOKENS } from '../../gpu-worker/kernels/step-input.ts'
+import type { CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
+import { preset } from '../../gpu-worker/model/presets.ts'
+import { loadHashedModel } from '../k1-layer/hashed-model.ts'
+import { machineName, percentile, type Figure, type Report } from '../report.ts'
+import { alone } from '../roofline.ts'
+import { DecodeSteps } from './decode-steps.ts'
+import { PassTimes, ROUNDED_TIMESTAMPS, type DispatchTime } from './pass-times.ts'
+import { longestRepetition } from './repeated.ts'
+
+const MIX: CheckpointMix = { experts: 'int4', rest: 'int8', group: 32, layout: 'per-expert' }
+const DEADLINE_MS = 120_000
+/** Rows of one of the prompt's steps. */
+const ROWS_MAX = 256
+/** No layer has fewer dispatches. */
+const PERIOD_MIN = 4
+/** Of dispatches that do nothing. */
+const EMPTY_COUNT = 64
+
+interface Sizes {
+  readonly batches: readonly number[]
+  readonly contextTokens: number
+  readonly expertLayers: number
+  /** Of timed steps, each way. */
+  readonly stepCount: number
+}
+
+const GPU_SIZES: Sizes = { batches: [1, 8, 32, 64], contextTokens: 1024, expertLayers: 4, stepCount: 24 }
+const CPU_SIZES: Sizes = { batches: [1, 4], contextTokens: 64, expertLayers: 2, stepCount: 3 }
+
+export async function layerProfile(): Promise<Report> {
+  const probed = await openDevice()
+  const { processor } = probed
+  const waits = await dispatchFigures(probed)
+  probed.close()
+  const sizes = processor === 'gpu' ? GPU_SIZES : CPU_SIZES
+  const few = processor === 'gpu' ? {} : { routedExpertCount: 16, vocabSize: 4096 }
+  const config = { ...preset('axk1'), ...few, layerCount: 1 + sizes.expertLayers }
+  let watched: Gpu | null = null
+  const { runner, adapter } = await loadHashedModel(config, MIX, {
+    sequencesMax: Math.max(...sizes.batches),
+    rowsMax: ROWS_MAX,
+    blockCount: sizes.contextTokens / BLOCK_TOKENS + Math.max(...sizes.batches),
+    deadlineMs: DEADLINE_MS,
+    stepsInFlight: 2,
+    withoutToggles: [ROUNDED_TIMESTAMPS],
+    onDevice: (gpu) => {
+      watched = gpu
+    },
+  })
+  try {
+    assert(watched !== null, 'A model was loaded on a device')
+    const steps = new DecodeSteps(runner, config, sizes.contextTokens)
+    await steps.prefill()
+    const figures: Figure[] = []
+    for (const rows of sizes.batches) figures.push(...(await profile(watched, steps, rows, sizes.stepCount)))
+    return {
+      bench: 'layer-profile',
+      machine: machineName(),
+      adapter: `${adapter.description}, kernels for ${processor}s`,
+      date: new Date().toISOString().slice(0, 10),
+      notes: [
+        `A.X K1’s widths, ${config.layerCount} layers, the first dense; experts int4, the rest int8; f32 cache, ${sizes.contextTokens} tokens of one prompt`,
+        `behind each row’s own. Medians of ${sizes.stepCount} steps (a layer’s: over the layers too), each dispatch in a pass of its own; a step as served is one`,
+        'pass. Each row: kernel, workgroups.',
+      ],
+      figures: [...waits, ...figures],
+    }
+  } finally {
+    await runner.close()
+  }
+}
+
+/** What a dispatch that does nothing takes in a pass of many: behind the one whose result it needs, and behind no such. */
+async function dispatchFigures(gpu: Gpu): Promise<Figure[]> {
+  const seconds = (counters: number): Promise<number> =>
+    alone(gpu, (bench: ProbeBench) => {
+      const list = Array.from({ length: EMPTY_COUNT }, (_, i) => i % counters)
+      const slices = Array.from({ length: counters }, (_, i) => bench.storage(`counter ${i}`, 4))
+      return bench.seconds(
+        list.flatMap((i) => slices.slice(i, i + 1).map((s) => probe('count', ['write'], [s], {}, 1))),
+      )
+    })
+  return [
+    {
+      name: 'an empty dispatch that needs the one before',
+      value: ((await seconds(1)) / EMPTY_COUNT) * 1e6,
+      unit: 'µs',
+    },
+    {
+      name: 'an empty dispatch that needs none',
+      value: ((await seconds(EMPTY_COUNT)) / EMPTY_COUNT) * 1e6,
+      unit: 'µs',
+    },
+  ]
+}
+
+async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: number): Promise<Figure[]> {
+  const name = `batch ${rows}`
+  // The first compiles, the second warms up.
+  await steps.decode(rows)
+  await steps.decode(rows)
+  const stepMs: number[] = []
+  for (let step = 0; step < stepCount; step += 1) {
+    const startedMs = performance.now()
+    await steps.decode(rows)
+    stepMs.push(performance.now() - startedMs)
+  }
+  const dispatches = await timed(gpu, stepCount, () => steps.decode(rows))
+  const names = dispatches.map((dispatch) => dispatch.name)
+  const { start, period, repeats } = longestRepetition(names, PERIOD_MIN) ?? assert.fail('No layer repeats')
+  const end = start + period * repeats
+  const layer = dispatches.slice(start, start + period).map(({ name: kernel, grid }, i) => ({
+    name: kernel,
+    grid,
+    micros: dispatches.slice(start, end).flatMap(({ micros }, at) => (at % period === i ? micros : [])),
+  }))
+  return [
+    { name: `${name}: a step as served`, value: percentile(stepMs, 0.5), unit: `ms, ${names.length} dispatches` },
+    { name: `${name}: its dispatches alone`, value: total(dispatches) / 1000, unit: 'ms' },
+    { name: `${name}: experts chosen in a layer`, value: await steps.distinctExperts(rows), unit: '' },
+    ...part(`${name}: a layer`, layer),
+    ...part(`${name}: up to the first expert layer`, dispatches.slice(0, start)),
+    ...part(`${name}: from the last layer to the token`, dispatches.slice(end)),
+  ]
+}
+
+/** A dispatch of a step, with the times of all its runs. */
+interface Timed {
+  readonly name: string
+  readonly grid: string
+  readonly micros: readonly number[]
+}
+
+async function timed(gpu: Gpu, stepCount: number, step: () => Promise<void>): Promise<Timed[]> {
+  const times = new PassTimes(gpu)
+  try {
+    const runs: DispatchTime[][] = []
+    for (let run = 0; run < stepCount; run += 1) {
+      await step()
+      runs.push(await times.read())
+    }
+    const [first = []] = runs
+    return first.map(({ name, grid }, i) => ({ name, grid, micros: runs.map((own) => own[i]?.micros ?? NaN) }))
+  } finally {
+    times.close()
+  }
+}
+
+function part(name: string, dispatches: readonly Timed[]): Figure[] {
+  return [
+    { name, value: total(dispatches), unit: `µs, ${dispatches.length} dispatches` },
+    ...dispatches.map((own, i) => ({
+      name: `${name}, ${i + 1} ${own.name} ${own.grid}`,
+      value: median(own),
+      unit: 'µs',
+    })),
+  ]
+}
+
+function total(dispatches: readonly Timed[]): number {
+  return dispatches.reduce((sum, own) => sum + median(own), 0)
+}
+
+function median({ micros }: Timed): number {
+  return percentile(micros, 0.5)
+}

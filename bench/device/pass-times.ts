@@ -1,0 +1,114 @@
+/**
+ * GPU time of every dispatch of a step: each gets a pass of its own, with a timestamp before and behind it.
+ *
+ * It watches one device's encoders labelled `step`, from outside: the Runner is the one that serves. Knows no kernel. Such a
+ * step takes longer than others, and what lies between two dispatches is in none of the times.
+ */
+import { strict as assert } from 'node:assert'
+import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
+import type { Gpu } from '../../gpu-worker/gpu/device.ts'
+import { Readback } from '../../gpu-worker/gpu/readback.ts'
+
+/** What Dawn does unless told otherwise: timestamps rounded to 65 µs. */
+export const ROUNDED_TIMESTAMPS = 'timestamp_quantization'
+
+export interface DispatchTime {
+  readonly name: string
+  readonly grid: string
+  readonly micros: number
+}
+
+/** Two timestamps a dispatch: WebGPU's largest set. */
+const DISPATCHES_MAX = 2048
+const TIMESTAMP_BYTES = 8
+
+export class PassTimes {
+  readonly #gpu: Gpu
+  readonly #buffers: Buffers
+  readonly #queries: GPUQuerySet
+  readonly #resolved: GPUBuffer
+  readonly #readback: Readback
+  readonly #createEncoder: GPUDevice['createCommandEncoder']
+  #dispatches: { readonly name: string; readonly grid: string }[] = []
+
+  constructor(gpu: Gpu) {
+    const { device } = gpu
+    this.#gpu = gpu
+    this.#buffers = new Buffers(gpu, 'timestamps')
+    this.#queries = device.createQuerySet({ type: 'timestamp', count: 2 * DISPATCHES_MAX })
+    const bytes = 2 * DISPATCHES_MAX * TIMESTAMP_BYTES
+    this.#resolved = this.#buffers.create('resolved', bytes, GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC)
+    this.#readback = new Readback(gpu, this.#buffers, bytes)
+    this.#createEncoder = device.createCommandEncoder.bind(device)
+    device.createCommandEncoder = (descriptor) => {
+      const encoder = this.#createEncoder(descriptor)
+      return descriptor?.label === 'step' ? this.#watched(encoder) : encoder
+    }
+  }
+
+  /** Of the step that was submitted last. */
+  async read(): Promise<DispatchTime[]> {
+    const words = await this.#readback.read(this.#bytes, 'timestamps')
+    const ticks = new BigUint64Array(words.buffer)
+    return this.#dispatches.map(({ name, grid }, i) => {
+      const [from = 0n, to = 0n] = ticks.subarray(2 * i, 2 * i + 2)
+      return { name, grid, micros: Number(to - from) / 1000 }
+    })
+  }
+
+  /** The device encodes as before. */
+  close(): void {
+    this.#gpu.device.createCommandEncoder = this.#createEncoder
+    this.#queries.destroy()
+    this.#buffers.close()
+  }
+
+  get #bytes(): number {
+    return 2 * this.#dispatches.length * TIMESTAMP_BYTES
+  }
+
+  #watched(encoder: GPUCommandEncoder): GPUCommandEncoder {
+    this.#dispatches = []
+    const begin = encoder.beginComputePass.bind(encoder)
+    const finish = encoder.finish.bind(encoder)
+    encoder.beginComputePass = () => this.#spread(begin)
+    encoder.finish = (descriptor) => {
+      encoder.resolveQuerySet(this.#queries, 0, 2 * this.#dispatches.length, this.#resolved, 0)
+      this.#readback.copy(encoder, { buffer: this.#resolved, offset: 0, bytes: this.#bytes }, this.#bytes)
+      return finish(descriptor)
+    }
+    return encoder
+  }
+
+  /** A pass that is over already: what is given to it goes into passes of its own, one a dispatch. */
+  #spread(begin: GPUCommandEncoder['beginComputePass']): GPUComputePassEncoder {
+    let pipeline: GPUComputePipeline | null = null
+    let bindings: GPUBindGroup | null | undefined
+    const facade = begin()
+    facade.end()
+    facade.setPipeline = (next) => {
+      pipeline = next
+    }
+    facade.setBindGroup = (_index, group) => {
+      bindings = group
+    }
+    facade.dispatchWorkgroups = (x, y = 1, z = 1) => {
+      assert(pipeline !== null, 'A dispatch follows its pipeline')
+      const index = 2 * this.#dispatches.length
+      this.#dispatches.push({ name: pipeline.label, grid: [x, y, z].join('×') })
+      const pass = begin({
+        timestampWrites: {
+          querySet: this.#queries,
+          beginningOfPassWriteIndex: index,
+          endOfPassWriteIndex: index + 1,
+        },
+      })
+      pass.setPipeline(pipeline)
+      pass.setBindGroup(0, bindings)
+      pass.dispatchWorkgroups(x, y, z)
+      pass.end()
+    }
+    facade.end = () => undefined
+    return facade
+  }
+}
