@@ -17,6 +17,8 @@ import { wgsl } from './wgsl.ts'
 
 /** Rows of a step that one workgroup routes, one after the other. */
 const ROWS_TOGETHER_MAX = 64
+/** Of those, at the same time: what their scores take fits any adapter's workgroup memory. */
+const ROWS_AT_ONCE = 8
 /** At least one an expert on GPUs; CPUs like eight. */
 const LANES: Readonly<Record<Processor, number>> = { cpu: 8, gpu: 256 }
 
@@ -63,6 +65,7 @@ function together(
       access: ['read', 'read', 'write', 'write', 'write'],
       constants: {
         LANES: lanes,
+        ROWS: ROWS_AT_ONCE,
         ...routeConstants(operands, rule),
         EXPERT_COUNT: groups.expertCount,
         GROUP: groups.together,

@@ -3,7 +3,7 @@
 //   logits, bias, chosen, weights  as in route.wgsl
 //   groups                         as in expert-groups.wgsl, write
 //
-// One workgroup works, row after row, whatever the grid: x = rows tells it how many there are.
+// One workgroup works, ROWS rows at a time, whatever the grid: x = rows tells it how many there are.
 struct Params {
   PAIRS: u32,
   GROUPS_KEPT: u32,
@@ -30,8 +30,8 @@ fn main(
   if (group.x != 0u) {
     return;
   }
-  for (var row = 0u; row < grid.x; row += 1u) {
-    route_row(row, lane);
+  for (var row = 0u; row < grid.x; row += ROWS) {
+    route_rows(row, min(ROWS, grid.x - row), lane);
     workgroupBarrier();
   }
   storageBarrier();

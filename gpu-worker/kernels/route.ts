@@ -39,7 +39,7 @@ export interface RouteOperands {
 
 /** A CPU's come eight at a time and wait badly for others; no order of lanes enters the result. */
 const CPU_LANES = 8
-const GPU_LANES = 64
+const GPU_LANES = 256
 
 export function route(operands: RouteOperands, rule: RoutingRule, rowsMax: number): Dispatch[] {
   const withLanes = (lanes: number): Dispatch => ({
@@ -47,7 +47,7 @@ export function route(operands: RouteOperands, rule: RoutingRule, rowsMax: numbe
       name: 'route',
       source: wgsl('route', 'route-row', 'exp'),
       access: ['read', 'read', 'write', 'write'],
-      constants: { LANES: lanes, ...routeConstants(operands, rule) },
+      constants: { LANES: lanes, ROWS: 1, ...routeConstants(operands, rule) },
     },
     bindings: routeBindings(operands, rule, rowsMax),
     grid: (rows) => [rows, 1, 1],

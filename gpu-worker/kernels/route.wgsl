@@ -30,5 +30,5 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  route_row(group.x, lane);
+  route_rows(group.x, 1u, lane);
 }
