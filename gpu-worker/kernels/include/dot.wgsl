@@ -4,7 +4,8 @@
 //
 // Needs the includes of a weight format and quads.wgsl. Weight rows and activation rows come in units of 8 values;
 // padding of weights is finite, padding of activations may hold anything and is masked here.
-// Rounds: once per fma, once per chunk sum. The number of columns computed side by side never enters.
+// Rounds: once per fma, once per chunk sum. The number of columns computed side by side never enters. A sum of nothing may be
+// added after the last chunk: it changes no bit, since no total is −0.
 
 // 32 columns: one vec4<u32> of int4, one group of its scales. weight-shader.ts knows it as CHUNK_COLUMNS.
 const UNITS_PER_CHUNK = 4u;
@@ -18,20 +19,20 @@ fn dot_row(
 ) -> vec4<f32> {
   let units = (length + 7u) / 8u;
   var total = vec4<f32>(0.0);
-  for (var start = 0u; start < units; start += UNITS_PER_CHUNK) {
-    var part = vec4<f32>(0.0);
-    let end = min(start + UNITS_PER_CHUNK, units);
-    for (var unit = start; unit < end; unit += 1u) {
-      let p = weight_unit(w, w_bases.x, unit);
-      let q = weight_unit(w, w_bases.y, unit);
-      let r = weight_unit(w, w_bases.z, unit);
-      let s = weight_unit(w, w_bases.w, unit);
-      part = dot_quads(activation(x, x_base, 2u * unit, length), p.lo, q.lo, r.lo, s.lo, part);
-      part = dot_quads(activation(x, x_base, 2u * unit + 1u, length), p.hi, q.hi, r.hi, s.hi, part);
+  var part = vec4<f32>(0.0);
+  for (var unit = 0u; unit < units; unit += 1u) {
+    let p = weight_unit(w, w_bases.x, unit);
+    let q = weight_unit(w, w_bases.y, unit);
+    let r = weight_unit(w, w_bases.z, unit);
+    let s = weight_unit(w, w_bases.w, unit);
+    part = dot_quads(activation(x, x_base, 2u * unit, length), p.lo, q.lo, r.lo, s.lo, part);
+    part = dot_quads(activation(x, x_base, 2u * unit + 1u, length), p.hi, q.hi, r.hi, s.hi, part);
+    if ((unit + 1u) % UNITS_PER_CHUNK == 0u) {
+      total += part;
+      part = vec4<f32>(0.0);
     }
-    total += part;
   }
-  return total;
+  return total + part;
 }
 
 // Four activation rows against four weight rows: result[i][j] is `dot_row` of activation row i with weight row j.
@@ -42,31 +43,34 @@ fn dot_rows(
 ) -> mat4x4<f32> {
   let units = (length + 7u) / 8u;
   var total = mat4x4<f32>();
-  for (var start = 0u; start < units; start += UNITS_PER_CHUNK) {
-    var a = vec4<f32>(0.0);
-    var b = vec4<f32>(0.0);
-    var c = vec4<f32>(0.0);
-    var d = vec4<f32>(0.0);
-    let end = min(start + UNITS_PER_CHUNK, units);
-    for (var unit = start; unit < end; unit += 1u) {
-      let p = weight_unit(w, w_bases.x, unit);
-      let q = weight_unit(w, w_bases.y, unit);
-      let r = weight_unit(w, w_bases.z, unit);
-      let s = weight_unit(w, w_bases.w, unit);
-      let lo = 2u * unit;
-      a = dot_quads(activation(x, x_bases.x, lo, length), p.lo, q.lo, r.lo, s.lo, a);
-      b = dot_quads(activation(x, x_bases.y, lo, length), p.lo, q.lo, r.lo, s.lo, b);
-      c = dot_quads(activation(x, x_bases.z, lo, length), p.lo, q.lo, r.lo, s.lo, c);
-      d = dot_quads(activation(x, x_bases.w, lo, length), p.lo, q.lo, r.lo, s.lo, d);
-      let hi = lo + 1u;
-      a = dot_quads(activation(x, x_bases.x, hi, length), p.hi, q.hi, r.hi, s.hi, a);
-      b = dot_quads(activation(x, x_bases.y, hi, length), p.hi, q.hi, r.hi, s.hi, b);
-      c = dot_quads(activation(x, x_bases.z, hi, length), p.hi, q.hi, r.hi, s.hi, c);
-      d = dot_quads(activation(x, x_bases.w, hi, length), p.hi, q.hi, r.hi, s.hi, d);
+  var a = vec4<f32>(0.0);
+  var b = vec4<f32>(0.0);
+  var c = vec4<f32>(0.0);
+  var d = vec4<f32>(0.0);
+  for (var unit = 0u; unit < units; unit += 1u) {
+    let p = weight_unit(w, w_bases.x, unit);
+    let q = weight_unit(w, w_bases.y, unit);
+    let r = weight_unit(w, w_bases.z, unit);
+    let s = weight_unit(w, w_bases.w, unit);
+    let lo = 2u * unit;
+    a = dot_quads(activation(x, x_bases.x, lo, length), p.lo, q.lo, r.lo, s.lo, a);
+    b = dot_quads(activation(x, x_bases.y, lo, length), p.lo, q.lo, r.lo, s.lo, b);
+    c = dot_quads(activation(x, x_bases.z, lo, length), p.lo, q.lo, r.lo, s.lo, c);
+    d = dot_quads(activation(x, x_bases.w, lo, length), p.lo, q.lo, r.lo, s.lo, d);
+    let hi = lo + 1u;
+    a = dot_quads(activation(x, x_bases.x, hi, length), p.hi, q.hi, r.hi, s.hi, a);
+    b = dot_quads(activation(x, x_bases.y, hi, length), p.hi, q.hi, r.hi, s.hi, b);
+    c = dot_quads(activation(x, x_bases.z, hi, length), p.hi, q.hi, r.hi, s.hi, c);
+    d = dot_quads(activation(x, x_bases.w, hi, length), p.hi, q.hi, r.hi, s.hi, d);
+    if ((unit + 1u) % UNITS_PER_CHUNK == 0u) {
+      total += mat4x4<f32>(a, b, c, d);
+      a = vec4<f32>(0.0);
+      b = vec4<f32>(0.0);
+      c = vec4<f32>(0.0);
+      d = vec4<f32>(0.0);
     }
-    total += mat4x4<f32>(a, b, c, d);
   }
-  return total;
+  return total + mat4x4<f32>(a, b, c, d);
 }
 
 // Bases of weight rows n … n + 3 in a window; rows past its last repeat it, and nobody keeps their sums.

@@ -3,6 +3,7 @@
 // For software drivers: there a load takes some eight instructions for each value of each lane, whatever its address, and a
 // value from another lane takes one. So no value is loaded twice: lane l holds the activations of row l / 2 (and 4 + l / 2),
 // quad l % 2 of a unit, and four weight rows of its own. A weight is loaded and decoded once for four or eight rows.
+// One loop over units, whose chunks end inside: a loop in a loop costs such a driver some percent, a chunk written out a third.
 //
 // Needs subgroups.wgsl, first, and the includes of a weight format. Eight lanes work together, `lane` counts among
 // them, and all of them must come here.
@@ -24,25 +25,25 @@ fn dot_one(
 ) -> f32 {
   let units = (length + 7u) / 8u;
   var total = 0.0;
-  for (var start = 0u; start < units; start += UNITS_PER_CHUNK) {
-    var part = 0.0;
-    let end = min(start + UNITS_PER_CHUNK, units);
-    for (var unit = start; unit < end; unit += 1u) {
-      let weights = weight_unit(w, w_base, unit);
-      let k = 8u * unit + lane;
-      let mine = select(0.0, x[x_base + k / 4u][k % 4u], k < length);
-      part = fma(subgroupShuffle(mine, 0u), weights.lo.x, part);
-      part = fma(subgroupShuffle(mine, 1u), weights.lo.y, part);
-      part = fma(subgroupShuffle(mine, 2u), weights.lo.z, part);
-      part = fma(subgroupShuffle(mine, 3u), weights.lo.w, part);
-      part = fma(subgroupShuffle(mine, 4u), weights.hi.x, part);
-      part = fma(subgroupShuffle(mine, 5u), weights.hi.y, part);
-      part = fma(subgroupShuffle(mine, 6u), weights.hi.z, part);
-      part = fma(subgroupShuffle(mine, 7u), weights.hi.w, part);
+  var part = 0.0;
+  for (var unit = 0u; unit < units; unit += 1u) {
+    let weights = weight_unit(w, w_base, unit);
+    let k = 8u * unit + lane;
+    let mine = select(0.0, x[x_base + k / 4u][k % 4u], k < length);
+    part = fma(subgroupShuffle(mine, 0u), weights.lo.x, part);
+    part = fma(subgroupShuffle(mine, 1u), weights.lo.y, part);
+    part = fma(subgroupShuffle(mine, 2u), weights.lo.z, part);
+    part = fma(subgroupShuffle(mine, 3u), weights.lo.w, part);
+    part = fma(subgroupShuffle(mine, 4u), weights.hi.x, part);
+    part = fma(subgroupShuffle(mine, 5u), weights.hi.y, part);
+    part = fma(subgroupShuffle(mine, 6u), weights.hi.z, part);
+    part = fma(subgroupShuffle(mine, 7u), weights.hi.w, part);
+    if ((unit + 1u) % UNITS_PER_CHUNK == 0u) {
+      total += part;
+      part = 0.0;
     }
-    total += part;
   }
-  return total;
+  return total + part;
 }
 
 // Activation row i against the lane's four weight rows. `x_base`: where row lane / 2 begins, in vec4<f32>.
@@ -53,16 +54,16 @@ fn dot_four(
 ) -> mat4x4<f32> {
   let units = (length + 7u) / 8u;
   var total = mat4x4<f32>();
-  for (var start = 0u; start < units; start += UNITS_PER_CHUNK) {
-    var part = mat4x4<f32>();
-    let end = min(start + UNITS_PER_CHUNK, units);
-    for (var unit = start; unit < end; unit += 1u) {
-      let weights = four_units(w, w_bases, unit);
-      part = add_unit(activation(x, x_base, 2u * unit + lane % 2u, length), weights, part);
+  var part = mat4x4<f32>();
+  for (var unit = 0u; unit < units; unit += 1u) {
+    let weights = four_units(w, w_bases, unit);
+    part = add_unit(activation(x, x_base, 2u * unit + lane % 2u, length), weights, part);
+    if ((unit + 1u) % UNITS_PER_CHUNK == 0u) {
+      total += part;
+      part = mat4x4<f32>();
     }
-    total += part;
   }
-  return total;
+  return total + part;
 }
 
 // The like for eight activation rows. `x_bases`: where rows lane / 2 and 4 + lane / 2 begin.
@@ -73,18 +74,18 @@ fn dot_eight(
 ) -> Eight {
   let units = (length + 7u) / 8u;
   var total = Eight();
-  for (var start = 0u; start < units; start += UNITS_PER_CHUNK) {
-    var part = Eight();
-    let end = min(start + UNITS_PER_CHUNK, units);
-    for (var unit = start; unit < end; unit += 1u) {
-      let weights = four_units(w, w_bases, unit);
-      let quad = 2u * unit + lane % 2u;
-      part.first = add_unit(activation(x, x_bases.x, quad, length), weights, part.first);
-      part.last = add_unit(activation(x, x_bases.y, quad, length), weights, part.last);
+  var part = Eight();
+  for (var unit = 0u; unit < units; unit += 1u) {
+    let weights = four_units(w, w_bases, unit);
+    let quad = 2u * unit + lane % 2u;
+    part.first = add_unit(activation(x, x_bases.x, quad, length), weights, part.first);
+    part.last = add_unit(activation(x, x_bases.y, quad, length), weights, part.last);
+    if ((unit + 1u) % UNITS_PER_CHUNK == 0u) {
+      total = Eight(total.first + part.first, total.last + part.last);
+      part = Eight();
     }
-    total = Eight(total.first + part.first, total.last + part.last);
   }
-  return total;
+  return Eight(total.first + part.first, total.last + part.last);
 }
 
 // Eight values of each of the lane's weight rows.
