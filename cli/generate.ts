@@ -81,8 +81,13 @@ async function answer(request: GenerateRequest, messages: ChatMessage[]): Promis
   }
 }
 
-async function load({ modelDir, profile, toggles, gpuBytesMax, kvBytesMax }: GenerateRequest): Promise<LoadedRunner> {
-  const budgets = { ...(gpuBytesMax === null ? {} : { gpuBytesMax }), ...(kvBytesMax === null ? {} : { kvBytesMax }) }
+async function load(request: GenerateRequest): Promise<LoadedRunner> {
+  const { modelDir, profile, toggles, gpuBytesMax, kvBytesMax, expertSlots } = request
+  const budgets = {
+    ...(gpuBytesMax === null ? {} : { gpuBytesMax }),
+    ...(kvBytesMax === null ? {} : { kvBytesMax }),
+    ...(expertSlots === null ? {} : { expertSlots }),
+  }
   const loaded = await loadRunner({ checkpoint: modelDir, sequencesMax: 1, profile, toggles, ...budgets })
   const { adapter } = loaded
   const names = adapter.toggles.join(', ') || 'none'

@@ -94,7 +94,7 @@ async function requireRedis(redisUrl: string): Promise<void> {
 
 /** Tells of the memory before loading and of the loading itself, in the log and to the launcher. */
 async function load(settings: WorkerSettings): Promise<LoadedRunner> {
-  const { modelDir, slots, profile, gpuBytesMax, kvBytesMax, dawnToggles } = settings
+  const { modelDir, slots, profile, gpuBytesMax, kvBytesMax, expertSlots, dawnToggles } = settings
   await tellLauncher({ kind: 'progress', step: 'opening the GPU' })
   const report = new LoadReport((detail) => {
     log.info(`loading weights: ${detail}`)
@@ -106,6 +106,7 @@ async function load(settings: WorkerSettings): Promise<LoadedRunner> {
     sequencesMax: slots,
     ...(gpuBytesMax === null ? {} : { gpuBytesMax }),
     ...(kvBytesMax === null ? {} : { kvBytesMax }),
+    ...(expertSlots === null ? {} : { expertSlots }),
     toggles: dawnToggles,
     onMemory: (account, served) => log.info({ account }, `memory:\n${memoryTable(account, served)}`),
     onProgress: (progress) => report.tell(progress),

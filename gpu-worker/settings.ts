@@ -9,6 +9,7 @@
  *     AXLE_TOGGLES        safe, default or fast: how Dawn drives the GPU   AXLE_DAWN_TOGGLES   more of them, by commas
  *     AXLE_GPU_BYTES      what this worker may take of its GPU, everything together: WebGPU cannot ask what is free
  *     AXLE_KV_BYTES       of that, at most so much for the cache
+ *     AXLE_EXPERT_SLOTS   of a layer's routed experts so many lie on the GPU, as 96 or 50%: the others wait in host memory (all)
  *     AXLE_STEP_MS        a prompt's chunk is as large as a step of so long allows: the wait of others for a token (200)
  *     AXLE_DRAIN_SECONDS  after SIGTERM running jobs may go on so long, then they are handed back (20; 0: at once)
  *
@@ -20,6 +21,7 @@ import { z } from 'zod'
 import { modelIdBytesMax } from '../contract/limits.ts'
 import { byteSizeForms, parseBytes } from './model/byte-size.ts'
 import { checkpointName } from './model/checkpoint-name.ts'
+import { parseSlots, slotsForms } from './model/expert-slots.ts'
 import { profiles } from './model/profile.ts'
 import { toggleProfileNames, toggleProfiles } from './toggle-profiles.ts'
 
@@ -43,6 +45,15 @@ const bytes = z
   })
   .optional()
 
+const expertSlots = z
+  .string()
+  .transform((text, context) => {
+    const slots = parseSlots(text)
+    if (slots === null) context.addIssue(`expected ${slotsForms}, got '${text}'`)
+    return slots ?? z.NEVER
+  })
+  .optional()
+
 const settings = z
   .object({
     REDIS_URL: z.url({ protocol: /^rediss?$/ }),
@@ -57,6 +68,7 @@ const settings = z
     AXLE_DRAIN_SECONDS: z.coerce.number().min(0).max(3_600).default(20),
     AXLE_GPU_BYTES: bytes,
     AXLE_KV_BYTES: bytes,
+    AXLE_EXPERT_SLOTS: expertSlots,
     AXLE_TOGGLES: z.enum(toggleProfileNames).default('default'),
     AXLE_DAWN_TOGGLES: list,
   })
@@ -74,6 +86,8 @@ const settings = z
     /** null leaves both to the loader. */
     gpuBytesMax: environment.AXLE_GPU_BYTES ?? null,
     kvBytesMax: environment.AXLE_KV_BYTES ?? null,
+    /** null: all experts are resident. */
+    expertSlots: environment.AXLE_EXPERT_SLOTS ?? null,
     toggleProfile: environment.AXLE_TOGGLES,
     /** All that shall be in force. */
     dawnToggles: [...new Set([...toggleProfiles[environment.AXLE_TOGGLES], ...environment.AXLE_DAWN_TOGGLES])],

@@ -37,6 +37,7 @@ Environment:
   AXLE_PROFILE        exact; kv16: a cache of 16 bits, half the memory a token; matrix: for GPUs' matrix units (exact)
   AXLE_GPU_BYTES      what one GPU worker may take of its GPU, as 75161927680, 70GiB or 900MB (weights and 256 MiB of cache)
   AXLE_KV_BYTES       of that, what the cache may take
+  AXLE_EXPERT_SLOTS   of a layer's routed experts so many lie on the GPU, as 96 or 50%; the others wait in host memory (all)
   AXLE_LANES          queues that requests are spread over (2)
   AXLE_BROKER_SHARDS  Broker Durable Objects, each with one Redis connection (1)
   AXLE_CRON_SECONDS   between two moves of usage from Redis to D1; 0: never (60)

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { topKMax } from '../../contract/limits.ts'
 import { byteSizeForms, parseBytes } from '../../gpu-worker/model/byte-size.ts'
+import { parseSlots, slotsForms, type SlotsAsked } from '../../gpu-worker/model/expert-slots.ts'
 import { profiles, type Profile } from '../../gpu-worker/model/profile.ts'
 
 export const HELP = `npm run --silent axle -- generate DIR [PROMPT]
@@ -25,6 +26,7 @@ standard error. The same seed gives the same answer on the same machine, as it w
   --profile NAME       numerics: ${profiles.join(' or ')} (exact)
   --gpu-bytes B        of GPU memory, at most, as 70GiB
   --kv-bytes B         of it for the KV cache, at most
+  --expert-slots N     of a layer's routed experts so many, or a share as 50%, lie on the GPU at a time (all)
   --toggles A,B        Dawn toggles to enable (none)
 
 Ctrl-C ends the answer where it is; exit code 130.`
@@ -44,6 +46,7 @@ export interface GenerateRequest {
   readonly profile: Profile
   readonly gpuBytesMax: number | null
   readonly kvBytesMax: number | null
+  readonly expertSlots: SlotsAsked | null
   readonly toggles: readonly string[]
 }
 
@@ -64,6 +67,7 @@ const options = {
   profile: text,
   'gpu-bytes': text,
   'kv-bytes': text,
+  'expert-slots': text,
   toggles: text,
   help: { type: 'boolean', short: 'h' },
 } as const
@@ -97,6 +101,7 @@ export function parseRequest(args: string[]): GenerateRequest | null {
     profile,
     gpuBytesMax: bytes('--gpu-bytes', values['gpu-bytes']),
     kvBytesMax: bytes('--kv-bytes', values['kv-bytes']),
+    expertSlots: slots(values['expert-slots']),
     toggles: (values.toggles ?? '').split(',').filter((toggle) => toggle !== ''),
   }
 }
@@ -131,5 +136,12 @@ function bytes(name: string, value: string | undefined): number | null {
   if (value === undefined) return null
   const parsed = parseBytes(value)
   if (parsed === null) throw new RangeError(`${name}: expected ${byteSizeForms}, got ${value}`)
+  return parsed
+}
+
+function slots(value: string | undefined): SlotsAsked | null {
+  if (value === undefined) return null
+  const parsed = parseSlots(value)
+  if (parsed === null) throw new RangeError(`--expert-slots: expected ${slotsForms}, got ${value}`)
   return parsed
 }

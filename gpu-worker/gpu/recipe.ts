@@ -2,7 +2,7 @@
  * A list of dispatches made executable: pipelines, parameters and bind groups built once, encoded for any row counts.
  *
  * Dispatches for another kind of adapter take no part. Knows no model: which rows a dispatch counts is a name that its
- * layer gave. While every expert is resident, all of a step's dispatches are one segment: one pass, one submit.
+ * layer gave. A recipe is one pass; where a step must stop in between, it is cut into parts.
  */
 import type { Buffers, Slice } from './buffers.ts'
 import { sortConstants } from './constants.ts'
@@ -32,10 +32,12 @@ export function ofStep<RowSet extends string>(
 }
 
 export class Recipe<RowSet extends string> {
+  readonly #gpu: Gpu
   readonly #dispatches: readonly Built<RowSet>[]
   readonly #workgroupsMax: number
 
   constructor(gpu: Gpu, dispatches: readonly Built<RowSet>[]) {
+    this.#gpu = gpu
     this.#dispatches = dispatches
     this.#workgroupsMax = gpu.limits.maxComputeWorkgroupsPerDimension
   }
@@ -54,6 +56,18 @@ export class Recipe<RowSet extends string> {
       names.push(built.dispatch.program.name)
     }
     return names
+  }
+
+  /** The same in consecutive parts: neighbours of one key together. */
+  partsBy<Key>(keyOf: (dispatch: Dispatch) => Key): { readonly key: Key; readonly recipe: Recipe<RowSet> }[] {
+    const runs: { readonly key: Key; readonly dispatches: Built<RowSet>[] }[] = []
+    for (const built of this.#dispatches) {
+      const key = keyOf(built.dispatch)
+      const last = runs.at(-1)
+      if (last === undefined || last.key !== key) runs.push({ key, dispatches: [built] })
+      else last.dispatches.push(built)
+    }
+    return runs.map(({ key, dispatches }) => ({ key, recipe: new Recipe(this.#gpu, dispatches) }))
   }
 
   /** Beyond the limit a dispatch would compute nothing at all. */

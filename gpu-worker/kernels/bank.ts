@@ -19,6 +19,15 @@ export interface Bank {
   readonly down: Slice
 }
 
+/** One slot of one bank. */
+export interface Place {
+  readonly bank: number
+  readonly slot: number
+}
+
+/** In a table of places, for an expert that lies in no bank: it is left to other dispatches. */
+export const NO_BANK = 0xffffffff
+
 /** The experts of one layer: the routed ones by their numbers, then the shared one, if any. */
 export interface LayerExperts {
   readonly expertCount: number
@@ -28,6 +37,6 @@ export interface LayerExperts {
   readonly width: number
   /** Every bank that may hold one of them. */
   readonly banks: readonly Bank[]
-  /** vec2<u32> [experts]: (bank, slot); a bank that is none for an expert whose weights lie elsewhere. */
+  /** vec2<u32> [experts]: (bank, slot); NO_BANK for an expert whose weights lie elsewhere. */
   readonly places: Slice
 }

@@ -4,7 +4,6 @@
  * A few chunks are read ahead while one is put together; host memory in use is those and the upload ring. Values that are
  * not finite are counted by tensor, not refused. Knows no layer; which rows go where is its caller's.
  */
-import type { Slice } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { RING_BUFFER_BYTES, Uploader } from '../gpu/upload.ts'
 import { bytesPerValue, isPlain, rowLayout, type WeightFormat } from '../kernels/matrix.ts'
@@ -12,7 +11,7 @@ import { CheckpointError } from './checkpoint-error.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { notFiniteCount, type FloatFormat } from './not-finite.ts'
 import { recordRanges, writeRecords, type RecordParts, type StoredRange } from './row-records.ts'
-import type { RowSource, StoredWeight } from './row-source.ts'
+import type { RowSource, RowTarget, StoredWeight } from './row-source.ts'
 import { widened } from './widened.ts'
 
 /** Chunks being read or waiting to be written, besides the one that `rows` holds: at most 64 MiB with it. */
@@ -59,7 +58,13 @@ export class CheckpointRows implements RowSource {
     this.#options = options
   }
 
-  async rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void> {
+  async rows(
+    weight: StoredWeight,
+    rowStart: number,
+    rowCount: number,
+    target: RowTarget,
+    offset: number,
+  ): Promise<void> {
     const { bytes } = rowLayout(weight.columnCount, weight.format)
     const rowsPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / bytes))
     for (let done = 0; done < rowCount; done += rowsPerChunk) {
@@ -126,7 +131,7 @@ export class CheckpointRows implements RowSource {
     chunk: {
       readonly parts: Promise<RecordParts>
       readonly before: Promise<void> | undefined
-      readonly target: Slice
+      readonly target: RowTarget
       readonly at: number
     },
   ): Promise<void> {
@@ -135,9 +140,9 @@ export class CheckpointRows implements RowSource {
     const [parts] = await Promise.all([chunk.parts, before])
     this.#countAll(weight, rowStart, parts)
     const byteLength = rowCount * rowLayout(weight.columnCount, weight.format).bytes
-    await this.#uploader.fill(target.buffer, target.offset + at, byteLength, (bytes) => {
-      writeRecords(bytes, weight, rowStart, rowCount, parts)
-    })
+    const write = (bytes: Uint8Array<ArrayBuffer>): void => writeRecords(bytes, weight, rowStart, rowCount, parts)
+    if (target instanceof Uint8Array) write(target.subarray(at, at + byteLength))
+    else await this.#uploader.fill(target.buffer, target.offset + at, byteLength, write)
     this.#free.push(parts.values.buffer)
   }
 

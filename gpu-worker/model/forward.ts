@@ -5,12 +5,14 @@
  * later step finds the earlier one's KV and samples, and may use the same activations; only the ways back are two.
  *
  * Over a range of the layers it is a stage of a pipeline: it takes in the residual stream where the range does not begin
- * with the model, and gives it out where it does not end with it. Knows nothing of policy, text or time, nor of the
- * stages before and behind it. Owns its buffers and its device; `close` frees both.
+ * with the model, and gives it out where it does not end with it. Where its experts take turns in slots, a step is several
+ * submits, and the only one under way. Knows nothing of policy, text or time, nor of the stages before and behind it. Owns
+ * its buffers and its device; `close` frees both.
  */
 import { strict as assert } from 'node:assert'
 import type { Batch, BlockId } from '../engine/batch.ts'
 import type { Runner, RunnerLimits, Sampled, StepResult, TokenLogProb } from '../engine/runner.ts'
+import type { CacheFigures, ExpertCache, TakingTurns } from '../experts/expert-cache.ts'
 import { Buffers } from '../gpu/buffers.ts'
 import type { Gpu } from '../gpu/device.ts'
 import { Readback } from '../gpu/readback.ts'
@@ -23,6 +25,7 @@ import type { RowSet } from './model-recipe.ts'
 import { type OutputScratch, pickedMaxOf, type Scratch, STEPS_IN_FLIGHT_MAX } from './scratch.ts'
 import { promptLogProbs } from './prompt-log-probs.ts'
 import { StepCommands } from './step-commands.ts'
+import { StoppingSteps } from './stopping-steps.ts'
 import type { StepWriter, WrittenStep } from './step-writer.ts'
 
 export interface ModelOnGpu {
@@ -37,6 +40,8 @@ export interface ModelOnGpu {
   /** Null in a stage that does not end with the model. */
   readonly output: OutputRecipes | null
   readonly expertsPerToken: number
+  /** Of layers whose routed experts take turns; null: all are resident. */
+  readonly takingTurns: { readonly cache: ExpertCache; readonly layers: readonly TakingTurns[] } | null
   /** Whether the residual stream comes from the stage before, in place of token ids. */
   readonly takesHidden: boolean
   /** Where the model is whole: steps that may be under way at once. */
@@ -62,14 +67,16 @@ export class ModelRunner implements Runner {
   readonly #staging: Buffers
   readonly #captures: Captures
   readonly #commands: StepCommands
+  /** In place of `#commands` where experts take turns. */
+  readonly #stopping: StoppingSteps | null
   /** Of what steps sample, in turn. */
   readonly #samples: readonly Readback[]
   #stepCount = 0
   #placesTaken = 0
 
   constructor(model: ModelOnGpu, limits: RunnerLimits, fingerprint: string) {
-    const { gpu, scratch, takesHidden } = model
-    const output = takesHidden ? null : scratch.output
+    const { gpu, scratch, takesHidden, takingTurns } = model
+    const output = takesHidden || takingTurns !== null ? null : scratch.output
     this.#model = model
     this.limits = { ...limits, stepsInFlightMax: output === null ? 1 : model.stepsInFlight }
     this.fingerprint = fingerprint
@@ -77,6 +84,11 @@ export class ModelRunner implements Runner {
     this.#captures = new Captures(model, this.#staging, limits.sequencesMax)
     const recipes = model.output === null ? [] : [model.output.logits, model.output.sampler]
     this.#commands = new StepCommands(gpu, [model.layers, ...recipes])
+    const { chosen, pairsPerRow } = scratch
+    this.#stopping =
+      takingTurns === null
+        ? null
+        : new StoppingSteps({ gpu, chosen, pairsPerRow, ...takingTurns }, [model.layers, ...recipes], this.#staging)
     const sampledBytes = scratch.output?.sampled.bytes
     const ways = sampledBytes === undefined ? [] : Array.from({ length: STEPS_IN_FLIGHT_MAX }, () => sampledBytes)
     this.#samples = ways.map((bytes) => new Readback(gpu, this.#staging, bytes))
@@ -90,6 +102,11 @@ export class ModelRunner implements Runner {
   /** Of everything it owns on the GPU. */
   get allocatedBytes(): number {
     return [this.#staging, ...this.#model.buffers].reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /** Of experts that take turns; null where all are resident. */
+  get cacheFigures(): CacheFigures | null {
+    return this.#model.takingTurns?.cache.figures ?? null
   }
 
   /**
@@ -130,6 +147,7 @@ export class ModelRunner implements Runner {
 
   close(): Promise<void> {
     this.#staging.close()
+    this.#model.takingTurns?.cache.close()
     for (const buffers of this.#model.buffers) buffers.close()
     this.#model.gpu.close()
     return Promise.resolve()
@@ -149,17 +167,27 @@ export class ModelRunner implements Runner {
     }
   }
 
-  /** The step's pass, and what comes behind it. */
-  #submit(counts: WrittenStep['counts'], ...behind: GPUCommandBuffer[]): void {
+  /** The step's pass, and what comes behind it. Null where it was submitted at once. */
+  #submit(counts: WrittenStep['counts'], ...behind: GPUCommandBuffer[]): Promise<void> | null {
+    if (this.#stopping !== null) return this.#submitStopping(this.#stopping, counts, behind)
     const { commands, kernels } = this.#commands.take(counts)
     this.kernels = kernels
     this.#model.gpu.device.queue.submit([commands, ...behind])
+    return null
+  }
+
+  async #submitStopping(
+    steps: StoppingSteps,
+    counts: WrittenStep['counts'],
+    behind: readonly GPUCommandBuffer[],
+  ): Promise<void> {
+    this.kernels = await steps.submit(counts, behind)
   }
 
   /** The step of a stage that ends before the model does. */
   async #runLayers(batch: Batch, { counts }: WrittenStep): Promise<StageResult> {
     const { gpu, scratch } = this.#model
-    this.#submit(counts)
+    await this.#submit(counts)
     const encoder = gpu.device.createCommandEncoder({ label: 'hidden' })
     const hidden = await this.#captures.readRows(encoder, scratch.x, counts.all)
     return { sampled: batch.sequences.map(() => null), hidden }
@@ -180,10 +208,12 @@ export class ModelRunner implements Runner {
       batch.capture?.logits === 'sampled'
         ? this.#captures.copySampled(encoder, way, output.logits, counts.picked)
         : undefined
-    this.#submit(counts, encoder.finish())
+    const submitted = this.#submit(counts, encoder.finish())
+    // A step given while this one runs must find it submitted: no turn is lost where there is nothing to wait for.
+    if (submitted !== null) await submitted
     const coming = Promise.all([samples.read(sampledBytes, 'a step'), takeLogits?.()])
     // Where steps overlap, the next one is encoded while this one runs anyway.
-    if (this.limits.stepsInFlightMax === 1) this.#commands.prepare(counts)
+    if (this.limits.stepsInFlightMax === 1 && this.#stopping === null) this.#commands.prepare(counts)
     const [words, logits] = await coming
     const tokens = new Uint32Array(words.buffer)
     const sampled: (Sampled | null)[] = batch.sequences.map(() => null)

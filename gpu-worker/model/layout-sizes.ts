@@ -4,6 +4,7 @@
  * It knows no tensor by name; a layout says what each weight is.
  */
 import { rowBytes } from '../kernels/matrix.ts'
+import type { ExpertSlots } from './expert-slots.ts'
 import type { DenseMlpLayout, ExpertMlpLayout, MatrixLayout, MatrixPart, ModelLayout, VectorLayout } from './layout.ts'
 import type { TensorInfo } from './safetensors.ts'
 
@@ -26,19 +27,29 @@ export type LayoutItem = { readonly kind: WeightKind } & (
   | { readonly shape: 'vector'; readonly vector: VectorLayout }
 )
 
-/** Bytes of the row records on the GPU, by kind: what loading allocates, to the byte. */
-export function layoutBytes(layout: ModelLayout): BytesByKind {
+/**
+ * Bytes of the row records on the GPU, by kind: what loading allocates, to the byte. `expertSlots`: a layer's, for routed
+ * experts that take turns; they are alike.
+ */
+export function layoutBytes(layout: ModelLayout, expertSlots: ExpertSlots = null): BytesByKind {
   const bytes = emptyCounts()
   for (const item of itemsOf(layout)) {
-    if (item.shape === 'matrix') {
-      const { weight, rowCount } = item.part
-      bytes[item.kind] += rowCount * rowBytes(weight.columnCount, weight.format)
-    } else if (item.kind === 'norms') bytes.norms += vectorBytes(item.vector.width)
+    if (item.shape === 'matrix') bytes[item.kind] += partBytes(item.part)
+    else if (item.kind === 'norms') bytes.norms += vectorBytes(item.vector.width)
   }
   for (const layer of layout.layers) {
-    if (layer.kind === 'experts') bytes.router += routingTableBytes(layer.mlp)
+    if (layer.kind !== 'experts') continue
+    const { experts } = layer.mlp
+    bytes.router += routingTableBytes(layer.mlp)
+    for (const { gate, up, down } of expertSlots === null ? [] : experts.slice(expertSlots)) {
+      bytes.routedExperts -= partBytes(gate) + partBytes(up) + partBytes(down)
+    }
   }
   return bytes
+}
+
+function partBytes({ weight, rowCount }: MatrixPart): number {
+  return rowCount * rowBytes(weight.columnCount, weight.format)
 }
 
 /** Bytes on disk of all tensors that a layout reads. */

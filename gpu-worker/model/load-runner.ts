@@ -3,6 +3,7 @@
  *
  * Reads no environment. Everything it opened is freed by the Runner's `close`, or here when loading fails.
  */
+import { ExpertCache } from '../experts/expert-cache.ts'
 import { Buffers } from '../gpu/buffers.ts'
 import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
 import { Pipelines } from '../gpu/pipelines.ts'
@@ -11,6 +12,8 @@ import { buildRecipe, type Recipe, type RowDispatch } from '../gpu/recipe.ts'
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { CheckpointRows, type LoadProgress } from './checkpoint-rows.ts'
 import type { ModelConfig } from './config.ts'
+import { slotsOf, type SlotsAsked } from './expert-slots.ts'
+import { fillWaiting } from './expert-weights.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { ModelRunner, type OutputRecipes } from './forward.ts'
 import { storedBytes } from './layout-sizes.ts'
@@ -35,6 +38,8 @@ export interface LoadOptions extends DeviceOptions, MemoryRequest {
    * model, gives it unless it ends with the model, and the engine cannot use it.
    */
   readonly layers?: LayerRange
+  /** Slots of a layer for its routed experts, which then take turns and wait in host memory; absent: all are resident. */
+  readonly expertSlots?: SlotsAsked
   /**
    * Steps that may be under way at once, where the model is whole. Two keep a GPU busy; an adapter that computes on the
    * host's own cores has nothing to gain, so there it is one.
@@ -91,6 +96,7 @@ async function loadOnDevice(checkpoint: Checkpoint, options: LoadOptions): Promi
 async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Promise<LoadedRunner> {
   const { config } = checkpoint
   const { profile = 'exact', bindingBytesMax } = options
+  const expertSlots = options.expertSlots === undefined ? null : slotsOf(options.expertSlots, config.routedExpertCount)
   checkProfile(profile, gpu)
   const range = rangeOf(config, options.layers)
   const layout = layoutModel(config, checkpoint.tensors, checkpoint.quantization, range)
@@ -99,11 +105,14 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const [cache, activations, weightBuffers] = [owner('cache'), owner('activations'), owner('weights')]
   const uniformAlignmentBytes = gpu.limits.minUniformBufferOffsetAlignment
   const device = { bindingBytesMax: weightBuffers.bindingBytesMax, uniformAlignmentBytes }
-  const { limits, account } = fitMemory({ config, layout, profile, device }, options)
-  options.onMemory?.(account, { config, layout, profile, device })
+  const served = { config, layout, profile, device, expertSlots }
+  const { limits, account } = fitMemory(served, options)
+  options.onMemory?.(account, served)
   // What is small first: a GPU that is full says so before minutes go into weights.
   const step = layOutStep({ config, range, profile }, limits, cache, activations)
-  const { weights, fillFrom } = allocateWeights(config, layout, weightBuffers)
+  const { weights, takingTurns, fillFrom } = allocateWeights(config, layout, weightBuffers, expertSlots)
+  const turns = takingTurns.map((layer) => layer.turns)
+  const experts = turns.length === 0 ? null : new ExpertCache(gpu, turns)
   await gpu.idle('allocating memory')
   // Before minutes go into weights, too: what this adapter cannot run.
   const dispatches = modelDispatches({ config, range, weights, ...step })
@@ -121,9 +130,11 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const { source, notFinite } = rowSourceOf(gpu, checkpoint, layout, options)
   try {
     await fillFrom(gpu, source)
+    if (experts !== null) await fillWaiting(experts, takingTurns, source)
   } finally {
     await source.close()
   }
+  experts?.seal()
   await gpu.idle('loading the model')
   const { scratch } = step
   const fingerprint = fingerprintOf(checkpoint.digest, profile, range, gpu.adapter)
@@ -136,6 +147,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
     output,
     expertsPerToken: config.expertsPerToken,
     pages: step.pages,
+    takingTurns: experts === null ? null : { cache: experts, layers: turns },
     takesHidden: range.start > 0,
     stepsInFlight: options.stepsInFlight ?? (gpu.processor === 'cpu' ? 1 : 2),
   }

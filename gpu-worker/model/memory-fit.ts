@@ -125,7 +125,15 @@ function blocksAsked({ config, layout, profile, device }: ServedLayers, request:
 /** What an operator can turn, tried: the mildest of each that would fit. */
 function waysOut(served: ServedLayers, request: MemoryRequest, needBytes: number): string {
   const { sequencesMax = DEFAULT_SEQUENCES_MAX } = request
-  const fits = (changed: ServedLayers, asked: MemoryRequest): boolean => tryFit(changed, asked).kind === 'fits'
+  const fits = (changed: ServedLayers, asked: MemoryRequest): boolean => {
+    try {
+      return tryFit(changed, asked).kind === 'fits'
+    } catch (error) {
+      // Experts that are stored differently cannot take turns: no way out for this model.
+      if (error instanceof GpuError) return false
+      throw error
+    }
+  }
   const ways: string[] = []
   for (let slots = sequencesMax >> 1; slots >= 1; slots >>= 1) {
     if (!fits(served, { ...request, sequencesMax: slots })) continue
@@ -133,6 +141,14 @@ function waysOut(served: ServedLayers, request: MemoryRequest, needBytes: number
     break
   }
   if (served.profile === 'exact' && fits({ ...served, profile: 'kv16' }, request)) ways.push('AXLE_PROFILE=kv16')
+  const { routedExpertCount } = served.config
+  for (let slots = (served.expertSlots ?? routedExpertCount) >> 1; slots >= 1; slots >>= 1) {
+    if (!fits({ ...served, expertSlots: slots }, request)) continue
+    ways.push(
+      `AXLE_EXPERT_SLOTS=${slots} (of ${routedExpertCount}: the others wait in host memory, and steps for them)`,
+    )
+    break
+  }
   const needMiB = Math.ceil(needBytes / 2 ** 20)
   ways.push(`AXLE_GPU_BYTES=${needMiB}MiB or more, if the GPU has it`, 'a checkpoint of smaller weights (axle convert)')
   return `What helps: ${ways.join('; ')}.`

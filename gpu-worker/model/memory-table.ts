@@ -22,7 +22,7 @@ export function memoryTable(
   account: MemoryAccount,
   { config, profile }: Pick<ServedLayers, 'config' | 'profile'>,
 ): string {
-  const { weights, weightBytes, cache, activationBytes, readbackBytes, servingBytes, uploadBytes } = account
+  const { weights, weightBytes, cache, activationBytes, readbackBytes, servingBytes, uploadBytes, hostBytes } = account
   const kinds = WEIGHT_KINDS.filter((kind) => weights[kind] > 0)
     .toSorted((a, b) => weights[b] - weights[a])
     .slice(0, KINDS_NAMED)
@@ -35,6 +35,7 @@ export function memoryTable(
     line('KV cache', cache.bytes, `${pool}; a sequence up to ${count(longest)}`),
     line('activations', activationBytes + readbackBytes, 'for the largest step'),
     line('in all', servingBytes, `and up to ${formatBytes(uploadBytes)} while loading`),
+    ...(hostBytes === 0 ? [] : [line('on the host', hostBytes, 'all routed experts, which take turns in slots')]),
   ].join('\n')
 }
 

@@ -5,6 +5,7 @@
  * the budget that an operator gave.
  */
 import type { RunnerLimits } from '../engine/runner.ts'
+import { waitingBytes } from '../experts/expert-cache.ts'
 import type { Storage } from '../gpu/buffers.ts'
 import { CountedMemory } from '../gpu/counted-memory.ts'
 import { parameterBytes, type RowDispatch } from '../gpu/recipe.ts'
@@ -13,11 +14,13 @@ import { blockBytes, type LatentPages } from '../kernels/latent-pages.ts'
 import { ROWS_TOGETHER } from '../kernels/matmul-rows.ts'
 import { BLOCK_TOKENS } from '../kernels/step-input.ts'
 import type { ModelConfig } from './config.ts'
+import type { ExpertSlots } from './expert-slots.ts'
 import { layoutBytes, type BytesByKind } from './layout-sizes.ts'
 import type { LayerRange, ModelLayout } from './layout.ts'
 import { modelDispatches, type ModelParts } from './model-recipe.ts'
 import { pageFormat, type Profile } from './profile.ts'
 import { attentionShape, layOutScratch, readbackBytes, type Scratch } from './scratch.ts'
+import { chosenBytes } from './stopping-steps.ts'
 import { allocateWeights } from './weights.ts'
 
 /** What of an adapter decides how memory is laid out. */
@@ -33,6 +36,8 @@ export interface ServedLayers {
   readonly layout: ModelLayout
   readonly profile: Profile
   readonly device: DeviceMemory
+  /** Null where absent. */
+  readonly expertSlots?: ExpertSlots
 }
 
 /** What the sizes of activations and cache depend on. */
@@ -59,15 +64,20 @@ export interface MemoryAccount {
   readonly servingBytes: number
   /** On top, at most, while weights are loaded. */
   readonly uploadBytes: number
+  /** Of the host: experts that take turns. */
+  readonly hostBytes: number
 }
 
 /** Throws GpuError 'limit' for what no binding holds. */
-export function memoryOf({ config, layout, profile, device }: ServedLayers, limits: StepLimits): MemoryAccount {
+export function memoryOf(
+  { config, layout, profile, device, expertSlots }: ServedLayers,
+  limits: StepLimits,
+): MemoryAccount {
   const { bindingBytesMax, uniformAlignmentBytes } = device
   const { range } = layout
   const counted = (): CountedMemory => new CountedMemory(bindingBytesMax)
   const [weightMemory, cacheMemory, scratchMemory] = [counted(), counted(), counted()]
-  const { weights } = allocateWeights(config, layout, weightMemory)
+  const { weights, takingTurns } = allocateWeights(config, layout, weightMemory, expertSlots)
   const parts = {
     config,
     range,
@@ -81,10 +91,10 @@ export function memoryOf({ config, layout, profile, device }: ServedLayers, limi
   ]
   const parameters = recipes.map((dispatches) => parameterBytes(dispatches, uniformAlignmentBytes))
   const activationBytes = scratchMemory.bytes + sum(parameters)
-  const staging = readbackBytes(parts.scratch)
+  const staging = readbackBytes(parts.scratch) + (takingTurns.length === 0 ? 0 : chosenBytes(parts.scratch))
   const bytesPerBlock = blockBytes(attentionShape(config), pageFormat(profile))
   return {
-    weights: layoutBytes(layout),
+    weights: layoutBytes(layout, expertSlots),
     weightBytes: weightMemory.bytes,
     cache: {
       bytes: cacheMemory.bytes,
@@ -97,6 +107,7 @@ export function memoryOf({ config, layout, profile, device }: ServedLayers, limi
     readbackBytes: staging,
     servingBytes: weightMemory.bytes + cacheMemory.bytes + activationBytes + staging,
     uploadBytes: RING_BYTES,
+    hostBytes: sum(takingTurns.map(({ turns }) => waitingBytes(turns))),
   }
 }
 

@@ -4,6 +4,7 @@
  * Pure: no GPU, no file. A matrix may be stacked from several weights of the same width, in different stored formats.
  */
 import { GpuError } from '../gpu/gpu-error.ts'
+import type { Place } from '../kernels/bank.ts'
 import { formatName, rowBytes, sameFormat, type WeightFormat } from '../kernels/matrix.ts'
 import type { MatrixLayout, MatrixPart } from './layout.ts'
 
@@ -67,7 +68,7 @@ export interface BankPlan extends ExpertFormats {
 export interface BankPlacement {
   readonly banks: readonly BankPlan[]
   /** For each layer given, for each expert: its bank and slot. */
-  readonly places: readonly (readonly { readonly bank: number; readonly slot: number }[])[]
+  readonly places: readonly (readonly Place[])[]
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Where a weight matrix comes from: which tensors store it and how, and who brings its rows to the GPU.
+ * Where a weight matrix comes from: which tensors store it and how, and who brings its rows.
  *
  * Knows no file and no shader: `checkpoint-rows.ts` reads a checkpoint, a bench computes rows from a hash.
  */
@@ -23,15 +23,18 @@ export interface StoredWeight {
   readonly rowsPerScale: number
 }
 
-/** Brings rows to the GPU as the row records of `kernels/matrix.ts`. */
+/** Where rows are brought: memory of the GPU, or of the host. */
+export type RowTarget = Slice | Uint8Array<ArrayBuffer>
+
+/** Brings rows as the row records of `kernels/matrix.ts`. */
 export interface RowSource {
   /**
    * Rows [rowStart, rowStart + rowCount) of `weight`, one record after the other, from `offset` bytes into `target`.
-   * Resolves when the source has taken them in hand: they are on the GPU after `close`.
+   * Resolves when the source has taken them in hand: they are there after `close`. Host memory is written only.
    */
-  rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void>
+  rows(weight: StoredWeight, rowStart: number, rowCount: number, target: RowTarget, offset: number): Promise<void>
   /** All `width` values of a small plain tensor, widened to f32: a norm's weight, the router's bias. */
   vector(tensor: string, width: number): Promise<Float32Array>
-  /** Waits until all rows are on the GPU, then frees what the source itself holds. To be called on failure, too. */
+  /** Waits until all rows are where they belong, then frees what the source itself holds. To be called on failure, too. */
   close(): Promise<void>
 }

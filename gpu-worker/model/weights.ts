@@ -13,7 +13,14 @@ import type { DenseMlpWeights } from '../layers/dense-mlp.ts'
 import type { ExpertMlpWeights } from '../layers/expert-mlp.ts'
 import type { OutputWeights } from '../layers/output.ts'
 import type { ModelConfig } from './config.ts'
-import { allocateExperts, placeExperts, sharedAsExpert } from './expert-weights.ts'
+import type { ExpertSlots } from './expert-slots.ts'
+import {
+  allocateExperts,
+  placeExperts,
+  sharedAsExpert,
+  type AllocatedExperts,
+  type TurnsLayout,
+} from './expert-weights.ts'
 import type {
   AttentionLayout,
   DenseMlpLayout,
@@ -22,7 +29,7 @@ import type {
   MatrixLayout,
   ModelLayout,
 } from './layout.ts'
-import type { BankPlacement, ExpertSize } from './placement.ts'
+import type { ExpertSize } from './placement.ts'
 import type { RowSource } from './row-source.ts'
 import { WeightBuffers } from './weight-buffers.ts'
 
@@ -45,16 +52,28 @@ export interface ModelWeights {
 
 export interface AllocatedWeights {
   readonly weights: ModelWeights
-  /** Brings all their values; the source stays its owner's to close. Rejects as the source does. */
+  /** Layers whose routed experts take turns, in order; none where all are resident. */
+  readonly takingTurns: readonly TurnsLayout[]
+  /** Brings the values of all that stays on the GPU; the source stays its owner's to close. Rejects as the source does. */
   readonly fillFrom: (gpu: Gpu, source: RowSource) => Promise<void>
 }
 
 /** On memory real or counted. Throws GpuError 'limit' for what no binding holds. */
-export function allocateWeights(config: ModelConfig, layout: ModelLayout, memory: Storage): AllocatedWeights {
+export function allocateWeights(
+  config: ModelConfig,
+  layout: ModelLayout,
+  memory: Storage,
+  expertSlots: ExpertSlots = null,
+): AllocatedWeights {
   const target = new WeightBuffers(memory)
-  const placement = placeExperts(layout.layers, expertSize(config), memory.bindingBytesMax)
-  const weights = allocateModel(config, layout, placement, target)
-  return { weights, fillFrom: (gpu, source) => target.fillFrom(gpu, source) }
+  const size = expertSize(config)
+  const placement = placeExperts(layout.layers, size, expertSlots, memory.bindingBytesMax)
+  const banked = allocateExperts(layout.layers, size, expertSlots, placement, target)
+  return {
+    weights: allocateModel(config, layout, banked, target),
+    takingTurns: banked.flatMap(({ turns }) => turns ?? []),
+    fillFrom: (gpu, source) => target.fillFrom(gpu, source),
+  }
 }
 
 function expertSize({ hiddenSize, moeIntermediateSize }: ModelConfig): ExpertSize {
@@ -64,10 +83,10 @@ function expertSize({ hiddenSize, moeIntermediateSize }: ModelConfig): ExpertSiz
 function allocateModel(
   config: ModelConfig,
   { embedding, layers, output }: ModelLayout,
-  placement: BankPlacement,
+  experts: readonly AllocatedExperts[],
   target: WeightBuffers,
 ): ModelWeights {
-  const banked = allocateExperts(layers, expertSize(config), placement, target).values()
+  const banked = experts.values()
   const table = embedding === null ? null : target.matrix(embedding)
   return {
     embedding: table,
@@ -85,7 +104,7 @@ function allocateModel(
 function allocateLayer(
   config: ModelConfig,
   layer: LayerLayout,
-  banked: Iterator<ReturnType<typeof allocateExperts>[number]>,
+  banked: Iterator<AllocatedExperts>,
   target: WeightBuffers,
 ): LayerWeights {
   const shared = {

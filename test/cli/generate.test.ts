@@ -103,6 +103,8 @@ describe('parseRequest', () => {
     expect(plain).toMatchObject({ temperature: null, topP: null, topK: null, minP: null, system: null, toggles: [] })
     expect(plain?.seed).not.toBe(parseRequest(['dir', 'hi'])?.seed)
     expect(parseRequest(['--model', 'dir'])).toMatchObject({ modelDir: 'dir', prompt: null })
+    expect(parseRequest(['dir', '', '--expert-slots', '50%'])).toMatchObject({ expertSlots: '50%' })
+    expect(() => parseRequest(['dir', '', '--expert-slots', '0'])).toThrow(/--expert-slots: expected/)
     expect(parseRequest(['dir', '', '--kv-bytes', '1GiB'])).toMatchObject({ prompt: '', kvBytesMax: 2 ** 30 })
     expect(parseRequest(['dir', '--help'])).toBeNull()
   })

@@ -29,6 +29,12 @@ describe('parseSettings()', () => {
     expect(parseSettings({ ...needed, AXLE_KV_BYTES: '4096' }).kvBytesMax).toBe(4096)
   })
 
+  it('takes slots for experts as a number and as a share', () => {
+    expect(parseSettings(needed).expertSlots).toBeNull()
+    expect(parseSettings({ ...needed, AXLE_EXPERT_SLOTS: '96' }).expertSlots).toBe(96)
+    expect(parseSettings({ ...needed, AXLE_EXPERT_SLOTS: '50%' }).expertSlots).toBe('50%')
+  })
+
   it('takes the time of a step in ms and that of a drain in seconds, 0 to leave at once', () => {
     const set = { AXLE_STEP_MS: '50', AXLE_DRAIN_SECONDS: '0' }
     expect(parseSettings({ ...needed, ...set })).toMatchObject({ stepMs: 50, drainMs: 0 })
@@ -48,6 +54,8 @@ describe('parseSettings()', () => {
     ['AXLE_GPU_BYTES', '1e9'],
     ['AXLE_KV_BYTES', '-1'],
     ['AXLE_KV_BYTES', '1.5'],
+    ['AXLE_EXPERT_SLOTS', '0'],
+    ['AXLE_EXPERT_SLOTS', 'half'],
     ['AXLE_STEP_MS', '0'],
     ['AXLE_DRAIN_SECONDS', '-1'],
     ['AXLE_PROFILE', 'fast'],

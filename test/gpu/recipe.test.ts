@@ -39,6 +39,10 @@ function dispatch(grid: (rows: number) => Grid | null): Dispatch {
   return { program, bindings: [buffers.storage('out', 16)], grid }
 }
 
+function named(name: string): Dispatch {
+  return { ...dispatch(() => [1, 1, 1]), program: { ...program, name } }
+}
+
 function build(only: Dispatch): Promise<Recipe<'all'>> {
   return buildRecipe(gpu, new Pipelines(gpu), buffers, [{ dispatch: only, rows: 'all' }])
 }
@@ -73,6 +77,18 @@ describe('a Recipe', () => {
     readback.copy(encoder, out, 12)
     gpu.device.queue.submit([encoder.finish()])
     expect([...new Uint32Array((await readback.read(12, 'a test')).buffer)]).toEqual([102, 104, 106])
+  })
+
+  it('can be cut into parts: what is alike stays together, in order', async () => {
+    const dispatches = ['a1', 'a2', 'b1', 'a3'].map((name) => ({ dispatch: named(name), rows: 'all' as const }))
+    const recipe = await buildRecipe(gpu, new Pipelines(gpu), buffers, dispatches)
+    const pass = gpu.device.createCommandEncoder().beginComputePass()
+    const parts = recipe.partsBy(({ program: { name } }) => name[0])
+    expect(parts.map((part) => [part.key, part.recipe.encode(pass, { all: 1 })])).toEqual([
+      ['a', ['a1', 'a2']],
+      ['b', ['b1']],
+      ['a', ['a3']],
+    ])
   })
 
   it('refuses a grid beyond the limit, which would compute nothing', async () => {

@@ -62,6 +62,7 @@ describe('the account is what is allocated', () => {
     ['axk1-tiny as served', { checkpoint: tiny }],
     ['axk1-tiny in kv16', { checkpoint: tiny, profile: 'kv16', sequencesMax: 3 }],
     ['axk1-tiny in small bindings', { checkpoint: tiny, ...sizes, bindingBytesMax: 132 * 1024 }],
+    ['axk1-tiny with slots for half of its experts', { checkpoint: tiny, ...sizes, expertSlots: 12 }],
     ['its first layer', { checkpoint: tiny, ...sizes, layers: { start: 0, end: 1 } }],
     ['its middle layers', { checkpoint: tiny, ...sizes, layers: { start: 2, end: 4 } }],
     ['its last layers', { checkpoint: tiny, ...sizes, layers: { start: 5, end: 6 } }],
@@ -70,12 +71,12 @@ describe('the account is what is allocated', () => {
 
   it.each(cases)('%s', async (_, options) => {
     const { memory, runner, weightBytes, kvBytes } = await load(options)
-    expect(alive).toBe(memory.servingBytes)
+    expect(alive).toBe(memory.servingBytes + memory.hostBytes)
     expect(runner.allocatedBytes).toBe(memory.servingBytes)
     expect(weightBytes).toBe(memory.weightBytes)
     expect(Object.values(memory.weights).reduce((sum, bytes) => sum + bytes, 0)).toBe(memory.weightBytes)
     expect(kvBytes).toBe(memory.cache.bytes)
-    expect(most).toBeLessThanOrEqual(peakBytes(memory))
+    expect(most).toBeLessThanOrEqual(peakBytes(memory) + memory.hostBytes)
   })
 })
 
@@ -134,6 +135,10 @@ describe('a budget', () => {
     // In f16 a block is 18 KiB less.
     expect(wayOutAt(full - 18 * 1024)).toContain('AXLE_PROFILE=kv16')
     expect(wayOutAt(full - 18 * 1024 - 1)).not.toContain('kv16')
+    // Beside the smallest cache, with most experts in host memory.
+    const withSlots = peakBytes(fitMemory({ ...served, expertSlots: 3 }, { ...request, blockCount: 1 }).account)
+    expect(wayOutAt(withSlots)).toContain('AXLE_EXPERT_SLOTS=3 (of 24: ')
+    expect(wayOutAt(withSlots - 1)).toContain('AXLE_EXPERT_SLOTS=1 ')
     const [, least = ''] = /^What helps: AXLE_GPU_BYTES=(\d+MiB) or more/.exec(wayOutAt(1)) ?? []
     expect(refusalOf(() => fitMemory(served, { ...request, gpuBytesMax: parseBytes(least) ?? 0 }))).toBeNull()
   })
@@ -168,6 +173,11 @@ it('the table says what goes where and how long a sequence can get', async () =>
     sequencesMax: 4,
     kvBytesMax: 40 * 32 * cacheBytesPerToken(served.config, 'exact', { start: 0, end: 6 }),
   })
+  const inTurns = { ...served, expertSlots: 6 }
+  expect(memoryTable(fitMemory(inTurns, { sequencesMax: 4 }).account, inTurns)).toMatch(
+    /in all[^]*on the host +\d\S+ MiB {2}all routed experts/,
+  )
+  expect(memoryTable(account, served)).not.toContain('on the host')
   expect(memoryTable(account, served)).toMatch(
     /weights.+routed experts[^]*1,280 tokens of 1,152 B \(exact\); a sequence up to 1,280[^]*in all/,
   )
