@@ -12,7 +12,7 @@ import {
   type ExpertGroups,
   type StepGroups,
 } from './expert-groups.ts'
-import { route, routeBindings, routeConstants, type RouteOperands, type RoutingRule } from './route.ts'
+import { route, routeBindings, routeConstants, routeGrid, type RouteOperands, type RoutingRule } from './route.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Rows of a step that one workgroup routes, one after the other. */
@@ -61,8 +61,8 @@ function together(
   return {
     program: {
       name: 'route-grouped',
-      source: wgsl('route-grouped', 'route-row', 'sort-pairs', 'exp'),
-      access: ['read', 'read', 'write', 'write', 'write'],
+      source: wgsl('route-grouped', 'route-row', 'shared-hidden', 'sort-pairs', 'exp'),
+      access: ['write', 'read', 'write', 'write', 'write'],
       constants: {
         LANES: lanes,
         ROWS: ROWS_AT_ONCE,
@@ -73,7 +73,7 @@ function together(
       },
     },
     bindings: [...routeBindings(operands, rule, rowsMax), holding(groups.slice, groupsBytes(groups), 'groups')],
-    grid: (rows) => [rows, 1, 1],
+    grid: (rows) => routeGrid(operands, rows),
   }
 }
 

@@ -32,6 +32,7 @@ export type Include =
   | 'row-choice-lanes'
   | 'row-order'
   | 'sampler'
+  | 'shared-hidden'
   | 'route-row'
   | 'row-quads'
   | 'row-sum'

@@ -2,7 +2,7 @@
  * The MLP of an expert layer: router, routed experts, shared expert, and the layer's end up to the norm that follows.
  *
  * A shared expert is the last of every row's experts. Where it lies apart from the others, its first product is stacked
- * with the router, which reads the same rows, and its result goes where the last pair's belongs.
+ * before the router, which reads the same rows, and its result goes where the last pair's belongs.
  */
 import type { Slice } from '../gpu/buffers.ts'
 import type { Dispatch } from '../gpu/program.ts'
@@ -16,11 +16,10 @@ import { paddedColumns, type Activation, type Matrix } from '../kernels/matrix.t
 import type { NormWeight } from '../kernels/norm-weight.ts'
 import { routeGrouped } from '../kernels/route-grouped.ts'
 import { pairsPerRow, type Routes, type RoutingRule } from '../kernels/route.ts'
-import { swiglu } from '../kernels/swiglu.ts'
 
 export interface ExpertMlpWeights {
-  /** Router, then gate_proj and up_proj of a shared expert that lies apart: [experts + 2 · its width, hidden] */
-  readonly routerAndShared: Matrix
+  /** gate_proj and up_proj of a shared expert that lies apart, then the router: [2 · its width + experts, hidden] */
+  readonly sharedAndRouter: Matrix
   /** f32 [experts]: e_score_correction_bias, zeros when the checkpoint has none. */
   readonly bias: Slice
   readonly experts: LayerExperts
@@ -32,9 +31,7 @@ export interface ExpertMlpWeights {
 
 export interface ExpertMlpScratch {
   /** f32 [rows, rows of the largest such matrix] */
-  readonly routerAndShared: Activation
-  /** f32 [rows, shared width]: for shared experts that lie apart. */
-  readonly sharedHidden: Activation | null
+  readonly sharedAndRouter: Activation
   /** f32 [rows · pairs, expert width] */
   readonly pairHidden: Activation
   /** f32 [rows · pairs, hidden] */
@@ -66,14 +63,16 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
   const { weights, scratch, routes, x, normed, next } = operands
   const { pairHidden, pairOut } = scratch
   const { experts, norm } = weights
-  const routerAndShared = firstProduct(weights, scratch)
+  const first = firstProduct(weights, scratch)
   const { chosen } = routes
   const pairs = pairsPerRow(routing)
-  const logits = { activation: routerAndShared, offset: 0, width: routing.expertCount }
+  const { expertCount } = routing
+  const sharedWidth = weights.sharedDown?.columnCount ?? 0
+  const logits = { activation: first, offset: 2 * sharedWidth, width: expertCount }
   const groups = stepGroups(groupSizes(routing, rowsMax), scratch.groups)
   return [
-    ...matmul({ x: normed, matrix: weights.routerAndShared, y: routerAndShared }, rowsMax),
-    ...routeGrouped({ logits, bias: weights.bias, routes }, groups, routing, rowsMax),
+    ...matmul({ x: normed, matrix: weights.sharedAndRouter, y: first }, rowsMax),
+    ...routeGrouped({ logits, sharedWidth, bias: weights.bias, routes }, groups, routing, rowsMax),
     ...expertGateUp({ chosen, x: normed, experts, h: pairHidden }, pairs, rowsMax, groups),
     ...expertDown({ chosen, h: pairHidden, experts, y: pairOut }, pairs, rowsMax, groups),
     ...sharedApart(weights, scratch, routing, rowsMax),
@@ -82,9 +81,9 @@ export function expertMlp(operands: ExpertMlpOperands, { routing, eps, rowsMax }
 }
 
 /** What the router's matrix gives, of a layer whose shared expert lies apart or does not. */
-function firstProduct({ routerAndShared }: ExpertMlpWeights, scratch: ExpertMlpScratch): Activation {
-  const width = routerAndShared.rowCount
-  return { slice: scratch.routerAndShared.slice, width, stride: paddedColumns(width) }
+function firstProduct({ sharedAndRouter }: ExpertMlpWeights, scratch: ExpertMlpScratch): Activation {
+  const width = sharedAndRouter.rowCount
+  return { slice: scratch.sharedAndRouter.slice, width, stride: paddedColumns(width) }
 }
 
 /** What the step's groups are of. */
@@ -93,23 +92,18 @@ export function groupSizes(routing: RoutingRule, rowsMax: number): StepGroupSize
   return { expertCount: expertCount + Number(hasShared), top: pairsPerRow(routing), rowsMax }
 }
 
-/** What follows its first product, which the router's dispatch computed; nothing where no expert lies apart. */
+/** What follows its first half, which the router's dispatches computed; nothing where no expert lies apart. */
 function sharedApart(
   weights: ExpertMlpWeights,
   scratch: ExpertMlpScratch,
-  { expertCount, top }: RoutingRule,
+  { top }: RoutingRule,
   rowsMax: number,
 ): Dispatch[] {
   const { sharedDown } = weights
-  const { sharedHidden, pairOut } = scratch
-  const routerAndShared = firstProduct(weights, scratch)
+  const { pairOut } = scratch
   if (sharedDown === null) return []
-  if (sharedHidden === null) throw new RangeError('No scratch for a shared expert apart')
-  const part = (offset: number) => ({ activation: routerAndShared, offset, width: sharedHidden.width })
+  const x = { ...firstProduct(weights, scratch), width: sharedDown.columnCount }
   // All pairs of a row as one long row, of which this is the last.
   const y = { slice: pairOut.slice, width: pairOut.width, stride: (top + 1) * pairOut.stride }
-  return [
-    swiglu(part(expertCount), part(expertCount + sharedHidden.width), sharedHidden, rowsMax),
-    ...matmul({ x: sharedHidden, matrix: sharedDown, y, yOffset: top * pairOut.stride }, rowsMax),
-  ]
+  return matmul({ x, matrix: sharedDown, y, yOffset: top * pairOut.stride }, rowsMax)
 }

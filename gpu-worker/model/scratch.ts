@@ -211,8 +211,7 @@ function expertScratch(
   const pairs = rowsMax * pairsPerRow(routing)
   return {
     experts: {
-      routerAndShared: activation('router-and-shared', routedExpertCount + 2 * sharedWidth),
-      sharedHidden: sharedWidth === 0 ? null : activation('shared-hidden', sharedWidth),
+      sharedAndRouter: activation('shared-and-router', 2 * sharedWidth + routedExpertCount),
       pairHidden: activation('pair-hidden', moeIntermediateSize, pairs),
       pairOut: activation('pair-out', hiddenSize, pairs),
       groups: memory.storage('expert-groups', stepGroupsBytes(groupSizes(routing, rowsMax))),

@@ -144,7 +144,7 @@ function allocateExpertMlp(
 ): ExpertMlpWeights {
   const apart = sharedAsExpert(mlp, expertSize(config)) === null ? mlp.shared : null
   return {
-    routerAndShared: target.matrix(routerAndShared(mlp.router, apart)),
+    sharedAndRouter: target.matrix(sharedAndRouter(mlp.router, apart)),
     bias: target.vector('router-bias', mlp.bias, config.routedExpertCount),
     experts,
     sharedDown: apart === null ? null : target.matrix(apart.down),
@@ -153,8 +153,8 @@ function allocateExpertMlp(
 }
 
 /** They read the same rows: one product. */
-function routerAndShared(router: MatrixLayout, shared: DenseMlpLayout | null): MatrixLayout {
+function sharedAndRouter(router: MatrixLayout, shared: DenseMlpLayout | null): MatrixLayout {
   if (shared === null) return router
   const rowCount = router.rowCount + shared.gateUp.rowCount
-  return { ...router, rowCount, parts: [...router.parts, ...shared.gateUp.parts] }
+  return { ...router, rowCount, parts: [...shared.gateUp.parts, ...router.parts] }
 }

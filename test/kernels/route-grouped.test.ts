@@ -45,16 +45,15 @@ describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
     const step = { expertCount: expertCount + 1, top: pairsPerRow(rule), rowsMax: rows }
     const sizes: GroupSizes = { ...step, together: 8 }
     expect(rows).toBeGreaterThanOrEqual(groupedFrom(sizes, processor))
-    const logits = {
-      activation: bench.activation(seeded(rows * expertCount, 1), expertCount),
-      offset: 0,
-      width: expertCount,
-    }
+    const sharedWidth = 5
+    const offset = 2 * sharedWidth
     const bias = bench.slice(seeded(expertCount, 2, 0.1))
     const results = async (isTogether: boolean) => {
       const routes = { chosen: bench.slice(new Uint32Array(pairs)), weights: bench.slice(new Float32Array(pairs)) }
       const groups = { ...sizes, slice: bench.slice(new Uint32Array(stepGroupsBytes(step) / 4).fill(77)) }
-      const operands = { logits, bias, routes }
+      const width = offset + expertCount
+      const activation = bench.activation(seeded(rows * width, 1), width)
+      const operands = { logits: { activation, offset, width: expertCount }, sharedWidth, bias, routes }
       const together = routeGrouped(operands, stepGroups(step, groups.slice), rule, rows)
       const apart = [...route(operands, rule, rows), expertGroups(routes.chosen, groups, processor)]
       const own = formFor(processor, isTogether ? together : apart)
@@ -65,6 +64,7 @@ describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
       ).toHaveLength(isTogether ? 1 : 2)
       await bench.run(own, rows)
       return {
+        shared: bits(await bench.read(activation, rows)),
         chosen: await bench.readU32(routes.chosen, pairs),
         weights: bits(await bench.readF32(routes.weights, pairs)),
         groups: groupsOf(await bench.readU32(groups.slice, groupsBytes(sizes) / 4), sizes, rows),

@@ -4,6 +4,7 @@ import { routeReference } from '../../gpu-worker/kernels/route.ref.ts'
 import { pairsPerRow, route, type RoutingRule } from '../../gpu-worker/kernels/route.ts'
 import type { Processor } from '../../gpu-worker/gpu/program.ts'
 import { formFor, openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
+import { swiglu } from '../../gpu-worker/kernels/swiglu.ts'
 import { bits, seeded, worstError } from '../fixtures/numbers.ts'
 
 let bench: KernelBench
@@ -44,7 +45,7 @@ async function run(
     weights: bench.slice(new Float32Array(rows.length * pairs)),
   }
   await bench.run(
-    formFor(processor, route({ logits, bias: bench.slice(bias), routes }, rule, rows.length)),
+    formFor(processor, route({ logits, sharedWidth: 0, bias: bench.slice(bias), routes }, rule, rows.length)),
     rows.length,
   )
   return {
@@ -93,6 +94,39 @@ describe.each(rules)('$top of $expertCount experts, $groupsKept of $groupCount g
   })
 })
 
+describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
+  it.each([1, 511, 512, 513])('%i gates of a shared expert apart become what swiglu makes of them', async (width) => {
+    const rule: RoutingRule = {
+      expertCount: 8,
+      groupCount: 2,
+      groupsKept: 1,
+      top: 2,
+      isNormalised: true,
+      scaling: 1,
+      hasShared: true,
+    }
+    const rows = 3
+    const values = seeded(rows * (2 * width + 8), 5, 3)
+    const [activation, alone] = [bench.activation(values, 2 * width + 8), bench.activation(values, 2 * width + 8)]
+    const logits = { activation, offset: 2 * width, width: 8 }
+    const routes = { chosen: bench.slice(new Uint32Array(9)), weights: bench.slice(new Float32Array(9)) }
+    const bias = bench.slice(new Float32Array(8))
+    const y = bench.result(rows, width)
+    const part = (offset: number) => ({ activation: alone, offset, width })
+    await bench.run(formFor(processor, route({ logits, sharedWidth: width, bias, routes }, rule, rows)), rows)
+    await bench.run([swiglu(part(0), part(width), y, rows)], rows)
+    const [got, wanted] = [await bench.read(activation, rows), await bench.read(y, rows)]
+    for (let row = 0; row < rows; row++) {
+      const own = values.subarray(row * (2 * width + 8), (row + 1) * (2 * width + 8))
+      const [hidden, rest] = [wanted.subarray(row * width, (row + 1) * width), own.subarray(width)]
+      const at = got.subarray(row * own.length, (row + 1) * own.length)
+      expect(bits(at)).toEqual(bits(Float32Array.from([...hidden, ...rest])))
+    }
+    const chosen = await bench.readU32(routes.chosen, 3)
+    expect([...chosen]).toEqual(routeReference(values.subarray(2 * width), new Float32Array(8), rule).chosen)
+  })
+})
+
 it('refuses more experts than the kept groups hold', () => {
   const rule: RoutingRule = {
     expertCount: 8,
@@ -105,7 +139,7 @@ it('refuses more experts than the kept groups hold', () => {
   }
   const slice = bench.slice(new Float32Array(64))
   const logits = { activation: bench.activation(seeded(8, 1), 8), offset: 0, width: 8 }
-  expect(() => route({ logits, bias: slice, routes: { chosen: slice, weights: slice } }, rule, 1)).toThrow(
-    /Cannot choose 3/,
-  )
+  expect(() =>
+    route({ logits, sharedWidth: 0, bias: slice, routes: { chosen: slice, weights: slice } }, rule, 1),
+  ).toThrow(/Cannot choose 3/)
 })

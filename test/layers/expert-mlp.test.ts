@@ -59,8 +59,8 @@ it.each([
   const [x, normed] = [bench.activation(stream, hidden), bench.activation(input, hidden)]
   const operands = {
     weights: {
-      routerAndShared: bench.matrix(
-        Float32Array.from(isApart ? [...router, ...gate, ...up] : router),
+      sharedAndRouter: bench.matrix(
+        Float32Array.from(isApart ? [...gate, ...up, ...router] : router),
         hidden,
         'bf16',
         50,
@@ -71,8 +71,7 @@ it.each([
       norm: bench.norm(norm),
     },
     scratch: {
-      routerAndShared: bench.result(rows, 12 + 2 * sharedWidth),
-      sharedHidden: bench.result(rows, sharedWidth),
+      sharedAndRouter: bench.result(rows, 12 + 2 * sharedWidth),
       pairHidden: bench.result(pairs, width),
       pairOut: bench.result(pairs, hidden),
       groups: bench.slice(new Uint32Array(stepGroupsBytes(groupSizes(routing, rowsMax)) / 4)),
