@@ -48,9 +48,9 @@ export function sampleBy(
   return {
     program: {
       name: 'sample',
-      source: wgsl('sample', ...choice, 'exp', 'log', 'sampler'),
+      source: wgsl('sample', ...choice, 'row-ahead', 'exp', 'log', 'sampler', 'gumbel'),
       access: ['read', 'read', 'write'],
-      constants: { VOCAB: logits.width, STRIDE: logits.stride, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
+      constants: { VOCAB: logits.width, VECTORS: logits.stride / 4, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
     },
     bindings: [
       holding(logits.slice, bytesOfRows(logits, sequencesMax), 'logits'),
@@ -61,8 +61,8 @@ export function sampleBy(
   }
 }
 
-/** Of a border: one for the whole, 16 for a key of 32 bits, then as many as cover the bits of an id. */
+/** Of a border: one for the whole, 16 for a key of 32 bits, one for who is at it, then as many as cover an id's bits. */
 function roundsFor(vocab: number): number {
   const idBits = 32 - Math.clz32(vocab - 1)
-  return 1 + 32 / 2 + Math.ceil(idBits / 2)
+  return 1 + 32 / 2 + 1 + Math.ceil(idBits / 2)
 }

@@ -18,6 +18,7 @@ export type Include =
   | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
   | 'exp'
+  | 'gumbel'
   | `expert-${'gate-up' | 'down'}-groups`
   | 'lanes'
   | 'log'
@@ -28,6 +29,7 @@ export type Include =
   | 'pages-f16'
   | 'quads'
   | 'rope'
+  | 'row-ahead'
   | 'row-choice'
   | 'row-choice-lanes'
   | 'row-order'

@@ -4,6 +4,8 @@
 const WORKGROUP = 8u;
 // Owners that a lane stands for, a turn each.
 const OWNERS_EACH = 32u;
+// Quads of ids that a lane fetches together.
+const QUADS_AHEAD = 1u;
 
 // Sums of the lane's groups of owners.
 struct Tree {

@@ -4,6 +4,8 @@
 const WORKGROUP = 256u;
 // Owners that a lane stands for.
 const OWNERS_EACH = 1u;
+// Quads of ids that a lane fetches together, 1 or 4: one that waits for each alone does little else.
+const QUADS_AHEAD = 4u;
 
 var<workgroup> lane_sums: array<vec4<f32>, OWNERS>;
 var<workgroup> group_sums: array<vec4<f32>, 16>;

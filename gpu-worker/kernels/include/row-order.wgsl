@@ -1,4 +1,4 @@
-// The order of tokens by likelihood, in whole numbers; and who owns which of a row: 256 owners, the ids from its number on.
+// The order of tokens by likelihood, in whole numbers; and how many own those of a row: x.wgsl says who owns which.
 const OWNERS = 256u;
 const NO_ID = 0xffffffffu;
 
