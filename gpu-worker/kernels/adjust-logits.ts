@@ -7,6 +7,9 @@ import { bytesOfRows, type Activation } from './matrix.ts'
 import { SAMPLER_RECORD_BYTES } from './step-input.ts'
 import { wgsl } from './wgsl.ts'
 
+/** Ids of a workgroup. */
+const SLICE = 4096
+
 export interface AdjustLogitsOperands {
   /** f32 [sequences, vocab] */
   readonly logits: Activation
@@ -38,6 +41,6 @@ export function adjustLogits(
       masks,
       holding(adjusted.slice, bytesOfRows(adjusted, sequencesMax), 'adjusted'),
     ],
-    grid: (sequences) => [sequences, 1, 1],
+    grid: (sequences) => [sequences, Math.ceil(logits.width / SLICE), 1],
   }
 }

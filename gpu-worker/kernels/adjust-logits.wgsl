@@ -11,9 +11,11 @@
 //   masks     u32, read: one bit a token, the lowest first, from a sampler's `mask` on; 1 is allowed
 //   adjusted  f32 [sequences, STRIDE], write
 //
-// One workgroup: one sequence; lane t copies ids t, t + 256, … and then changes entries t, t + 256, … of them.
-// A row without changes or mask is copied, NaN and infinities included. Grid: x = sequences. Rounds: each operation above.
+// One workgroup: SLICE ids of one sequence, which its lanes copy and then change where an entry names one of them.
+// A row without changes or mask is copied, NaN and infinities included. Grid: x = sequences, y = VOCAB / SLICE.
+// Rounds: each operation above.
 const LANES = 256u;
+const SLICE = 4096u;
 const NONE = 0xffffffffu;
 const LOWEST = -3.4028234e38;
 const IS_SEEN = 1u;
@@ -35,13 +37,18 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let sampler = samplers[group.x];
   let base = group.x * params.STRIDE;
-  for (var id = lane; id < params.VOCAB; id += LANES) {
+  let first = group.y * SLICE;
+  let end = min(first + SLICE, params.VOCAB);
+  for (var id = first + lane; id < end; id += LANES) {
     adjusted[base + id] = select(barred(logits[base + id]), logits[base + id], is_allowed(sampler, id));
   }
   storageBarrier();
   for (var i = sampler.first_change + lane; i < sampler.end_change; i += LANES) {
     let change = changes[i];
     let id = change.x;
+    if (id < first || id >= end) {
+      continue;
+    }
     let logit = logits[base + id];
     if (is_allowed(sampler, id)) {
       let wanted = changed(logit, change, sampler);
