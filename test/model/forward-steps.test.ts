@@ -75,6 +75,9 @@ describe.each(orderedProfiles)('profile %s', (profile) => {
   })
 })
 
+/** Software drivers take seconds to compile whole workgroups. */
+const COMPILING_MS = 120_000
+
 it.each(['cpu', 'gpu'] as const)(
   'on %ss a sequence reads a block that another fills in the same step',
   async (processor) => {
@@ -94,4 +97,5 @@ it.each(['cpu', 'gpu'] as const)(
     expect(together).toEqual(alone.slice(7 * runner.limits.vocabSize))
     await runner.close()
   },
+  COMPILING_MS,
 )
