@@ -1,5 +1,6 @@
 /**
- * Decode steps of a model of hashed weights through the engine: seconds a step, and how many experts a step chose.
+ * Decode steps of a model of hashed weights through the engine: seconds a step, the host's part, and how many experts a step
+ * chose.
  *
  * It judges nothing and knows no roof. Each call holds one model and frees it.
  */
@@ -8,9 +9,10 @@ import type { Batch } from '../../gpu-worker/engine/batch.ts'
 import type { Runner, StepResult } from '../../gpu-worker/engine/runner.ts'
 import type { CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
-import type { ModelRunner } from '../../gpu-worker/model/forward.ts'
 import { loadHashedModel } from '../k1-layer/hashed-model.ts'
 import { decode } from '../peers/engine-streams.ts'
+import { meanDistinct } from './decode-steps.ts'
+import { drawnAnswers } from './drawn-answers.ts'
 
 export interface StackSizes {
   readonly streamCounts: readonly number[]
@@ -20,17 +22,26 @@ export interface StackSizes {
   readonly rowsMax: number
 }
 
+/** What the streams answer: each tokens of its own, or what greedy decoding of hashed weights makes them answer, often alike. */
+export const answerKinds = ['own', 'greedy'] as const
+export type AnswerKind = (typeof answerKinds)[number]
+
+export interface StepFigures {
+  readonly streams: number
+  readonly answers: AnswerKind
+  readonly stepSeconds: number
+  readonly hostSeconds: number
+  /** Chosen in one layer of a step, the mean of layers and steps. */
+  readonly distinctExperts: number
+  readonly dispatchCount: number
+}
+
 export interface StackTimes {
   readonly layerCount: number
   readonly adapter: string
   readonly weightBytes: number
   readonly loadSeconds: number
-  /** By streams. */
-  readonly stepSeconds: ReadonlyMap<number, number>
-  /** By streams: chosen in one layer of a step, the mean of layers and steps. */
-  readonly distinctExperts: ReadonlyMap<number, number>
-  /** Of a step of most streams. */
-  readonly dispatchCount: number
+  readonly steps: readonly StepFigures[]
 }
 
 const DEADLINE_MS = 280_000
@@ -56,27 +67,23 @@ export async function timeStack(config: ModelConfig, mix: CheckpointMix, sizes: 
       ...Array.from({ length: contextTokens }, (_token, at) => (at * 7 + 1) % config.vocabSize),
       (stream * 31 + 2) % config.vocabSize,
     ])
-    const engine = new Engine(runner)
-    // Puts the prompt into the cache and compiles what is left.
-    await decode(engine, prompts.slice(0, 1), 1, tenantId)
-    const stepSeconds = new Map<number, number>()
-    for (const streams of streamCounts) {
-      const { stepMs } = await decode(engine, prompts.slice(0, streams), stepCount, tenantId)
-      stepSeconds.set(streams, stepMs / 1000)
+    const steps: StepFigures[] = []
+    for (const answers of answerKinds) {
+      const answering = answers === 'own' ? drawnAnswers(runner) : runner
+      const timed: Omit<StepFigures, 'distinctExperts'>[] = []
+      const engine = new Engine(answering)
+      // Puts the prompt into the cache and compiles what is left.
+      await decode(engine, prompts.slice(0, 1), 1, tenantId)
+      for (const streams of streamCounts) {
+        const { stepMs, hostMs } = await decode(engine, prompts.slice(0, streams), stepCount, tenantId)
+        const { dispatchCount } = runner
+        timed.push({ streams, answers, stepSeconds: stepMs / 1000, hostSeconds: hostMs / 1000, dispatchCount })
+      }
+      const distinct = await countExperts(answering, config, prompts, streamCounts)
+      for (const own of timed) steps.push({ ...own, distinctExperts: distinct.get(own.streams) ?? NaN })
     }
-    const { dispatchCount } = runner
-    const distinct = await countExperts(runner, config, prompts, streamCounts)
     const { layerCount } = config
-    const { description } = adapter
-    return {
-      layerCount,
-      adapter: description,
-      weightBytes,
-      loadSeconds,
-      stepSeconds,
-      distinctExperts: distinct,
-      dispatchCount,
-    }
+    return { layerCount, adapter: adapter.description, weightBytes, loadSeconds, steps }
   } finally {
     await runner.close()
   }
@@ -84,7 +91,7 @@ export async function timeStack(config: ModelConfig, mix: CheckpointMix, sizes: 
 
 /** Steps that read back what was chosen run alone: an engine of their own, whose cache is empty. */
 async function countExperts(
-  runner: ModelRunner,
+  runner: Runner,
   { expertsPerToken }: ModelConfig,
   prompts: readonly (readonly number[])[],
   streamCounts: readonly number[],
@@ -98,11 +105,8 @@ async function countExperts(
       const isDecode = streamCounts.includes(streams) && batch.sequences.every(({ tokenIds }) => tokenIds.length === 1)
       if (!isDecode) return runner.run(batch)
       const result = await runner.run({ ...batch, capture: { logits: 'none', experts: true } })
-      const ofLayer = streams * expertsPerToken
-      const chosen = result.experts ?? new Int32Array()
-      const own = counts.get(streams) ?? []
-      for (let at = 0; at < chosen.length; at += ofLayer) own.push(new Set(chosen.subarray(at, at + ofLayer)).size)
-      counts.set(streams, own)
+      const mean = meanDistinct(result.experts ?? new Int32Array(), streams * expertsPerToken)
+      counts.set(streams, [...(counts.get(streams) ?? []), mean])
       return result
     },
     close: () => runner.close(),

@@ -9,6 +9,8 @@ import type { Engine } from '../../gpu-worker/engine/engine.ts'
 /** Milliseconds between two steps in which every stream got a token: the median and the sum of them. */
 export interface DecodeTimes {
   readonly stepMs: number
+  /** Of a step, until the Runner has it: planning, packing, encoding, submitting. */
+  readonly hostMs: number
   /** By stream: the tokens of the answer up to the end of the measurement. */
   readonly tokens: readonly (readonly number[])[]
 }
@@ -30,13 +32,17 @@ export async function decode(
   for (const [stream, promptTokenIds] of prompts.entries())
     submit(engine, `${stream}`, { promptTokenIds, answerTokensMax, tenantId })
   const stamps: number[] = []
+  let hostMs = 0
   while (stamps.length <= stepCount) {
-    for (const event of await engine.step()) if (event.kind === 'token') tokens[Number(event.id)]?.push(event.tokenId)
+    const startedMs = performance.now()
+    const stepping = engine.step()
+    if (stamps.length > 0) hostMs += performance.now() - startedMs
+    for (const event of await stepping) if (event.kind === 'token') tokens[Number(event.id)]?.push(event.tokenId)
     if (tokens.every((answer) => answer.length > 0)) stamps.push(performance.now())
   }
   for (const stream of prompts.keys()) engine.cancel(`${stream}`)
   while (engine.hasWork) await engine.step()
-  return { stepMs: ((stamps.at(-1) ?? NaN) - (stamps[0] ?? NaN)) / stepCount, tokens }
+  return { stepMs: ((stamps.at(-1) ?? NaN) - (stamps[0] ?? NaN)) / stepCount, hostMs: hostMs / stepCount, tokens }
 }
 
 export interface PrefillTime {
