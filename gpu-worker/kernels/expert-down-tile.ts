@@ -5,22 +5,23 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
-import { perShader, tileShaders } from './weight-shader.ts'
+import { chunkShader } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Some values of one pair a workgroup. */
 export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
-  return banks.flatMap((bank) =>
-    perShader(tileShaders(width, bank.downFormat, 1), ({ includes, tileRows, chunkLanes }) => ({
+  return banks.map((bank) => {
+    const { includes, tileRows, constants } = chunkShader(width, bank.downFormat)
+    return {
       program: {
         name: 'expert-down-tile',
         source: wgsl('expert-down-tile', ...includes),
         access: DOWN_ACCESS,
-        constants: { ...downConstants(operands, bank, top), CHUNK_LANES: chunkLanes },
+        constants: { ...downConstants(operands, bank, top), ...constants },
       },
       bindings: downBindings(operands, bank, top, rowsMax),
       grid: (rows) => [Math.ceil(hiddenSize / tileRows), top, rows],
-    })),
-  )
+    }
+  })
 }

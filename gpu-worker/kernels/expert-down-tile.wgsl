@@ -6,8 +6,8 @@
 //   down    one bank of row records [slots, WIDTH, K], read
 //   y       f32 [pairs, Y_STRIDE], write
 //
-// One workgroup: TILE_ROWS values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / TILE_ROWS, y = TOP, z = rows. The bits of expert-down.wgsl.
+// One workgroup: tile_rows() values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / tile_rows(), y = TOP, z = rows. The bits of expert-down.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -29,22 +29,22 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-@compute @workgroup_size(CHUNK_LANES * ROW_LANES)
+@compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = TILE_ROWS * group.x;
+  let lanes = lanes_for(params.K);
+  let n = tile_rows(lanes) * group.x;
   let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
   if (place.x != params.BANK) {
     return;
   }
   let w_base = place.y * params.WIDTH * params.W_VECTORS;
-  let x_bases = array<u32, COLUMNS>(pair * params.H_VECTORS);
-  let sums = dot_tile(&down, w_base, n, params.WIDTH, &h, x_bases, params.K, lane);
-  if (lane >= ROW_LANES) {
-    return;
+  var sum = 0.0;
+  for (var first = 0u; first < lanes.chunk_count; first += lanes.chunks) {
+    let own = own_chunk(&h, pair * params.H_VECTORS, chunk_of(lanes, lane, first));
+    sum = add_chunks(&down, w_base, n, params.WIDTH, &h, own, lanes, first, sum, lane);
   }
-  let i = n + ROWS_EACH * lane;
-  for (var j = 0u; j < ROWS_EACH && i + j < params.WIDTH; j += 1u) {
-    y[pair * params.Y_STRIDE + i + j] = sums[j];
+  if (lane < tile_rows(lanes) && n + lane < params.WIDTH) {
+    y[pair * params.Y_STRIDE + n + lane] = sum;
   }
 }

@@ -5,22 +5,23 @@
  */
 import type { Dispatch } from '../gpu/program.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { perShader, tileShaders } from './weight-shader.ts'
+import { chunkShader } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Some values of one pair a workgroup. */
 export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
-  return banks.flatMap((bank) =>
-    perShader(tileShaders(hiddenSize, bank.gateUpFormat, 1), ({ includes, tileRows, chunkLanes }) => ({
+  return banks.map((bank) => {
+    const { includes, tileRows, constants } = chunkShader(hiddenSize, bank.gateUpFormat)
+    return {
       program: {
         name: 'expert-gate-up-tile',
         source: wgsl('expert-gate-up-tile', ...includes, 'exp'),
         access: GATE_UP_ACCESS,
-        constants: { ...gateUpConstants(operands, bank, top), CHUNK_LANES: chunkLanes },
+        constants: { ...gateUpConstants(operands, bank, top), ...constants },
       },
       bindings: gateUpBindings(operands, bank, top, rowsMax),
       grid: (rows) => [Math.ceil(width / tileRows), top, rows],
-    })),
-  )
+    }
+  })
 }

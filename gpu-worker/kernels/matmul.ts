@@ -8,6 +8,7 @@
 import { onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
 import { matmulBlock } from './matmul-block.ts'
+import { matmulChunks } from './matmul-chunks.ts'
 import { matmulLane } from './matmul-lane.ts'
 import { matmulLanes } from './matmul-lanes.ts'
 import { matmulRows } from './matmul-rows.ts'
@@ -35,7 +36,7 @@ export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
         ...matmulLanes(operands, rowsMax, { together: 8, rowsFrom: 5, rowsTo: Infinity }),
       ]),
       ...onlyOn('gpu', [
-        ...matmulTile(operands, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
+        ...matmulChunks(operands, rowsMax, 1),
         ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
         ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: BLOCKS_FROM - 1 }),
         ...matmulBlock(operands, rowsMax, {

@@ -10,11 +10,15 @@ import type { PlainFormat, QuantizedFormat } from './matrix.ts'
 /** Activation rows that a tile multiplies at a time. */
 export type ColumnCount = 1 | 4 | 8
 
+/** Vectors of a weight row's chunk of 32 columns. */
+export type VectorCount = 1 | 2 | 4 | 8
+
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
   | 'attention'
   | `columns-${ColumnCount}`
-  | `chunk-${'units' | 'vectors'}`
+  | `chunk-${'lanes' | 'units' | 'vectors'}`
+  | `${'any' | 'whole'}-chunks`
   | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
   | 'exp'
@@ -43,7 +47,7 @@ export type Include =
   | 'subgroups'
   | 'tile'
   | `units-${'plain' | 'grouped' | 'values'}`
-  | 'vectors'
+  | `vectors${'' | `-${VectorCount}`}`
   | `decode-${'plain' | 'groups' | 'product' | 'int4' | 'int8' | 'fp8'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`

@@ -17,7 +17,7 @@ const TOP = 2
 /** Software drivers take seconds to compile whole workgroups. */
 const COMPILING_MS = 120_000
 
-/** Tiles are 32 rows of a matrix, chunks 32 columns. */
+/** Tiles are 16 rows of a matrix or more, chunks 32 columns. */
 it.each([
   [257, 70],
   [31, 300],
