@@ -38,9 +38,9 @@ export function logProbs({ logits, samplers, sampled }: LogProbsOperands, sequen
   return {
     program: {
       name: 'log-probs',
-      source: wgsl('log-probs', 'exp', 'log', 'sampler', 'row-order', 'row-choice'),
+      source: wgsl('log-probs', 'exp', 'log', 'sampler', 'row-order', 'row-choice', 'row-ahead'),
       access: ['read', 'read', 'write'],
-      constants: { VOCAB: logits.width, STRIDE: logits.stride, SEQUENCES: sequencesMax, ENTRIES, FAN },
+      constants: { VOCAB: logits.width, VECTORS: logits.stride / 4, SEQUENCES: sequencesMax, ENTRIES, FAN },
     },
     bindings: [
       holding(logits.slice, bytesOfRows(logits, sequencesMax), 'logits'),

@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
       let values = ahead(row.base, quad);
       met = with_quad(met, values.a, quad);
-      if (QUADS_AHEAD > 1u) {
+      if (QUADS_AHEAD > 1u && !is_last(quad)) {
         met = with_quad(met, values.b, quad + OWNERS);
         met = with_quad(met, values.c, quad + 2u * OWNERS);
         met = with_quad(met, values.d, quad + 3u * OWNERS);
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
       let values = ahead(row.base, quad);
       winner = winner_with(winner, row, values.a, quad);
-      if (QUADS_AHEAD > 1u) {
+      if (QUADS_AHEAD > 1u && !is_last(quad)) {
         winner = winner_with(winner, row, values.b, quad + OWNERS);
         winner = winner_with(winner, row, values.c, quad + 2u * OWNERS);
         winner = winner_with(winner, row, values.d, quad + 3u * OWNERS);
@@ -166,7 +166,7 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
       for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
         let values = ahead(row.base, quad);
         sums = sums_with(sums, row, question, values.a, quad);
-        if (QUADS_AHEAD > 1u) {
+        if (QUADS_AHEAD > 1u && !is_last(quad)) {
           sums = sums_with(sums, row, question, values.b, quad + OWNERS);
           sums = sums_with(sums, row, question, values.c, quad + 2u * OWNERS);
           sums = sums_with(sums, row, question, values.d, quad + 3u * OWNERS);

@@ -1,7 +1,8 @@
-// A row of logits in quads, several fetched together. Works on sample.wgsl's `logits` and parameters.
+// A row of logits in quads, several fetched together. Works on `logits` as vec4, VOCAB and VECTORS; who
+// looks at a row says QUADS_AHEAD.
 const LOWEST = -3.4028234e38;
 
-// The quads of an owner from one of them on that are fetched together.
+// The quads of an owner from one of them on that are fetched together; behind its last they mean nothing or LOWEST.
 struct Ahead {
   a: vec4<f32>,
   b: vec4<f32>,
@@ -11,7 +12,7 @@ struct Ahead {
 
 fn ahead(base: u32, quad: u32) -> Ahead {
   let first = quad_at(base, quad);
-  if (QUADS_AHEAD == 1u) {
+  if (QUADS_AHEAD == 1u || is_last(quad)) {
     return Ahead(first, first, first, first);
   }
   return Ahead(
@@ -23,6 +24,11 @@ fn ahead(base: u32, quad: u32) -> Ahead {
 fn quad_at(base: u32, quad: u32) -> vec4<f32> {
   let values = logits[base + min(quad, params.VECTORS - 1u)];
   return select(vec4<f32>(LOWEST), values, ids_of(quad) < vec4<u32>(params.VOCAB));
+}
+
+// Of an owner's quads.
+fn is_last(quad: u32) -> bool {
+  return 4u * (quad + OWNERS) >= params.VOCAB;
 }
 
 fn ids_of(quad: u32) -> vec4<u32> {
