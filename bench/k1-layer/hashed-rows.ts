@@ -10,8 +10,9 @@ import { Buffers, type Slice } from '../../gpu-worker/gpu/buffers.ts'
 import { sortConstants } from '../../gpu-worker/gpu/constants.ts'
 import type { Gpu } from '../../gpu-worker/gpu/device.ts'
 import { Pipelines, type Pipeline } from '../../gpu-worker/gpu/pipelines.ts'
+import { Readback } from '../../gpu-worker/gpu/readback.ts'
 import { bytesPerValue, isPlain, rowLayout, VECTOR_BYTES } from '../../gpu-worker/kernels/matrix.ts'
-import type { RowSource, StoredWeight } from '../../gpu-worker/model/row-source.ts'
+import type { RowSource, RowTarget, StoredWeight } from '../../gpu-worker/model/row-source.ts'
 import { exponentFor, floatPattern, packedPattern, seedOf, type WordPattern } from './counter-hash.ts'
 import { HashedWeights } from './hashed-weights.ts'
 import { weightRule } from './weight-rule.ts'
@@ -29,6 +30,7 @@ export class HashedRows implements RowSource {
   readonly #params: GPUBuffer
   readonly #pipeline: Promise<Pipeline>
   readonly #groups = new Map<GPUBuffer, GPUBindGroup>()
+  #way: { readonly slice: Slice; readonly readback: Readback } | null = null
   #submits = 0
   /** Written so far. */
   bytes = 0
@@ -44,7 +46,36 @@ export class HashedRows implements RowSource {
     this.#pipeline.catch(() => {})
   }
 
-  async rows(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void> {
+  async rows(
+    weight: StoredWeight,
+    rowStart: number,
+    rowCount: number,
+    target: RowTarget,
+    offset: number,
+  ): Promise<void> {
+    if (!(target instanceof Uint8Array)) {
+      await this.#fill(weight, rowStart, rowCount, target, offset)
+      return
+    }
+    const bytes = rowCount * rowLayout(weight.columnCount, weight.format).bytes
+    const { slice, readback } = this.#wayBack(bytes)
+    await this.#fill(weight, rowStart, rowCount, slice, 0)
+    const encoder = this.#gpu.device.createCommandEncoder({ label: NAME })
+    readback.copy(encoder, slice, bytes)
+    this.#gpu.device.queue.submit([encoder.finish()])
+    target.set(await readback.read(bytes, 'filling weights'), offset)
+  }
+
+  /** For rows that belong on the host: computed like the others, then read. */
+  #wayBack(bytes: number): { readonly slice: Slice; readonly readback: Readback } {
+    if (this.#way === null || this.#way.slice.bytes < bytes) {
+      const slice = this.#buffers.storage('rows', bytes)
+      this.#way = { slice, readback: new Readback(this.#gpu, this.#buffers, slice.bytes) }
+    }
+    return this.#way
+  }
+
+  async #fill(weight: StoredWeight, rowStart: number, rowCount: number, target: Slice, offset: number): Promise<void> {
     const { pipeline, layout } = await this.#pipeline
     const { device, limits } = this.#gpu
     const rowBytes = rowLayout(weight.columnCount, weight.format).bytes
