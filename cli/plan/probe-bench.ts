@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { Buffers, type Slice } from '../../gpu-worker/gpu/buffers.ts'
 import type { Gpu } from '../../gpu-worker/gpu/device.ts'
 import { Pipelines } from '../../gpu-worker/gpu/pipelines.ts'
-import type { Access, Dispatch } from '../../gpu-worker/gpu/program.ts'
+import type { Access, Dispatch, Processor } from '../../gpu-worker/gpu/program.ts'
 import { Readback } from '../../gpu-worker/gpu/readback.ts'
 import { buildRecipe, type Recipe } from '../../gpu-worker/gpu/recipe.ts'
 
@@ -29,6 +29,10 @@ export class ProbeBench {
 
   get bindingBytesMax(): number {
     return this.#buffers.bindingBytesMax
+  }
+
+  get processor(): Processor {
+    return this.#gpu.processor
   }
 
   storage(name: string, bytes: number): Slice {

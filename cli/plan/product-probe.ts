@@ -8,7 +8,9 @@ import { ofStep } from '../../gpu-worker/gpu/recipe.ts'
 import type { AttentionShape } from '../../gpu-worker/kernels/attention-shape.ts'
 import { layOutAttentionWork, planAttention, slotCountFor } from '../../gpu-worker/kernels/attention-plan.ts'
 import { latentAttention } from '../../gpu-worker/kernels/latent-attention.ts'
+import { fitsTile } from '../../gpu-worker/kernels/latent-attention-tile.ts'
 import { partBytes } from '../../gpu-worker/kernels/latent-merge.ts'
+import { scoreBytes } from '../../gpu-worker/kernels/score-operands.ts'
 import { blockBytes, entryLayout, type PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
 import { ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
 import { matmul } from '../../gpu-worker/kernels/matmul.ts'
@@ -108,7 +110,7 @@ export async function timeAttention(
   const slice = bench.storage('pages', bytes)
   const one = PLAIN_ONES[format]
   await bench.run(fillProbe(slice, bytes, { RECORD: 1, HEAD: 1, FIRST: one, SECOND: one }))
-  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax)
+  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax, fitsTile(shape))
   const work = layOutAttentionWork(bench, { slotCount, rowsMax: most })
   const operands = {
     rows: bench.storage('rows', most * 16),
@@ -117,6 +119,7 @@ export async function timeAttention(
     queries: bench.storage('queries', most * shape.headCount * entry * 4),
     mixed: bench.storage('mixed', most * shape.headCount * ropeStart * 4),
     work,
+    scores: bench.storage('scores', fitsTile(shape) ? work.slotCount * scoreBytes(shape) : 0),
     parts: bench.storage('parts', work.slotCount * partBytes(shape)),
   }
   bench.write(
@@ -132,7 +135,7 @@ export async function timeAttention(
   const dispatches = latentAttention(operands, shape, 1)
   const flops = keys * shape.headCount * (2 * (shape.latent + shape.rope) + 2 * shape.latent)
   const rate = async (rows: number): Promise<number> => {
-    const { writes, counts } = planAttention(new Uint32Array(rows).fill(keys), work)
+    const { writes, counts } = planAttention(new Uint32Array(rows).fill(keys), work, bench.processor === 'gpu')
     for (const { slice: target, at, values } of writes) bench.write(target, values, at)
     const seconds = await bench.seconds(ofStep(dispatches, counts))
     const got = new Float32Array(await bench.read(operands.mixed, rows * shape.headCount * ropeStart * 4))

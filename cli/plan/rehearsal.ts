@@ -17,7 +17,7 @@ export interface Rehearsal {
 }
 
 /** What of a step of one row over one split of keys has a part in it. */
-const SHORT_STEP = new Set(['all', 'picked', 'plain', 'items-0'])
+const SHORT_STEP = new Set(['all', 'picked', 'plain', 'wholes'])
 
 /** A uniform binding begins at a multiple of this on every adapter seen. */
 const UNIFORM_ALIGNMENT_BYTES = 256

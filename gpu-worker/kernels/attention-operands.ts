@@ -3,7 +3,7 @@
  */
 import type { Slice } from '../gpu/buffers.ts'
 import { holding, type Access } from '../gpu/program.ts'
-import { itemsPerRound, type AttentionWork, type Round } from './attention-plan.ts'
+import { firstItem, type AttentionWork, type Round } from './attention-plan.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { partBytes } from './latent-merge.ts'
 import { blockBytes, entryBytes, entryLayout, type LatentPages } from './latent-pages.ts'
@@ -16,17 +16,18 @@ export interface LatentAttentionOperands {
   readonly pages: LatentPages
   /** f32 [rows, heads, entry] */
   readonly queries: Slice
-  /** Parts of splits: `partBytes` each. */
+  /** Scores of splits, `scoreBytes` each, and their parts, `partBytes` each. */
+  readonly scores: Slice
   readonly parts: Slice
   /** f32 [rows, heads, latent padded to 4] */
   readonly mixed: Slice
 }
 
-/** The round's part of `planAttention`; `scale` multiplies every score. */
+/** Splits of a round of `planAttention`, or its whole rows; `scale` multiplies every score. */
 export interface AttentionRule {
   readonly shape: AttentionShape
   readonly scale: number
-  readonly round: Round
+  readonly round: Round | 'wholes'
 }
 
 /** Heads of one workgroup, but where a shader says otherwise. */
@@ -62,6 +63,6 @@ export function attentionConstants({ work }: LatentAttentionOperands, { shape, s
     ENTRY_VECTORS: entry / 4,
     LATENT_VECTORS: ropeStart / 4,
     FAN,
-    FIRST_ITEM: round * itemsPerRound(work),
+    FIRST_ITEM: firstItem(round, work),
   }
 }

@@ -22,7 +22,14 @@ export function attendByLanes(operands: LatentAttentionOperands, rule: Attention
   return {
     program: {
       name: 'latent-attention-lanes',
-      source: wgsl('latent-attention-lanes', 'subgroups', `pages-${operands.pages.format}`, 'exp', 'attention'),
+      source: wgsl(
+        'latent-attention-lanes',
+        'subgroups',
+        `pages-${operands.pages.format}`,
+        'exp',
+        'attention',
+        'attention-rows',
+      ),
       access: ATTENTION_ACCESS,
       constants: {
         ...attentionConstants(operands, rule),

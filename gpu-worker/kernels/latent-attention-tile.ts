@@ -29,7 +29,15 @@ export function attendByTiles(operands: LatentAttentionOperands, rule: Attention
   return {
     program: {
       name: 'latent-attention-tile',
-      source: wgsl('latent-attention-tile', `pages-${operands.pages.format}`, 'exp', 'attention', 'mix', 'quads'),
+      source: wgsl(
+        'latent-attention-tile',
+        `pages-${operands.pages.format}`,
+        'exp',
+        'attention',
+        'attention-rows',
+        'mix',
+        'quads',
+      ),
       access: ATTENTION_ACCESS,
       constants: attentionConstants(operands, rule),
     },

@@ -1,8 +1,9 @@
 /**
  * Multi-head latent attention over the paged cache, in absorbed form: queries and outputs live in latent space.
  *
- * Three shaders, one arithmetic: a workgroup of 64 lanes for four heads; on a GPU, of 256 for sixteen where a model has as
- * many; on a CPU whose lanes can swap values, 8 of one subgroup.
+ * Several ways, one arithmetic: a workgroup of 64 lanes for four heads; on a CPU whose lanes can swap values, 8 of one
+ * subgroup; on a GPU, where a model has heads enough, splits in stages (their scores, then what they mix) and whole rows
+ * by 256 lanes for sixteen heads.
  */
 import { onlyOn, type Dispatch } from '../gpu/program.ts'
 import type { RowDispatch } from '../gpu/recipe.ts'
@@ -19,7 +20,9 @@ import type { AttentionShape } from './attention-shape.ts'
 import { attendByLanes } from './latent-attention-lanes.ts'
 import { attendByTiles, fitsTile } from './latent-attention-tile.ts'
 import { latentMerge } from './latent-merge.ts'
+import { latentMix } from './latent-mix.ts'
 import { entryLayout } from './latent-pages.ts'
+import { latentScores } from './latent-scores.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Round by round, what `planAttention` says; `scale` multiplies every score. */
@@ -28,23 +31,35 @@ export function latentAttention(
   shape: AttentionShape,
   scale: number,
 ): RowDispatch<AttentionRowSet>[] {
-  return ROUNDS.flatMap((round) => {
-    const attends = onAnyAdapter(operands, { shape, scale, round })
-    return attends
-      .map((dispatch): RowDispatch<AttentionRowSet> => ({ dispatch, rows: `items-${round}` }))
-      .concat({ dispatch: latentMerge(operands, shape, round), rows: `merges-${round}` })
-  })
+  const rounds = ROUNDS.flatMap((round) =>
+    counted(`splits-${round}`, splitsOnAnyAdapter(operands, { shape, scale, round })).concat(
+      counted(`merges-${round}`, [latentMerge(operands, shape, round)]),
+    ),
+  )
+  return [...rounds, ...counted('wholes', rowsOnAnyAdapter(operands, { shape, scale, round: 'wholes' }))]
 }
 
-function onAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
-  const general = attend(operands, rule)
-  return [
-    ...onlyOn('cpu', [
-      { ...attendByLanes(operands, rule), subgroups: true },
-      { ...general, subgroups: false },
-    ]),
-    ...onlyOn('gpu', [fitsTile(rule.shape) ? attendByTiles(operands, rule) : general]),
-  ]
+function counted(rows: AttentionRowSet, dispatches: readonly Dispatch[]): RowDispatch<AttentionRowSet>[] {
+  return dispatches.map((dispatch) => ({ dispatch, rows }))
+}
+
+function splitsOnAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
+  const isTile = fitsTile(rule.shape)
+  const onGpus = isTile ? [...latentScores(operands, rule), ...latentMix(operands, rule)] : [attend(operands, rule)]
+  return [...onCpus(operands, rule), ...onlyOn('gpu', onGpus)]
+}
+
+function rowsOnAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
+  const isTile = fitsTile(rule.shape)
+  const onGpu = isTile ? attendByTiles(operands, rule) : attend(operands, rule)
+  return [...onCpus(operands, rule), ...onlyOn('gpu', [onGpu])]
+}
+
+function onCpus(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
+  return onlyOn('cpu', [
+    { ...attendByLanes(operands, rule), subgroups: true },
+    { ...attend(operands, rule), subgroups: false },
+  ])
 }
 
 function attend(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch {
@@ -53,7 +68,7 @@ function attend(operands: LatentAttentionOperands, rule: AttentionRule): Dispatc
   return {
     program: {
       name: 'latent-attention',
-      source: wgsl('latent-attention', `pages-${operands.pages.format}`, 'exp', 'attention', 'quads'),
+      source: wgsl('latent-attention', `pages-${operands.pages.format}`, 'exp', 'attention', 'attention-rows', 'quads'),
       access: ATTENTION_ACCESS,
       constants: {
         ...attentionConstants(operands, rule),

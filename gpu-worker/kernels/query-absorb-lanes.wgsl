@@ -7,7 +7,8 @@
 struct Params {
   NOPE: u32,
   ROPE: u32,
-  LATENT: u32,
+  // LATENT: columns of a weight row.
+  K: u32,
   ROPE_START: u32,
   ENTRY: u32,
   ROWS_PER_HEAD: u32,
@@ -44,7 +45,7 @@ struct FourRows {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let units = (params.LATENT + 7u) / 8u;
+  let units = (params.K + 7u) / 8u;
   let turns = (units + params.UNIT_LANES - 1u) / params.UNIT_LANES;
   let window_head = group.x / turns;
   let head = params.HEAD_START + window_head;
@@ -142,7 +143,7 @@ fn keep(head: u32, row: u32, unit: u32, sums: Unit) {
   let at = entry_of(head, row) + 8u * unit;
   for (var j = 0u; j < min(8u, params.ROPE_START - 8u * unit); j += 1u) {
     let value = select(sums.lo[j & 3u], sums.hi[j & 3u], j >= 4u);
-    out[at + j] = select(0.0, value, 8u * unit + j < params.LATENT);
+    out[at + j] = select(0.0, value, 8u * unit + j < params.K);
   }
 }
 

@@ -45,7 +45,7 @@ export function queryAbsorbWindows(
     constants: {
       NOPE: shape.nope,
       ROPE: shape.rope,
-      LATENT: shape.latent,
+      K: shape.latent,
       ROPE_START: ropeStart,
       ENTRY: entry,
       ROWS_PER_HEAD: rowsPerHead(shape),

@@ -1,13 +1,14 @@
 /**
  * Brings each head's query into latent space (q_nope · W_k) and turns its rope part: one dispatch per kv_b window.
  *
- * Two shaders, one arithmetic: a lane for eight values of one row; or, on a CPU whose lanes can swap values, several rows
- * together by query-absorb-lanes.
+ * Three shaders, one arithmetic: a lane for eight values of one row; several rows together on a CPU whose lanes can swap
+ * values (query-absorb-lanes) and by a GPU's workgroups (query-absorb-tile).
  */
 import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { paddedColumns, VALUES_PER_UNIT } from './matrix.ts'
 import { queryAbsorbLanes } from './query-absorb-lanes.ts'
+import { queryAbsorbTile, type AbsorbSteps } from './query-absorb-tile.ts'
 import { queryAbsorbWindows, type QueryAbsorbOperands, type QueryAbsorbRule } from './query-absorb-operands.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -15,6 +16,12 @@ import { wgsl } from './wgsl.ts'
 const WORKGROUP = 64
 /** From here on decoding a weight once for four rows beats computing rows that nobody wants. */
 const ROWS_TOGETHER_FROM = 3
+/** On GPUs: a weight is decoded once for all rows of a workgroup. */
+const GPU_STEPS: readonly AbsorbSteps[] = [
+  { rowQuads: 1, rowsFrom: 1, rowsTo: 4 },
+  { rowQuads: 2, rowsFrom: 5, rowsTo: 8 },
+  { rowQuads: 8, rowsFrom: 9, rowsTo: Infinity },
+]
 
 export function queryAbsorb(
   operands: QueryAbsorbOperands,
@@ -31,7 +38,10 @@ export function queryAbsorb(
       ]),
       ...withSubgroups(false, queryAbsorbSingle(operands, rule, Infinity)),
     ]),
-    ...onlyOn('gpu', queryAbsorbSingle(operands, rule, Infinity)),
+    ...onlyOn(
+      'gpu',
+      GPU_STEPS.flatMap((steps) => queryAbsorbTile(operands, rule, steps)),
+    ),
   ]
 }
 

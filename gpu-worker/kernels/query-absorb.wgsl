@@ -13,7 +13,8 @@
 struct Params {
   NOPE: u32,
   ROPE: u32,
-  LATENT: u32,
+  // LATENT: columns of a weight row.
+  K: u32,
   ROPE_START: u32,
   ENTRY: u32,
   ROWS_PER_HEAD: u32,
@@ -38,7 +39,7 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let units = (params.LATENT + 7u) / 8u;
+  let units = (params.K + 7u) / 8u;
   let per_head = units + params.ROPE / 2u;
   let i = group.x * 64u + lane;
   let window_head = i / per_head;
@@ -73,7 +74,7 @@ fn absorb(query: u32, w_row: u32, unit: u32, entry: u32) {
   }
   for (var j = 0u; j < min(8u, params.ROPE_START - 8u * unit); j += 1u) {
     let value = select(total.lo[j & 3u], total.hi[j & 3u], j >= 4u);
-    out[entry + 8u * unit + j] = select(0.0, value, 8u * unit + j < params.LATENT);
+    out[entry + 8u * unit + j] = select(0.0, value, 8u * unit + j < params.K);
   }
 }
 

@@ -13,7 +13,8 @@ override ROWS_TOGETHER: u32;
 struct Params {
   NOPE: u32,
   VALUE: u32,
-  LATENT: u32,
+  // LATENT: columns of a weight row.
+  K: u32,
   MIXED_VECTORS: u32,
   W_VECTORS: u32,
   W_SCALES: u32,
@@ -44,9 +45,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let rows = min(vec2<u32>(row + lane / 2u) + vec2<u32>(0u, 4u), vec2<u32>(params.ROWS_MAX - 1u));
   let bases = (rows * params.HEADS + head) * params.MIXED_VECTORS;
   if (ROWS_TOGETHER == 4u) {
-    keep(head, v, row, dot_four(&kv_b, w_bases, &mixed, bases.x, params.LATENT, lane));
+    keep(head, v, row, dot_four(&kv_b, w_bases, &mixed, bases.x, params.K, lane));
   } else {
-    let sums = dot_eight(&kv_b, w_bases, &mixed, bases, params.LATENT, lane);
+    let sums = dot_eight(&kv_b, w_bases, &mixed, bases, params.K, lane);
     keep(head, v, row, sums.first);
     keep(head, v, row + 4u, sums.last);
   }

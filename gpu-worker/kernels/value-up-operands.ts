@@ -44,7 +44,7 @@ export function valueUpWindows(
     constants: {
       NOPE: shape.nope,
       VALUE: shape.value,
-      LATENT: shape.latent,
+      K: shape.latent,
       MIXED_VECTORS: ropeStart / 4,
       ...weightConstants(shape.latent, window.format),
       HEAD_START: headStart,

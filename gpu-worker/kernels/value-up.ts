@@ -1,12 +1,13 @@
 /**
  * Brings each head's mixed latent to its value (W_v): one dispatch per kv_b window.
  *
- * Two shaders, one arithmetic: a lane for four values of one row; or, on a CPU whose lanes can swap values, several rows
- * together by value-up-lanes.
+ * Three shaders, one arithmetic: a lane for four values of one row; several rows together on a CPU whose lanes can swap
+ * values (value-up-lanes); and by a GPU's workgroups (value-up-tile).
  */
 import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { valueUpLanes } from './value-up-lanes.ts'
+import { valueUpTile } from './value-up-tile.ts'
 import { valueUpWindows, type ValueUpOperands } from './value-up-operands.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -26,7 +27,11 @@ export function valueUp(operands: ValueUpOperands, shape: AttentionShape, rowsMa
       ]),
       ...withSubgroups(false, valueUpSingle(operands, shape, rowsMax, Infinity)),
     ]),
-    ...onlyOn('gpu', valueUpSingle(operands, shape, rowsMax, Infinity)),
+    ...onlyOn('gpu', [
+      ...valueUpTile(operands, shape, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
+      ...valueUpTile(operands, shape, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
+      ...valueUpTile(operands, shape, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
+    ]),
   ]
 }
 

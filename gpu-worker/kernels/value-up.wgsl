@@ -8,7 +8,8 @@
 struct Params {
   NOPE: u32,
   VALUE: u32,
-  LATENT: u32,
+  // LATENT: columns of a weight row.
+  K: u32,
   MIXED_VECTORS: u32,
   W_VECTORS: u32,
   W_SCALES: u32,
@@ -40,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let first = (window_head * (params.NOPE + params.VALUE) + params.NOPE) * params.W_VECTORS;
   let w_bases = vec4<u32>(first) + weight_rows(v, params.VALUE, params.W_VECTORS);
   let base = (row * params.HEADS + head) * params.MIXED_VECTORS;
-  let sums = dot_row(&kv_b, w_bases, &mixed, base, params.LATENT);
+  let sums = dot_row(&kv_b, w_bases, &mixed, base, params.K);
   for (var j = 0u; j < min(4u, params.VALUE - v); j += 1u) {
     y[row * params.Y_STRIDE + head * params.VALUE + v + j] = sums[j];
   }

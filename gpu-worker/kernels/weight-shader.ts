@@ -124,6 +124,11 @@ export function blockIncludes(columnCount: number, format: WeightFormat, product
   return products === 'matrix' ? ['matrices', ...weights, 'block-matrix'] : [...weights, 'block']
 }
 
+/** Includes for slabs of decoded weights in workgroup memory. */
+export function slabIncludes(columnCount: number, format: WeightFormat): Include[] {
+  return [...weightIncludes(columnCount, format), ...unitIncludes(columnCount, format)]
+}
+
 /** Includes that define units fetched first and decoded later. */
 function unitIncludes(columnCount: number, format: WeightFormat): Include[] {
   if (isPlain(format)) return ['units-plain']

@@ -15,7 +15,7 @@ export type VectorCount = 1 | 2 | 4 | 8
 
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
-  | 'attention'
+  | `attention${'' | '-rows'}`
   | `columns-${ColumnCount}`
   | `chunk-${'lanes' | 'units' | 'vectors'}`
   | `${'any' | 'whole'}-chunks`

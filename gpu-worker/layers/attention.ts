@@ -36,7 +36,8 @@ export interface AttentionScratch {
   readonly lowRankQuery: { readonly normed: Activation; readonly q: Activation } | null
   /** f32 [rows, heads, cache entry] */
   readonly queries: Slice
-  /** What splits of rows leave for their merge. */
+  /** Scores of splits, and what these leave for their merge. */
+  readonly scores: Slice
   readonly parts: Slice
   /** f32 [rows, heads, latent padded to 4], `mixedBytes` */
   readonly mixed: Slice
@@ -70,7 +71,7 @@ export function attention(operands: AttentionOperands, rule: AttentionRule): Row
   const first: ActivationPart = { activation: scratch.projected, offset: 0, width: queryWidth }
   const kv: ActivationPart = { activation: scratch.projected, offset: queryWidth, width: kvWidth }
   const { rows, tables, rope } = step
-  const { queries, parts, mixed, values } = scratch
+  const { queries, scores, parts, mixed, values } = scratch
   const lowRank = lowRankOf(weights, scratch)
   // Without a query rank nothing goes there, and `normed` has been read by then.
   const query = lowRank?.normed ?? normed
@@ -89,7 +90,7 @@ export function attention(operands: AttentionOperands, rule: AttentionRule): Row
   ]
   return [
     ...overAllRows(before),
-    ...latentAttention({ rows, tables, work: step.attention, pages, queries, parts, mixed }, shape, scale),
+    ...latentAttention({ rows, tables, work: step.attention, pages, queries, scores, parts, mixed }, shape, scale),
     ...overAllRows(after),
   ]
 }

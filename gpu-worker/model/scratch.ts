@@ -9,7 +9,9 @@ import { layOutAttentionWork, slotCountFor, type AttentionWork } from '../kernel
 import type { AttentionShape } from '../kernels/attention-shape.ts'
 import { stepGroupsBytes } from '../kernels/expert-groups.ts'
 import { entryBytes } from '../kernels/latent-pages.ts'
+import { fitsTile } from '../kernels/latent-attention-tile.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
+import { scoreBytes } from '../kernels/score-operands.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { pairsPerRow, type RoutingRule } from '../kernels/route.ts'
@@ -156,7 +158,7 @@ function changesMax({ vocabSize }: ModelConfig, memory: Storage, { pickedMax, co
   return Math.min(wanted, Math.floor(memory.bindingBytesMax / CHANGE_BYTES))
 }
 
-/** Parts of splits may take this much: a thousand for A.X K1, several times what keeps an H100 busy. */
+/** Parts of splits may take this much, their scores as much again: a thousand for A.X K1. */
 const PARTS_BYTES_MAX = 128 << 20
 
 function attentionWork(
@@ -165,7 +167,8 @@ function attentionWork(
   { rowsMax, contextTokensMax }: ScratchSize,
 ): AttentionWork {
   const bytesMax = Math.min(PARTS_BYTES_MAX, memory.bindingBytesMax)
-  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(attentionShape(config)), bytesMax)
+  const shape = attentionShape(config)
+  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(shape), bytesMax, fitsTile(shape))
   return layOutAttentionWork(memory, { slotCount, rowsMax })
 }
 
@@ -183,6 +186,7 @@ function attentionScratch(
     lowRankQuery:
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
     queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
+    scores: memory.storage('attention-scores', fitsTile(shape) ? slotCount * scoreBytes(shape) : 0),
     parts: memory.storage('attention-parts', slotCount * partBytes(shape)),
     mixed: memory.storage('mixed', mixedBytes(shape, rowsMax)),
     values: activation('values', shape.headCount * shape.value),

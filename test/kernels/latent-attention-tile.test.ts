@@ -1,4 +1,7 @@
-/** latent-attention-tile: for sixteen heads together the bits of four, for heads and columns that fill no workgroup. */
+/**
+ * A GPU's ways of latent attention, by tiles of sixteen heads and by stages (latent-scores, latent-mix): the bits of four
+ * heads, for heads and columns that fill no workgroup.
+ */
 import { expect, it } from 'vitest'
 import type { DeviceOptions } from '../../gpu-worker/gpu/device.ts'
 import { fitsTile } from '../../gpu-worker/kernels/latent-attention-tile.ts'
@@ -13,11 +16,16 @@ const shapes = [
   // Of A.X K1, but for the count.
   { headCount: 19, nope: 0, rope: 64, latent: 512, value: 0 },
 ]
-/** At the edges of blocks, tiles and splits; four keys are mixed at a time. */
-const lengths = [1, 3, 4, 33, 64, 65, 511, 513, 1300]
+/** At the edges of blocks, tiles and splits; four and eight keys are mixed at a time. Twelve splits: twice as many go by blocks. */
+const few = [1, 3, 4, 33, 64, 65, 511, 513, 1300]
 
 /** Rows that all lie in one sequence, in whole rows or by splits. */
-async function outputBits(options: DeviceOptions, shape: (typeof shapes)[number], slotCount?: number) {
+async function outputBits(
+  options: DeviceOptions,
+  shape: (typeof shapes)[number],
+  lengths: readonly number[],
+  slotCount?: number,
+) {
   const bench = await openBench(options)
   try {
     const blocks = Array.from({ length: Math.ceil(1300 / BLOCK_TOKENS) }, (_, i) => (i * 11 + 3) % 43)
@@ -36,9 +44,13 @@ it.each(shapes)(
   '$headCount heads, latent $latent: the bits of four heads',
   { timeout: COMPILING_MS },
   async (shape) => {
-    const expected = await outputBits({ subgroups: false }, shape)
-    expect(await outputBits({ processor: 'gpu' }, shape)).toEqual(expected)
-    expect(await outputBits({ processor: 'gpu' }, shape, 0)).toEqual(expected)
+    const expected = await outputBits({ subgroups: false }, shape, few)
+    expect(await outputBits({ processor: 'gpu' }, shape, few)).toEqual(expected)
+    expect(await outputBits({ processor: 'gpu' }, shape, few, 0)).toEqual(expected)
+    const many = [...few, ...few]
+    expect(await outputBits({ processor: 'gpu' }, shape, many)).toEqual(
+      await outputBits({ processor: 'gpu' }, shape, many, 0),
+    )
   },
 )
 

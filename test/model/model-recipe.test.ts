@@ -37,7 +37,7 @@ function countsOf(mix: CheckpointMix, { processor, subgroups }: Adapter): (rows:
     const { layers } = modelDispatches({ config, range, weights, ...step })
     const own = layers.filter(({ dispatch, rows }) => {
       return (
-        (rows === 'all' || rows === 'items-0') &&
+        (rows === 'all' || rows === 'wholes') &&
         (dispatch.processor ?? processor) === processor &&
         (dispatch.subgroups ?? subgroups) === subgroups &&
         dispatch.products !== 'matrix'
