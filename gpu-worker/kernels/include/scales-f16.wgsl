@@ -15,14 +15,3 @@ fn half_value(half: u32) -> f32 {
   let normal = (size << 13u) + select(112u << 23u, 224u << 23u, size >= 0x7c00u);
   return bitcast<f32>(select(normal, small, size < 0x400u) | ((half & 0x8000u) << 16u));
 }
-
-// The vec4 that holds a group's scale and those beside it.
-fn scale_vector(w: ptr<storage, array<vec4<u32>>, read>, base: u32, group: u32) -> vec4<u32> {
-  return w[base + params.W_SCALES + group / 8u];
-}
-
-fn scale_in(scales: vec4<u32>, group: u32) -> f32 {
-  let pair = select(scales.xy, scales.zw, (group & 4u) != 0u);
-  let word = select(pair.x, pair.y, (group & 2u) != 0u);
-  return half_value((word >> (16u * (group & 1u))) & 0xffffu);
-}
