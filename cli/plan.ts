@@ -3,6 +3,7 @@
  *
  * Reads headers, never weights. Computes by the byte and operation model of `plan/step-cost.ts`; prints, or gives JSON.
  */
+import { slotsOf } from '../gpu-worker/model/expert-slots.ts'
 import { pageFormat } from '../gpu-worker/model/profile.ts'
 import { parsePlanArguments, HELP, type PlanArguments } from './plan/arguments.ts'
 import { knownDevice, type Device } from './plan/devices.ts'
@@ -44,14 +45,16 @@ async function print(request: PlanArguments): Promise<void> {
     devices.push(knownDevice(name, kinds) ?? (await measureThis(parts, request.memoryBytes)))
   }
   const demand = { contextTokens, sequences: request.sequences }
+  const expertSlots = request.expertSlots === null ? null : slotsOf(request.expertSlots, config.routedExpertCount)
   const made = makePlan({
     ...subject,
     devices,
     count: request.count,
     demand,
     memory: serveMemory(config, request.profile),
+    expertSlots,
   })
   const { name, storage } = subject
-  const asked = { name, storage, ...demand, count: request.count, profile: request.profile }
+  const asked = { name, storage, ...demand, count: request.count, profile: request.profile, expertSlots }
   console.log(request.json ? JSON.stringify({ asked, ...made }, null, 2) : report(config, asked, made))
 }

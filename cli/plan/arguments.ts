@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util'
 import { byteSizeForms, parseBytes } from '../../gpu-worker/model/byte-size.ts'
 import type { CheckpointMix, ExpertStorage, RestStorage } from '../../gpu-worker/model/checkpoint-shape.ts'
+import { parseSlots, slotsForms, type SlotsAsked } from '../../gpu-worker/model/expert-slots.ts'
 import { presetNames } from '../../gpu-worker/model/presets.ts'
 import { profiles, type Profile } from '../../gpu-worker/model/profile.ts'
 import { deviceNames } from './devices.ts'
@@ -25,6 +26,8 @@ What a checkpoint takes of a machine, and how fast the machine can be at best.
   --context TOKENS   longest sequence, prompt and answer together (what the model was made for)
   --sequences N      sequences decoded together (1)
   --profile NAME     kv16: cache in 16 bits; exact: in 32 (kv16)
+  --expert-slots N   of a layer's routed experts so many, or a share as 50%, lie on the GPU at a time;
+                     the others wait in host memory (all)
   --memory BYTES     memory of "this" GPU, as 24GB or 24GiB: WebGPU does not tell it
                      (AXLE_GPU_BYTES; for a CPU its RAM)
   --json             the plan as one JSON object: bytes, seconds, operations`
@@ -41,6 +44,8 @@ export interface PlanArguments {
   readonly contextTokens: number | null
   readonly sequences: number
   readonly profile: Profile
+  /** Null: slots for all. */
+  readonly expertSlots: SlotsAsked | null
   /** Of "this"; null: not said. */
   readonly memoryBytes: number | null
   readonly json: boolean
@@ -69,6 +74,7 @@ export function parsePlanArguments(args: readonly string[], environment: NodeJS.
       context: text,
       sequences: text,
       profile: text,
+      'expert-slots': text,
       memory: text,
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -89,6 +95,7 @@ export function parsePlanArguments(args: readonly string[], environment: NodeJS.
     contextTokens: values.context === undefined ? null : whole('--context', values.context, TOKENS_MAX),
     sequences: whole('--sequences', values.sequences ?? '1', SEQUENCES_MAX),
     profile: oneOf('--profile', values.profile ?? 'kv16', profiles),
+    expertSlots: slotsAsked(values['expert-slots']),
     memoryBytes: memoryOfThis(values.memory, environment['AXLE_GPU_BYTES']),
     json: values.json,
   }
@@ -139,6 +146,13 @@ function bytesOf(name: string, text: string): number {
   const bytes = parseBytes(text)
   if (bytes === null) throw new Error(`${name}: expected ${byteSizeForms}, got ${text}`)
   return bytes
+}
+
+function slotsAsked(text: string | undefined): SlotsAsked | null {
+  if (text === undefined) return null
+  const slots = parseSlots(text)
+  if (slots === null) throw new Error(`--expert-slots: expected ${slotsForms}, got ${text}`)
+  return slots
 }
 
 function whole(name: string, text: string, max: number): number {

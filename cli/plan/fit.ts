@@ -31,6 +31,8 @@ export interface StageMemory {
   readonly cacheBytes: number
   readonly activationBytes: number
   readonly bytes: number
+  /** Of the host. */
+  readonly waitingBytes: number
 }
 
 /** KV blocks that hold every sequence at its full context. */
@@ -55,6 +57,7 @@ export function stageMemories(memory: MemoryModel, demand: Demand, count: number
     cacheBytes: (layers.end - layers.start) * layerCacheBytes,
     activationBytes,
     bytes: rangeBytes(load, layers),
+    waitingBytes: size.layers.slice(layers.start, layers.end).reduce((sum, { waitingBytes }) => sum + waitingBytes, 0),
   }))
 }
 

@@ -4,6 +4,7 @@
  * Pure; reads no file, measures nothing. Sizes are bytes, times are seconds.
  */
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { ExpertSlots } from '../../gpu-worker/model/expert-slots.ts'
 import type { ModelLayout } from '../../gpu-worker/model/layout.ts'
 import type { Device } from './devices.ts'
 import { fullest, judge, mostSequences, stageMemories, whatFits, type Demand, type MemoryModel } from './fit.ts'
@@ -21,6 +22,8 @@ export interface PlanRequest {
   readonly count: number
   readonly demand: Demand
   readonly memory: CacheMemory
+  /** Of a layer; null: all its experts are resident. */
+  readonly expertSlots: ExpertSlots
 }
 
 /** What serving allocates besides weights. */
@@ -72,7 +75,7 @@ interface Prepared {
 function devicePlans(request: PlanRequest): DevicePlan[] {
   const { config, layout, count, demand } = request
   const prepared = request.devices.map((device): Prepared => {
-    const size = modelWeightsSize(config, layout, device.bindingBytesMax)
+    const size = modelWeightsSize(config, layout, device.bindingBytesMax, request.expertSlots)
     return { device, memory: { ...request.memory, size, contextTokensMax: config.contextTokensMax } }
   })
   const contexts = [...new Set([Math.min(SHORT_CONTEXT_TOKENS, demand.contextTokens), demand.contextTokens])]

@@ -4,6 +4,7 @@
 import { CountedMemory } from '../../gpu-worker/gpu/counted-memory.ts'
 import { parameterBytes, type RowDispatch } from '../../gpu-worker/gpu/recipe.ts'
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { ExpertSlots } from '../../gpu-worker/model/expert-slots.ts'
 import type { ModelLayout } from '../../gpu-worker/model/layout.ts'
 import { layOutStep } from '../../gpu-worker/model/memory.ts'
 import { modelDispatches } from '../../gpu-worker/model/model-recipe.ts'
@@ -24,9 +25,14 @@ const UNIFORM_ALIGNMENT_BYTES = 256
 const ONE_ROW = { rowsMax: 4, sequencesMax: 1, blockCount: 1, contextTokensMax: 32 }
 
 /** Throws GpuError 'limit' for weights that no binding holds. */
-export function rehearse(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): Rehearsal {
+export function rehearse(
+  config: ModelConfig,
+  layout: ModelLayout,
+  bindingBytesMax: number,
+  expertSlots: ExpertSlots = null,
+): Rehearsal {
   const { range } = layout
-  const { weights } = allocateWeights(config, layout, new CountedMemory(bindingBytesMax))
+  const { weights } = allocateWeights(config, layout, new CountedMemory(bindingBytesMax), expertSlots)
   const memory = new CountedMemory(Infinity)
   const step = layOutStep({ config, range, profile: 'exact' }, ONE_ROW, memory, memory)
   const { layers, output } = modelDispatches({ config, range, weights, ...step })

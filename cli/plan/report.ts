@@ -4,6 +4,7 @@
  * Computes nothing: every figure comes from `plan.ts`.
  */
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { ExpertSlots } from '../../gpu-worker/model/expert-slots.ts'
 import type { WeightKind } from '../../gpu-worker/model/layout-sizes.ts'
 import type { Profile } from '../../gpu-worker/model/profile.ts'
 import type { PartRates } from './devices.ts'
@@ -19,6 +20,8 @@ export interface Asked {
   readonly sequences: number
   readonly count: number
   readonly profile: Profile
+  /** Of a layer; null: all its experts are resident. */
+  readonly expertSlots: ExpertSlots
 }
 
 /** Devices side by side; more are printed below. */
@@ -101,7 +104,7 @@ function cacheTable({ contextTokens, sequences, profile }: Asked, { cache, activ
 const MEMORY_LABEL = -28
 const MEMORY_COLUMN = 24
 
-function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
+function memoryTable({ count, expertSlots }: Asked, plans: readonly DevicePlan[]): string {
   const widths = [MEMORY_LABEL, ...plans.map(() => MEMORY_COLUMN)]
   const line = (label: string, of: (plan: DevicePlan) => string): string => row(widths, [label, ...plans.map(of)])
   const fullestIs = count === 1 ? '' : ' of the fullest'
@@ -114,6 +117,9 @@ function memoryTable({ count }: Asked, plans: readonly DevicePlan[]): string {
     line('  needs', ({ fullest }) => gigabytes(fullest.bytes)),
     line('  has', ({ device }) => (device.memoryBytes === null ? 'unknown' : gigabytes(device.memoryBytes))),
     line('  fits', verdictOf),
+    ...(expertSlots === null
+      ? []
+      : [line('  experts in host memory', ({ fullest }) => gigabytes(fullest.waitingBytes))]),
   ].join('\n')
 }
 
@@ -139,7 +145,7 @@ function verdictOf({ verdict: { fits, freeBytes, isCacheBindable } }: DevicePlan
   return fits ? `yes, ${gigabytes(freeBytes)} free` : 'no'
 }
 
-function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): string {
+function formulas(config: ModelConfig, { count, expertSlots }: Asked, { devices }: Plan): string {
   const { routedExpertCount: N, expertsPerToken: k, headCount, kvLoraRank: latent, qkRopeHeadDim: rope } = config
   const lines = [
     'How it is computed',
@@ -161,6 +167,12 @@ function formulas(config: ModelConfig, { count }: Asked, { devices }: Plan): str
       '      micro-batches ("as"), so that all work: time = max(Σ stages, micro-batches · slowest stage);',
       "      experts and GB are one micro-batch's; from device to device: 0.033 ms + bytes at 8.1 GB/s",
       '      (no network). Runners of layer ranges exist; what feeds several micro-batches does not yet',
+    )
+  }
+  if (expertSlots !== null) {
+    lines.push(
+      `  slots for ${expertSlots} of a layer's ${N} experts: the times are those of steps that find all they`,
+      '      need in place; an expert that is missing is copied from host memory first (bench upload)',
     )
   }
   lines.push('  ridge: the chunk from which reading experts takes less time than computing with them')

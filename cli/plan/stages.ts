@@ -4,6 +4,7 @@
  * Counts a layout layer by layer, once. Knows no device but its binding limit.
  */
 import type { ModelConfig } from '../../gpu-worker/model/config.ts'
+import type { ExpertSlots } from '../../gpu-worker/model/expert-slots.ts'
 import type { LayerRange, ModelLayout } from '../../gpu-worker/model/layout.ts'
 import { rehearse } from './rehearsal.ts'
 import type { StageWeights } from './step-cost.ts'
@@ -12,6 +13,8 @@ import { weightMix, type WeightShare } from './weight-mix.ts'
 /** One layer's weights on the GPU. */
 export interface LayerWeights {
   readonly bytes: number
+  /** In host memory: its routed experts where they take turns, else 0. */
+  readonly waitingBytes: number
   readonly restBytes: number
   readonly restParameters: number
   /** Of one routed expert; 0 in a dense layer. */
@@ -34,7 +37,12 @@ export interface ModelWeightsSize {
 }
 
 /** `layout`: of a whole model. Throws GpuError 'limit' for weights that no binding holds. */
-export function modelWeightsSize(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): ModelWeightsSize {
+export function modelWeightsSize(
+  config: ModelConfig,
+  layout: ModelLayout,
+  bindingBytesMax: number,
+  expertSlots: ExpertSlots = null,
+): ModelWeightsSize {
   const { embedding, output } = layout
   if (embedding === null || output === null) throw new RangeError('A plan needs the layout of a whole model')
   const { layerCount } = config
@@ -44,7 +52,9 @@ export function modelWeightsSize(config: ModelConfig, layout: ModelLayout, bindi
   const head = total(weightMix(last))
   const table = total(weightMix(first))
   return {
-    layers: layout.layers.map((layer) => layerWeights(config, { ...none, layers: [layer] }, bindingBytesMax)),
+    layers: layout.layers.map((layer) =>
+      layerWeights(config, { ...none, layers: [layer] }, bindingBytesMax, expertSlots),
+    ),
     embeddingBytes: table.bytes,
     embeddingRowBytes: table.bytes / embedding.rowCount,
     embeddingDispatches: rehearse(config, first, bindingBytesMax).dispatches - HAND_ON_DISPATCHES,
@@ -95,7 +105,12 @@ function total(shares: readonly WeightShare[]): { readonly bytes: number; readon
 const HAND_ON_DISPATCHES = 1
 
 /** `layout`: of this layer alone. */
-function layerWeights(config: ModelConfig, layout: ModelLayout, bindingBytesMax: number): LayerWeights {
+function layerWeights(
+  config: ModelConfig,
+  layout: ModelLayout,
+  bindingBytesMax: number,
+  expertSlots: ExpertSlots,
+): LayerWeights {
   const [layer] = layout.layers
   if (layer === undefined) throw new RangeError('A layout of no layer')
   const mix = weightMix(layout)
@@ -104,9 +119,11 @@ function layerWeights(config: ModelConfig, layout: ModelLayout, bindingBytesMax:
   const expertCount = layer.kind === 'experts' ? layer.mlp.experts.length : 1
   const range = { start: layer.index, end: layer.index + 1 }
   const isLast = range.end === config.layerCount
-  const { dispatches } = rehearse(config, { ...layout, range }, bindingBytesMax)
+  const { dispatches } = rehearse(config, { ...layout, range }, bindingBytesMax, expertSlots)
+  const slots = Math.min(expertCount, expertSlots ?? expertCount)
   return {
-    bytes: experts.bytes + rest.bytes,
+    bytes: (slots * experts.bytes) / expertCount + rest.bytes,
+    waitingBytes: slots < expertCount ? experts.bytes : 0,
     restBytes: rest.bytes,
     restParameters: rest.parameters,
     expertBytes: experts.bytes / expertCount,

@@ -18,6 +18,7 @@ describe('parsePlanArguments()', () => {
       contextTokens: null,
       sequences: 1,
       profile: 'kv16',
+      expertSlots: null,
       memoryBytes: null,
       json: false,
     })
@@ -39,6 +40,11 @@ describe('parsePlanArguments()', () => {
     expect(parsePlanArguments([...axk1, '--memory', '1GiB'], environment)?.memoryBytes).toBe(2 ** 30)
   })
 
+  it('takes slots for experts as a number and as a share', () => {
+    expect(parse(...axk1, '--expert-slots', '96')?.expertSlots).toBe(96)
+    expect(parse(...axk1, '--expert-slots', '50%')?.expertSlots).toBe('50%')
+  })
+
   it('gives nothing where help is asked for', () => {
     expect(parse('--help', '--count', '0')).toBeNull()
   })
@@ -57,6 +63,7 @@ describe('parsePlanArguments()', () => {
     { why: 'a device twice', args: [...axk1, '--device', 'h200,h200'], says: /each device once/ },
     { why: 'no devices', args: [...axk1, '--count', '0'], says: /--count: expected a whole number, 1 … 1,024, got 0/ },
     { why: 'half a device', args: [...axk1, '--count', '1.5'], says: /--count/ },
+    { why: 'no slots', args: [...axk1, '--expert-slots', '0'], says: /--expert-slots: expected a number of experts/ },
     { why: 'an absurd context', args: [...axk1, '--context', '9'.repeat(30)], says: /--context/ },
     { why: 'too many sequences', args: [...axk1, '--sequences', '4097'], says: /1 … 4,096/ },
     { why: 'a negative number', args: [...axk1, '--sequences=-1'], says: /--sequences/ },

@@ -5,6 +5,7 @@ import type { LayerWeights } from '../../../cli/plan/stages.ts'
 
 const layer: LayerWeights = {
   bytes: 1000,
+  waitingBytes: 0,
   restBytes: 400,
   restParameters: 0,
   expertBytes: 100,

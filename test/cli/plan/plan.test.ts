@@ -33,14 +33,15 @@ interface Asked {
   readonly contextTokens?: number
   readonly sequences?: number
   readonly profile?: Profile
+  readonly expertSlots?: number
 }
 
 async function plan(asked: Asked): Promise<{ readonly made: Plan; readonly on: DevicePlan }> {
   const { config, layout } = await axk1(asked.mix)
-  const { contextTokens = 4096, sequences = 1, count = 1, profile = 'kv16' } = asked
+  const { contextTokens = 4096, sequences = 1, count = 1, profile = 'kv16', expertSlots = null } = asked
   const devices = [known(asked.device ?? 'h200')]
   const memory = serveMemory(config, profile)
-  const made = makePlan({ config, layout, devices, count, demand: { contextTokens, sequences }, memory })
+  const made = makePlan({ config, layout, devices, count, demand: { contextTokens, sequences }, memory, expertSlots })
   const [on] = made.devices
   if (on === undefined) throw new Error('The plan has no device')
   return { made, on }
@@ -89,6 +90,20 @@ describe('makePlan() of A.X K1', { timeout: 60_000 }, () => {
     const parameters = account.servingBytes + account.uploadBytes - on.fullest.bytes
     expect(parameters).toBeGreaterThanOrEqual(0)
     expect(parameters).toBeLessThan(1 << 20)
+  })
+
+  it('counts slots for experts that take turns, and the host’s memory for all of them', async () => {
+    const all = (await plan({ mix: 'int4' })).on.fullest
+    const half = (await plan({ mix: 'int4', expertSlots: 96 })).on.fullest
+    const { config, layout } = await axk1('int4')
+    expect(all.waitingBytes).toBe(0)
+    expect(half.waitingBytes).toBe(layoutBytes(layout).routedExperts)
+    expect(all.weightBytes - half.weightBytes).toBe(half.waitingBytes / 2)
+    const device = { bindingBytesMax: 2 ** 31 - 4, uniformAlignmentBytes: 256 }
+    const limits = { rowsMax: 256, sequencesMax: 1, blockCount: 128, contextTokensMax: config.contextTokensMax }
+    const account = memoryOf({ config, layout, profile: 'kv16', device, expertSlots: 96 }, limits)
+    expect(account.hostBytes).toBe(half.waitingBytes)
+    expect(account.weightBytes).toBe(half.weightBytes)
   })
 
   it('stores int4 experts in 4.5 bits a weight with groups of 32, in 4.125 with 128', async () => {
