@@ -26,8 +26,8 @@ What a checkpoint takes of a machine, and how fast the machine can be at best.
   --context TOKENS   longest sequence, prompt and answer together (what the model was made for)
   --sequences N      sequences decoded together (1)
   --profile NAME     kv16: cache in 16 bits; exact: in 32 (kv16)
-  --expert-slots N   of a layer's routed experts so many, or a share as 50%, lie on the GPU at a time;
-                     the others wait in host memory (all)
+  --expert-slots N   so many of a layer's routed experts, or a share as 50%, lie on the GPU at a
+                     time; the others wait in host memory (all)
   --memory BYTES     memory of "this" GPU, as 24GB or 24GiB: WebGPU does not tell it
                      (AXLE_GPU_BYTES; for a CPU its RAM)
   --json             the plan as one JSON object: bytes, seconds, operations`
