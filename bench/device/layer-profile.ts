@@ -130,7 +130,11 @@ async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: nu
     { name: `${name}: its dispatches alone`, value: total(dispatches) / 1000, unit: 'ms' },
     { name: `${name}: experts chosen in a layer`, value: await steps.distinctExperts(rows), unit: '' },
     ...part(`${name}: a layer`, layer),
-    ...part(`${name}: up to the first expert layer`, dispatches.slice(0, start)),
+    {
+      name: `${name}: embedding and the dense layer`,
+      value: total(dispatches.slice(0, start)),
+      unit: `µs, ${start} dispatches`,
+    },
     ...part(`${name}: from the last layer to the token`, dispatches.slice(end)),
   ]
 }

@@ -88,6 +88,23 @@ function cpuCases(): Cases {
   }
 }
 
+/** Of one layer's product, each in a dispatch of its own: together more than a GPU's caches hold. */
+const LAYERS = 16
+
+/** Rows and columns of an expert layer's products that every row needs: first, query, output; shared expert. */
+function ofLayer(config: ModelConfig): readonly (readonly [rowCount: number, columnCount: number])[] {
+  const { hiddenSize, moeIntermediateSize: width, headCount } = config
+  const { qLoraRank, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, vHeadDim } = config
+  const rank = qLoraRank ?? 0
+  return [
+    [rank + kvLoraRank + qkRopeHeadDim, hiddenSize],
+    [headCount * (qkNopeHeadDim + qkRopeHeadDim), rank],
+    [hiddenSize, headCount * vHeadDim],
+    [2 * width, hiddenSize],
+    [hiddenSize, width],
+  ]
+}
+
 /** A.X K1's matrices, repeated until no cache holds them. */
 function gpuCases(): Cases {
   const k1 = preset('axk1')
@@ -107,7 +124,9 @@ function gpuCases(): Cases {
         shareMin: 70,
       })),
       ...large.map(([format]) => ({ product: { format, rowCount: 8192, columnCount, rows: 256 }, shareMin: 40 })),
-      ...[1, 8, 32].map((rows) => ({ product: { format: int8, rowCount: 7168, columnCount: 8192, rows } })),
+      ...ofLayer(k1).flatMap(([rowCount, own]) =>
+        [1, 8].map((rows) => ({ product: { format: int8, rowCount, columnCount: own, rows, layers: LAYERS } })),
+      ),
     ],
     experts: [1, 8, 32].map((rows) => ({ format: int4, expertCount: 32, top, hiddenSize, width, rows })),
     attention: [1, 16].map((rows) => ({

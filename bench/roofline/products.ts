@@ -22,7 +22,9 @@ export interface ProductCase {
   readonly columnCount: number
   /** Of activations. */
   readonly rows: number
-  /** The kernel to hold it against, if any. */
+  /** So many matrices of that size, a dispatch each, as a model's layers have them; absent: one. What is told is of one. */
+  readonly layers?: number
+  /** The kernel to hold it against, if any; of one matrix alone. */
   readonly naive?: 'gemv' | 'gemm'
 }
 
@@ -37,13 +39,15 @@ export interface ProductTimes {
 const BLOCK_ROWS = 32
 const ROUNDS = 3
 
-export function productName({ format, rowCount, columnCount, rows }: ProductCase): string {
-  return `${formatName(format)}, ${rowCount} × ${columnCount}, ${rows} ${rows === 1 ? 'row' : 'rows'}`
+export function productName({ format, rowCount, columnCount, rows, layers }: ProductCase): string {
+  const size = `${formatName(format)}, ${rowCount} × ${columnCount}, ${rows} ${rows === 1 ? 'row' : 'rows'}`
+  return layers === undefined ? size : `${size}, a dispatch each of ${layers}`
 }
 
 /** The best of a few rounds, ours and the naive kernel in turns. The bench is this product's alone. */
 export async function timeProducts(bench: ProbeBench, product: ProductCase): Promise<ProductTimes> {
-  const { format, rowCount, columnCount, rows } = product
+  const { format, columnCount, rows, layers = 1 } = product
+  const rowCount = layers * product.rowCount
   const rowsMax = Math.ceil(rows / 4) * 4
   const block = storedRows(BLOCK_ROWS, columnCount, format, 1, 0.5)
   const weights = repeated(bench, block.bytes, rowCount / BLOCK_ROWS)
@@ -72,7 +76,12 @@ export async function timeProducts(bench: ProbeBench, product: ProductCase): Pro
     bench.check(`${name} ${productName(product)}`, isRight)
     bench.write(y.slice, new Float32Array(rows * rowCount).fill(NaN))
   }
-  const matrix = { rowCount, columnCount, windows: [{ slice: weights, format, rowStart: 0, rowCount }] }
+  const windows = Array.from({ length: layers }, (_, layer) => {
+    const bytes = weights.bytes / layers
+    const slice = { buffer: weights.buffer, offset: layer * bytes, bytes }
+    return { slice, format, rowStart: layer * product.rowCount, rowCount: product.rowCount }
+  })
+  const matrix = { rowCount, columnCount, windows }
   const ours = matmul({ x, matrix, y }, rowsMax)
   const naive = product.naive === undefined ? null : naiveDispatch(product, [x.slice, weights, y.slice])
   let [seconds, naiveSeconds] = [Infinity, Infinity]
@@ -84,10 +93,10 @@ export async function timeProducts(bench: ProbeBench, product: ProductCase): Pro
     await check('naive product')
   }
   return {
-    seconds,
+    seconds: seconds / layers,
     naiveSeconds: naive === null ? null : naiveSeconds,
-    bytes: rowCount * rowBytes(columnCount, format) + rows * 4 * (columnCount + rowCount),
-    flops: 2 * rows * rowCount * columnCount,
+    bytes: product.rowCount * rowBytes(columnCount, format) + rows * 4 * (columnCount + product.rowCount),
+    flops: 2 * rows * product.rowCount * columnCount,
   }
 }
 

@@ -38,6 +38,13 @@ it.each(['gemv', 'gemm'] as const)('ours and the naive %s both give the product'
   bench.close()
 })
 
+it('matrices of several layers are each right, and told as one', async () => {
+  const bench = new ProbeBench(gpu)
+  const times = await timeProducts(bench, { format: 'bf16', rowCount: 64, columnCount: 64, rows: 4, layers: 3 })
+  expect(times).toMatchObject({ bytes: 64 * 128 + 4 * 4 * 128, flops: 2 * 4 * 64 * 64, naiveSeconds: null })
+  bench.close()
+})
+
 it('a wrong output is no time', () => {
   const bench = new ProbeBench(gpu)
   expect(() => bench.check('product', false)).toThrow(/computed something else/)
