@@ -85,7 +85,11 @@ function throwsAs(run: unknown, wanted: unknown): boolean {
 }
 
 function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as ArrayLike<unknown>) : []
+  return isIterable(value) ? Array.from(value) : []
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
 }
 
 const claims: Readonly<Record<string, (got: unknown, wanted: unknown) => boolean>> = {
@@ -95,7 +99,7 @@ const claims: Readonly<Record<string, (got: unknown, wanted: unknown) => boolean
   toMatchObject: holds,
   toBeNull: (got) => got === null,
   toBeNaN: (got) => Number.isNaN(got),
-  toHaveLength: (got, wanted) => valueAt(got, 'length') === wanted,
+  toHaveLength: (got, wanted) => listOf(got).length === wanted,
   toContain: (got, wanted) => listOf(got).includes(wanted),
   toContainEqual: (got, wanted) => listOf(got).some((own) => areEqual(own, wanted)),
   toBeLessThan: (got, wanted) => Number(got) < Number(wanted),
