@@ -6,16 +6,18 @@
  * adapter: few experts, a short prompt.
  */
 import { strict as assert } from 'node:assert'
-import { probe, type ProbeBench } from '../../cli/plan/probe-bench.ts'
+import { probe } from '../../cli/plan/probe-bench.ts'
+import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
 import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
+import { Pipelines } from '../../gpu-worker/gpu/pipelines.ts'
+import { buildRecipe } from '../../gpu-worker/gpu/recipe.ts'
 import { BLOCK_TOKENS } from '../../gpu-worker/kernels/step-input.ts'
 import type { CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { preset } from '../../gpu-worker/model/presets.ts'
 import { loadHashedModel } from '../k1-layer/hashed-model.ts'
 import { machineName, percentile, type Figure, type Report } from '../report.ts'
-import { alone } from '../roofline.ts'
 import { DecodeSteps } from './decode-steps.ts'
-import { PassTimes, ROUNDED_TIMESTAMPS, type DispatchTime } from './pass-times.ts'
+import { PassTimes, ROUNDED_TIMESTAMPS, type PassTime, type TimedParts } from './pass-times.ts'
 import { longestRepetition } from './repeated.ts'
 
 const MIX: CheckpointMix = { experts: 'int4', rest: 'int8', group: 32, layout: 'per-expert' }
@@ -24,8 +26,9 @@ const DEADLINE_MS = 120_000
 const ROWS_MAX = 256
 /** No layer has fewer dispatches. */
 const PERIOD_MIN = 4
-/** Of dispatches that do nothing. */
-const EMPTY_COUNT = 64
+/** Dispatches that do nothing, in a pass. */
+const EMPTY_COUNT = 256
+const EMPTY_ROUNDS = 8
 
 interface Sizes {
   readonly batches: readonly number[]
@@ -41,7 +44,6 @@ const CPU_SIZES: Sizes = { batches: [1, 4], contextTokens: 64, expertLayers: 2, 
 export async function layerProfile(): Promise<Report> {
   const probed = await openDevice()
   const { processor } = probed
-  const waits = await dispatchFigures(probed)
   probed.close()
   const sizes = processor === 'gpu' ? GPU_SIZES : CPU_SIZES
   const few = processor === 'gpu' ? {} : { routedExpertCount: 16, vocabSize: 4096 }
@@ -62,7 +64,7 @@ export async function layerProfile(): Promise<Report> {
     assert(watched !== null, 'A model was loaded on a device')
     const steps = new DecodeSteps(runner, config, sizes.contextTokens)
     await steps.prefill()
-    const figures: Figure[] = []
+    const figures = await emptyFigures(watched)
     for (const rows of sizes.batches) figures.push(...(await profile(watched, steps, rows, sizes.stepCount)))
     return {
       bench: 'layer-profile',
@@ -71,10 +73,10 @@ export async function layerProfile(): Promise<Report> {
       date: new Date().toISOString().slice(0, 10),
       notes: [
         `A.X K1’s widths, ${config.layerCount} layers, the first dense; experts int4, the rest int8; f32 cache, ${sizes.contextTokens} tokens of one prompt`,
-        `behind each row’s own. Medians of ${sizes.stepCount} steps (a layer’s: over the layers too), each dispatch in a pass of its own; a step as served is one`,
-        'pass. Each row: kernel, workgroups.',
+        `behind each row’s own. Medians of ${sizes.stepCount} steps (a layer’s: over the layers too), a step as it is served, in one pass; then each`,
+        'dispatch in a pass of its own. Each row: kernel, workgroups.',
       ],
-      figures: [...waits, ...figures],
+      figures,
     }
   } finally {
     await runner.close()
@@ -82,26 +84,29 @@ export async function layerProfile(): Promise<Report> {
 }
 
 /** What a dispatch that does nothing takes in a pass of many: behind the one whose result it needs, and behind no such. */
-async function dispatchFigures(gpu: Gpu): Promise<Figure[]> {
-  const seconds = (counters: number): Promise<number> =>
-    alone(gpu, (bench: ProbeBench) => {
-      const list = Array.from({ length: EMPTY_COUNT }, (_, i) => i % counters)
-      const slices = Array.from({ length: counters }, (_, i) => bench.storage(`counter ${i}`, 4))
-      return bench.seconds(
-        list.flatMap((i) => slices.slice(i, i + 1).map((s) => probe('count', ['write'], [s], {}, 1))),
-      )
+async function emptyFigures(gpu: Gpu): Promise<Figure[]> {
+  const pipelines = new Pipelines(gpu)
+  const micros = async (counters: number): Promise<number> => {
+    const buffers = new Buffers(gpu, 'counters')
+    const slices = Array.from({ length: counters }, (_, i) => buffers.storage(`counter ${i}`, 4))
+    const list = Array.from({ length: EMPTY_COUNT / counters }, () => slices)
+      .flat()
+      .map((slice) => ({ dispatch: probe('count', ['write'], [slice], {}, 1), rows: 'all' as const }))
+    const recipe = await buildRecipe(gpu, pipelines, buffers, list)
+    const [pass] = await timed(gpu, 'pass', EMPTY_ROUNDS, async () => {
+      const encoder = gpu.device.createCommandEncoder({ label: 'step' })
+      const all = encoder.beginComputePass()
+      recipe.encode(all, { all: 1 })
+      all.end()
+      gpu.device.queue.submit([encoder.finish()])
+      await gpu.idle('dispatches that do nothing')
     })
+    buffers.close()
+    return (pass === undefined ? NaN : median(pass)) / EMPTY_COUNT
+  }
   return [
-    {
-      name: 'an empty dispatch that needs the one before',
-      value: ((await seconds(1)) / EMPTY_COUNT) * 1e6,
-      unit: 'µs',
-    },
-    {
-      name: 'an empty dispatch that needs none',
-      value: ((await seconds(EMPTY_COUNT)) / EMPTY_COUNT) * 1e6,
-      unit: 'µs',
-    },
+    { name: 'an empty dispatch that needs the one before', value: await micros(1), unit: 'µs' },
+    { name: 'an empty dispatch that needs none', value: await micros(EMPTY_COUNT), unit: 'µs' },
   ]
 }
 
@@ -110,13 +115,10 @@ async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: nu
   // The first compiles, the second warms up.
   await steps.decode(rows)
   await steps.decode(rows)
-  const stepMs: number[] = []
-  for (let step = 0; step < stepCount; step += 1) {
-    const startedMs = performance.now()
-    await steps.decode(rows)
-    stepMs.push(performance.now() - startedMs)
-  }
-  const dispatches = await timed(gpu, stepCount, () => steps.decode(rows))
+  const step = (): Promise<void> => steps.decode(rows)
+  const [pass] = await timed(gpu, 'pass', stepCount, step)
+  const dispatches = await timed(gpu, 'dispatches', stepCount, step)
+  const gap = ((pass === undefined ? NaN : median(pass)) - total(dispatches)) / dispatches.length
   const names = dispatches.map((dispatch) => dispatch.name)
   const { start, period, repeats } = longestRepetition(names, PERIOD_MIN) ?? assert.fail('No layer repeats')
   const end = start + period * repeats
@@ -126,8 +128,11 @@ async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: nu
     micros: dispatches.slice(start, end).flatMap(({ micros }, at) => (at % period === i ? micros : [])),
   }))
   return [
-    { name: `${name}: a step as served`, value: percentile(stepMs, 0.5), unit: `ms, ${names.length} dispatches` },
+    ...(pass === undefined
+      ? []
+      : [{ name: `${name}: a step`, value: median(pass) / 1000, unit: `ms, ${names.length} dispatches` }]),
     { name: `${name}: its dispatches alone`, value: total(dispatches) / 1000, unit: 'ms' },
+    { name: `${name}: between two dispatches`, value: gap, unit: 'µs' },
     { name: `${name}: experts chosen in a layer`, value: await steps.distinctExperts(rows), unit: '' },
     ...part(`${name}: a layer`, layer),
     {
@@ -139,17 +144,17 @@ async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: nu
   ]
 }
 
-/** A dispatch of a step, with the times of all its runs. */
+/** A dispatch, or a pass, with the times of all its runs. */
 interface Timed {
   readonly name: string
   readonly grid: string
   readonly micros: readonly number[]
 }
 
-async function timed(gpu: Gpu, stepCount: number, step: () => Promise<void>): Promise<Timed[]> {
-  const times = new PassTimes(gpu)
+async function timed(gpu: Gpu, parts: TimedParts, stepCount: number, step: () => Promise<void>): Promise<Timed[]> {
+  const times = new PassTimes(gpu, parts)
   try {
-    const runs: DispatchTime[][] = []
+    const runs: PassTime[][] = []
     for (let run = 0; run < stepCount; run += 1) {
       await step()
       runs.push(await times.read())

@@ -1,8 +1,8 @@
 /**
- * GPU time of every dispatch of a step: each gets a pass of its own, with a timestamp before and behind it.
+ * GPU time of a step by timestamps: of its one pass, or of every dispatch, each then in a pass of its own.
  *
- * It watches one device's encoders labelled `step`, from outside: the Runner is the one that serves. Knows no kernel. Such a
- * step takes longer than others, and what lies between two dispatches is in none of the times.
+ * It watches one device's encoders labelled `step`, from outside: the Runner is the one that serves. Knows no kernel. A step of
+ * a pass a dispatch takes longer than others, and what lies between two dispatches is in none of the times.
  */
 import { strict as assert } from 'node:assert'
 import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
@@ -12,7 +12,11 @@ import { Readback } from '../../gpu-worker/gpu/readback.ts'
 /** What Dawn does unless told otherwise: timestamps rounded to 65 µs. */
 export const ROUNDED_TIMESTAMPS = 'timestamp_quantization'
 
-export interface DispatchTime {
+/** What gets a time. */
+export type TimedParts = 'pass' | 'dispatches'
+
+/** Of a dispatch, or of a pass. */
+export interface PassTime {
   readonly name: string
   readonly grid: string
   readonly micros: number
@@ -29,11 +33,13 @@ export class PassTimes {
   readonly #resolved: GPUBuffer
   readonly #readback: Readback
   readonly #createEncoder: GPUDevice['createCommandEncoder']
-  #dispatches: { readonly name: string; readonly grid: string }[] = []
+  readonly #parts: TimedParts
+  #timed: Omit<PassTime, 'micros'>[] = []
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: Gpu, parts: TimedParts) {
     const { device } = gpu
     this.#gpu = gpu
+    this.#parts = parts
     this.#buffers = new Buffers(gpu, 'timestamps')
     this.#queries = device.createQuerySet({ type: 'timestamp', count: 2 * DISPATCHES_MAX })
     const bytes = 2 * DISPATCHES_MAX * TIMESTAMP_BYTES
@@ -47,10 +53,10 @@ export class PassTimes {
   }
 
   /** Of the step that was submitted last. */
-  async read(): Promise<DispatchTime[]> {
+  async read(): Promise<PassTime[]> {
     const words = await this.#readback.read(this.#bytes, 'timestamps')
     const ticks = new BigUint64Array(words.buffer)
-    return this.#dispatches.map(({ name, grid }, i) => {
+    return this.#timed.map(({ name, grid }, i) => {
       const [from = 0n, to = 0n] = ticks.subarray(2 * i, 2 * i + 2)
       return { name, grid, micros: Number(to - from) / 1000 }
     })
@@ -64,20 +70,33 @@ export class PassTimes {
   }
 
   get #bytes(): number {
-    return 2 * this.#dispatches.length * TIMESTAMP_BYTES
+    return 2 * this.#timed.length * TIMESTAMP_BYTES
   }
 
   #watched(encoder: GPUCommandEncoder): GPUCommandEncoder {
-    this.#dispatches = []
+    this.#timed = []
     const begin = encoder.beginComputePass.bind(encoder)
     const finish = encoder.finish.bind(encoder)
-    encoder.beginComputePass = () => this.#spread(begin)
+    encoder.beginComputePass = () => (this.#parts === 'pass' ? this.#begin(begin, 'pass', '') : this.#spread(begin))
     encoder.finish = (descriptor) => {
-      encoder.resolveQuerySet(this.#queries, 0, 2 * this.#dispatches.length, this.#resolved, 0)
+      encoder.resolveQuerySet(this.#queries, 0, 2 * this.#timed.length, this.#resolved, 0)
       this.#readback.copy(encoder, { buffer: this.#resolved, offset: 0, bytes: this.#bytes }, this.#bytes)
       return finish(descriptor)
     }
     return encoder
+  }
+
+  #begin(begin: GPUCommandEncoder['beginComputePass'], name: string, grid: string): GPUComputePassEncoder {
+    const index = 2 * this.#timed.length
+    assert(this.#timed.length < DISPATCHES_MAX, 'The query set holds what a step has')
+    this.#timed.push({ name, grid })
+    return begin({
+      timestampWrites: {
+        querySet: this.#queries,
+        beginningOfPassWriteIndex: index,
+        endOfPassWriteIndex: index + 1,
+      },
+    })
   }
 
   /** A pass that is over already: what is given to it goes into passes of its own, one a dispatch. */
@@ -94,15 +113,7 @@ export class PassTimes {
     }
     facade.dispatchWorkgroups = (x, y = 1, z = 1) => {
       assert(pipeline !== null, 'A dispatch follows its pipeline')
-      const index = 2 * this.#dispatches.length
-      this.#dispatches.push({ name: pipeline.label, grid: [x, y, z].join('×') })
-      const pass = begin({
-        timestampWrites: {
-          querySet: this.#queries,
-          beginningOfPassWriteIndex: index,
-          endOfPassWriteIndex: index + 1,
-        },
-      })
+      const pass = this.#begin(begin, pipeline.label, [x, y, z].join('×'))
       pass.setPipeline(pipeline)
       pass.setBindGroup(0, bindings)
       pass.dispatchWorkgroups(x, y, z)

@@ -32,12 +32,16 @@ it('tells each dispatch of a step with its time, finer than Dawn would round it,
     gpu.device.queue.submit([encoder.finish()])
     return new Uint32Array((await readback.read(4, 'a count')).buffer)[0] ?? NaN
   }
-  const times = new PassTimes(gpu)
+  const times = new PassTimes(gpu, 'dispatches')
   expect(await step()).toBe(3)
   const told = await times.read()
   times.close()
   expect(told.map(({ name, grid }) => [name, grid])).toEqual(list.map(() => ['count', '1×1×1']))
   for (const { micros } of told) expect(micros % 65.536).toBeGreaterThan(0)
+  const whole = new PassTimes(gpu, 'pass')
   expect(await step()).toBe(6)
+  expect(await whole.read()).toHaveLength(1)
+  whole.close()
+  expect(await step()).toBe(9)
   buffers.close()
 })
