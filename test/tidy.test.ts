@@ -144,7 +144,7 @@ describe('every kernel', () => {
       // Another shape of the same work shares its reference.
       const beside = [
         `${base}.ts`,
-        `${base.replace(/-(chunks|tile|grouped|block|lanes?)$/, '')}.ref.ts`,
+        `${base.replace(/-(chunks|tile|panel|grouped|block|lanes?)$/, '')}.ref.ts`,
         `test/kernels/${basename(base)}.test.ts`,
       ]
       return beside.filter((path) => !existsSync(path))

@@ -5,9 +5,24 @@
 // One workgroup: 32 values of up to eight pairs of one expert, whose weights it reads once; an expert in another bank is
 // left to that bank's dispatch. Grid: x = WIDTH / 32, y = items. The bits of expert-down.wgsl.
 
-@compute @workgroup_size(CHUNK_LANES * ROW_LANES)
+// The expert's first row, the first of its rows here, and where the pairs stand in `groups`.
+struct Panel {
+  base: u32,
+  n: u32,
+  first: u32,
+}
+
+fn panel_piece(panel: Panel, row_lane: u32, i: u32, piece: u32) -> Piece {
+  let n = min(panel.n + 4u * row_lane + i, params.WIDTH - 1u);
+  return piece_at(&down, (panel.base + n) * params.W_VECTORS, piece);
+}
+
+fn panel_quad(panel: Panel, column: u32, quad: u32) -> vec4<f32> {
+  return h[groups[panel.first + column] * params.H_VECTORS + quad];
+}
+
+@compute @workgroup_size(PANEL_LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let n = TILE_ROWS * group.x;
   let item = 4u * group.y;
   let count = groups[item + 2u];
   if (count == 0u) {
@@ -17,21 +32,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (place.x != params.BANK) {
     return;
   }
-  let first = params.PAIRS_AT + groups[item + 1u];
-  var x_bases: array<u32, COLUMNS>;
-  for (var column = 0u; column < COLUMNS; column += 1u) {
-    let pair = groups[first + min(column, count - 1u)];
-    x_bases[column] = pair * params.H_VECTORS;
-  }
-  let w_base = place.y * params.WIDTH * params.W_VECTORS;
-  let sums = dot_tile(&down, w_base, n, params.WIDTH, &h, x_bases, params.K, lane);
-  let column = lane / ROW_LANES;
-  if (column >= count) {
-    return;
-  }
-  let pair = groups[first + column];
-  let i = n + 4u * (lane % ROW_LANES);
-  for (var j = 0u; j < 4u && i + j < params.WIDTH; j += 1u) {
-    y[pair * params.Y_STRIDE + i + j] = sums[j];
+  let panel = Panel(place.y * params.WIDTH, PANEL_ROWS * group.x, params.PAIRS_AT + groups[item + 1u]);
+  dot_panel(panel, count, params.K, lane);
+  for (var at = lane; at < PANEL_ROWS * count; at += PANEL_LANES) {
+    let n = panel.n + at % PANEL_ROWS;
+    if (n < params.WIDTH) {
+      y[groups[panel.first + at / PANEL_ROWS] * params.Y_STRIDE + n] = totals[at];
+    }
   }
 }

@@ -6,31 +6,30 @@
 import { holding, type Dispatch } from '../gpu/program.ts'
 import { groupedFrom, groupsBytes, itemsMost, pairsAt, type ExpertGroups } from './expert-groups.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { perShader, tileShaders } from './weight-shader.ts'
+import { PANEL_ROWS, panelShader } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** For steps that have groups. */
 export function expertGateUpGrouped(operands: ExpertGateUpOperands, groups: ExpertGroups<4 | 8>): Dispatch[] {
-  const { top, rowsMax, slice, together } = groups
+  const { top, rowsMax, slice } = groups
   const { hiddenSize, width, banks } = operands.experts
-  return banks.flatMap((bank) =>
-    perShader(tileShaders(hiddenSize, bank.gateUpFormat, together), ({ includes, tileRows, chunkLanes }) => ({
+  return banks.map((bank) => {
+    const { includes, chunkEights } = panelShader(hiddenSize, bank.gateUpFormat)
+    return {
       program: {
         name: 'expert-gate-up-grouped',
         source: wgsl('expert-gate-up-grouped', ...includes, 'exp', 'expert-gate-up-groups'),
         access: GATE_UP_ACCESS,
-        constants: {
-          ...gateUpConstants(operands, bank, top),
-          PAIRS_AT: pairsAt(groups),
-          CHUNK_LANES: chunkLanes,
-        },
+        constants: { ...gateUpConstants(operands, bank, top), PAIRS_AT: pairsAt(groups), CHUNK_EIGHTS: chunkEights },
       },
       // In place of `chosen`.
       bindings: [
         holding(slice, groupsBytes(groups), 'groups'),
         ...gateUpBindings(operands, bank, top, rowsMax).slice(1),
       ],
-      grid: (rows) => (rows < groupedFrom(groups) ? null : [Math.ceil(width / tileRows), itemsMost(groups, rows), 1]),
-    })),
-  )
+      // Half of a panel's rows are gate's, half up's.
+      grid: (rows) =>
+        rows < groupedFrom(groups) ? null : [Math.ceil(width / (PANEL_ROWS / 2)), itemsMost(groups, rows), 1],
+    }
+  })
 }

@@ -1,9 +1,9 @@
 /**
  * y = x · Wᵀ for rows of activations and a matrix in row windows: one dispatch per window.
  *
- * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a tile, or a block of many rows. On a CPU a
- * load costs more than a product: there eight lanes pass activations to one another, or, where they cannot, each weight
- * serves four rows. Matrix units have an arithmetic of their own, by blocks.
+ * Several shaders, one arithmetic. On a GPU workgroups share the chunks of a row, of a panel for a few rows, or a block of
+ * many. On a CPU a load costs more than a product: there eight lanes pass activations to one another, or, where they cannot,
+ * each weight serves four rows. Matrix units have an arithmetic of their own, by blocks.
  */
 import { onlyBy, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { checkShapes, matmulBindings, matmulConstants, type MatmulOperands } from './matmul-operands.ts'
@@ -11,8 +11,8 @@ import { matmulBlock } from './matmul-block.ts'
 import { matmulChunks } from './matmul-chunks.ts'
 import { matmulLane } from './matmul-lane.ts'
 import { matmulLanes } from './matmul-lanes.ts'
+import { matmulPanel } from './matmul-panel.ts'
 import { matmulRows } from './matmul-rows.ts'
-import { matmulTile } from './matmul-tile.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
@@ -37,8 +37,9 @@ export function matmul(operands: MatmulOperands, rowsMax: number): Dispatch[] {
       ]),
       ...onlyOn('gpu', [
         ...matmulChunks(operands, rowsMax, 1),
-        ...matmulTile(operands, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
-        ...matmulTile(operands, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: BLOCKS_FROM - 1 }),
+        ...matmulPanel(operands, rowsMax, { rowsTogether: 2, rowsFrom: 2, rowsTo: 2 }),
+        ...matmulPanel(operands, rowsMax, { rowsTogether: 4, rowsFrom: 3, rowsTo: 4 }),
+        ...matmulPanel(operands, rowsMax, { rowsTogether: 8, rowsFrom: 5, rowsTo: BLOCKS_FROM - 1 }),
         ...matmulBlock(operands, rowsMax, {
           rowsTogether: 64,
           rowsFrom: BLOCKS_FROM,

@@ -118,6 +118,29 @@ function hasWholeVectors(columnCount: number, { kind, groupColumns: group }: Qua
   return groupColumns(columnCount, group) % (kind === 'int4' ? 32 : 16) === 0
 }
 
+/** A panel's products: includes that define `dot_panel`, and how many chunks a workgroup takes at a time, in eights. */
+export function panelShader(columnCount: number, format: WeightFormat): { includes: Include[]; chunkEights: number } {
+  return {
+    includes: [
+      ...weightIncludes(columnCount, format),
+      ...pieceIncludes(columnCount, format),
+      'panel-columns-8',
+      'panel',
+    ],
+    chunkEights: columnCount > PANEL_EIGHT_COLUMNS ? 2 : 1,
+  }
+}
+
+/** Weight rows of a panel. */
+export const PANEL_ROWS = 32
+
+/** Includes that define pieces of a row, fetched first and decoded later: whole vectors where each lies within one group. */
+function pieceIncludes(columnCount: number, format: WeightFormat): Include[] {
+  if (isPlain(format)) return ['pieces-plain']
+  if (!hasWholeVectors(columnCount, format)) return ['pieces-units']
+  return [decodeInclude(format), 'pieces-grouped']
+}
+
 /** Includes that define `dot_block`, in the order of the contract or by matrix units; first those. */
 export function blockIncludes(columnCount: number, format: WeightFormat, products: Products): Include[] {
   const weights = [...weightIncludes(columnCount, format), ...unitIncludes(columnCount, format), 'block-sums'] as const
@@ -175,6 +198,8 @@ function chunkLanes(columnCount: number): number {
 
 /** Columns whose products are one chain: the UNITS_PER_CHUNK of dot.wgsl. */
 export const CHUNK_COLUMNS = 32
+/** Columns of eight chunks. */
+const PANEL_EIGHT_COLUMNS = 8 * CHUNK_COLUMNS
 /** Chunks that one lane of a tile sums, one after another, before more lanes share them. */
 const CHUNK_PASSES = 8
 /** Weight rows of a tile. */

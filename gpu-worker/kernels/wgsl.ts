@@ -29,6 +29,8 @@ export type Include =
   | 'matmul'
   | 'matrices'
   | 'mix'
+  | `panel${'' | '-columns-8'}`
+  | `pieces-${'plain' | 'grouped' | 'units'}`
   | 'pages-f32'
   | 'pages-f16'
   | 'quads'
