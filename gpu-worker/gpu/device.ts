@@ -9,7 +9,7 @@ import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
 import { parkedWait } from './parked-wait.ts'
-import type { Processor } from './program.ts'
+import { WIDE_LANES, type Processor, type WorkgroupWidth } from './program.ts'
 import { tuneSoftwareDriver } from './software-driver.ts'
 import { unknownToggles } from './toggles.ts'
 
@@ -100,6 +100,11 @@ export class Gpu {
 
   get limits(): GPUSupportedLimits {
     return this.device.limits
+  }
+
+  get workgroupWidth(): WorkgroupWidth {
+    const { maxComputeInvocationsPerWorkgroup: lanes, maxComputeWorkgroupSizeX: side } = this.limits
+    return Math.min(lanes, side) >= WIDE_LANES ? 'wide' : 'narrow'
   }
 
   /** Throws the first failure the device reported, if any. */

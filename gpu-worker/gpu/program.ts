@@ -27,6 +27,11 @@ export type Processor = 'cpu' | 'gpu'
 /** How matrix products are summed up: in the order of the contract, or as matrix units do it, with other bits. */
 export type Products = 'ordered' | 'matrix'
 
+/** Whether an adapter's workgroups may have `WIDE_LANES` lanes; every adapter's may have half as many. */
+export type WorkgroupWidth = 'wide' | 'narrow'
+
+export const WIDE_LANES = 512
+
 /** Workgroups in x, y, z. */
 export type Grid = readonly [number, number, number]
 
@@ -37,6 +42,8 @@ export interface Dispatch {
   readonly processor?: Processor
   /** Whether this is for adapters whose lanes can swap values in subgroups or for the others; absent: for both. */
   readonly subgroups?: boolean
+  /** The workgroups that this is for; absent: for any. */
+  readonly width?: WorkgroupWidth
   /** The products that this is of; absent: it has none, or the same in both. */
   readonly products?: Products
   /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */
@@ -51,6 +58,11 @@ export function onlyOn(processor: Processor, dispatches: readonly Dispatch[]): D
 /** The dispatches, for adapters with subgroups alone or for those without. */
 export function withSubgroups(subgroups: boolean, dispatches: readonly Dispatch[]): Dispatch[] {
   return dispatches.map((dispatch) => ({ ...dispatch, subgroups }))
+}
+
+/** The dispatches, for adapters with such workgroups alone. */
+export function byWidth(width: WorkgroupWidth, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({ ...dispatch, width }))
 }
 
 /** The dispatches, for one way of summing up products alone. */

@@ -96,9 +96,10 @@ export async function buildRecipe<RowSet extends string>(
     sorted.map((constants) => constants.params),
   )
   const mine = dispatches.flatMap((entry, i) => {
-    const { processor = gpu.processor, subgroups = gpu.hasSubgroups, products: own = products } = entry.dispatch
-    const isMine = processor === gpu.processor && subgroups === gpu.hasSubgroups && own === products
-    return isMine ? [{ entry, i }] : []
+    const { processor = gpu.processor, subgroups = gpu.hasSubgroups } = entry.dispatch
+    const { width = gpu.workgroupWidth, products: own = products } = entry.dispatch
+    const isOfAdapter = processor === gpu.processor && subgroups === gpu.hasSubgroups && width === gpu.workgroupWidth
+    return isOfAdapter && own === products ? [{ entry, i }] : []
   })
   const built = await Promise.all(
     mine.map(async ({ entry, i }) => {

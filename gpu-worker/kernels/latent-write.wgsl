@@ -82,7 +82,7 @@ fn norm_query(row: u32, start: u32, lane: u32) {
 
 fn root_of(start: u32, width: u32, per_value: f32, lane: u32) -> f32 {
   var sum = 0.0;
-  for (var strand = lane; strand < STRANDS; strand += LANES) {
+  for (var strand = lane; 4u * strand < width && strand < STRANDS; strand += LANES) {
     var squares = 0.0;
     for (var i = 4u * strand; i < width; i += 4u * STRANDS) {
       for (var at = i; at < min(i + 4u, width); at += 1u) {

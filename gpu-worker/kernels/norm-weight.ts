@@ -2,7 +2,7 @@
  * A norm's weight as it lies on the GPU, and the two forms that a kernel which norms rows has: one tree, one result.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, onlyOn, type Dispatch } from '../gpu/program.ts'
+import { byWidth, holding, onlyOn, type Dispatch } from '../gpu/program.ts'
 import { wgsl, type Include } from './wgsl.ts'
 
 export interface NormWeight {
@@ -11,11 +11,15 @@ export interface NormWeight {
   readonly width: number
 }
 
-/** Who adds up a row: 64 lanes on a GPU, 8 on a CPU. */
+/** Who adds up a row: 512 lanes on a GPU, 8 on a CPU and on GPUs whose workgroups are small. */
 export type RowSum = 'row-sum' | 'row-sum-eighths'
 
 export function normForms(form: (sum: RowSum) => Dispatch): Dispatch[] {
-  return [...onlyOn('cpu', [form('row-sum-eighths')]), ...onlyOn('gpu', [form('row-sum')])]
+  const eighths = form('row-sum-eighths')
+  return [
+    ...onlyOn('cpu', [eighths]),
+    ...onlyOn('gpu', [...byWidth('wide', [form('row-sum')]), ...byWidth('narrow', [eighths])]),
+  ]
 }
 
 export function normWgsl(name: string, sum: RowSum, ...includes: readonly Include[]): string {

@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let quads = (params.WIDTH + 3u) / 4u;
   let base = group.x * params.X_VECTORS;
   var sum = 0.0;
-  for (var strand = lane; strand < STRANDS; strand += LANES) {
+  for (var strand = lane; strand < min(STRANDS, quads); strand += LANES) {
     var squares = 0.0;
     for (var quad = strand; quad < quads; quad += STRANDS) {
       squares = add_squares(within(x[base + quad], quad, params.WIDTH), squares);

@@ -19,7 +19,7 @@ const rows = 2
 const ends = [true, false].flatMap((hasNorm) => [true, false].map((hasNext) => ({ hasNorm, hasNext })))
 
 describe.each(['cpu', 'gpu'] as const)('on a %s', (processor) => {
-  describe.each([1, 63, 64, 65, 128, 300])('%i values', (width) => {
+  describe.each([1, 63, 65, 128, 2052])('%i values', (width) => {
     it.each([1, 4, 9])('the end of a layer of %i experts a row is right, with and without its norms', async (top) => {
       const [weights, y, x] = [seeded(rows * top, 1), seeded(rows * top * width, 2), seeded(rows * width, 3)]
       const [norm, next] = [seeded(width, 4), seeded(width, 5)]

@@ -1,8 +1,9 @@
-// row-sum.wgsl's tree where a lane is an eighth: for CPUs, whose lanes come eight at a time and wait badly for others.
+// row-sum.wgsl's tree where a lane is an eighth: for CPUs, whose lanes come eight at a time and wait badly for others, and
+// for GPUs with small workgroups.
 //
 // Every lane gets the same sum. A second use in one shader needs a barrier before it.
 const LANES = 8u;
-const STRANDS = 64u;
+const STRANDS = 512u;
 
 var<workgroup> eighth_sums: array<f32, 8>;
 
