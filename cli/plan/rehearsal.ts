@@ -43,6 +43,7 @@ export function rehearse(
       SHORT_STEP.has(rows) &&
       dispatch.processor !== 'cpu' &&
       dispatch.subgroups !== false &&
+      dispatch.width !== 'narrow' &&
       dispatch.products !== 'matrix' &&
       dispatch.grid(1) !== null
     )
