@@ -3,6 +3,7 @@
  *
  * Reads no environment. Everything it opened is freed by the Runner's `close`, or here when loading fails.
  */
+import { totalmem } from 'node:os'
 import { ExpertCache } from '../experts/expert-cache.ts'
 import { Buffers } from '../gpu/buffers.ts'
 import { openDevice, type AdapterFacts, type DeviceOptions, type Gpu } from '../gpu/device.ts'
@@ -106,7 +107,7 @@ async function load(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions): Pro
   const uniformAlignmentBytes = gpu.limits.minUniformBufferOffsetAlignment
   const device = { bindingBytesMax: weightBuffers.bindingBytesMax, uniformAlignmentBytes }
   const served = { config, layout, profile, device, expertSlots }
-  const { limits, account } = fitMemory(served, options)
+  const { limits, account } = fitMemory(served, { hostBytesMax: totalmem(), ...options })
   options.onMemory?.(account, served)
   // What is small first: a GPU that is full says so before minutes go into weights.
   const step = layOutStep({ config, range, profile }, limits, cache, activations)

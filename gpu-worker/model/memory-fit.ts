@@ -29,6 +29,8 @@ export interface MemoryRequest {
   readonly gpuBytesMax?: number
   /** Of that, the cache. With `gpuBytesMax` alone it gets what the rest leaves. */
   readonly kvBytesMax?: number
+  /** Of the host, for experts that take turns. */
+  readonly hostBytesMax?: number
 }
 
 export interface FittedMemory {
@@ -49,13 +51,24 @@ export class MemoryRefusal extends GpuError {
 /** Throws GpuError 'limit', a MemoryRefusal where a budget is too small. */
 export function fitMemory(served: ServedLayers, request: MemoryRequest): FittedMemory {
   const fitted = tryFit(served, request)
-  if (fitted.kind === 'fits') return fitted
+  if (fitted.kind === 'fits') {
+    checkHost(fitted.account, request)
+    return fitted
+  }
   const { least, gpuBytesMax } = fitted
   const need = peakBytes(least)
   const words = `the least it takes is ${formatBytes(need)}\n${memoryTable(least, served)}`
   throw new MemoryRefusal(
     `The model does not fit in ${formatBytes(gpuBytesMax)}: ${words}`,
     waysOut(served, request, need),
+  )
+}
+
+function checkHost({ hostBytes }: MemoryAccount, { hostBytesMax = Infinity }: MemoryRequest): void {
+  if (hostBytes <= hostBytesMax) return
+  throw new MemoryRefusal(
+    `Experts that take turns wait in host memory: they need ${formatBytes(hostBytes)}, there are ${formatBytes(hostBytesMax)}`,
+    'What helps: a machine of more memory; AXLE_EXPERT_SLOTS unset, if the GPU holds them all.',
   )
 }
 

@@ -121,6 +121,15 @@ describe('a budget', () => {
     expect(most).toBe(0)
   })
 
+  it('of the host that does not hold the experts that take turns is refused, too', async () => {
+    const served = await servedLayers(tiny)
+    const experts = memoryOf(served, fitMemory(served, {}).limits).weights.routedExperts
+    const half = { ...served, expertSlots: 12 }
+    expect(refusalOf(() => fitMemory(half, { hostBytesMax: experts }))).toBeNull()
+    expect(refusalOf(() => fitMemory(half, { hostBytesMax: experts - 1 }))?.message).toMatch(/wait in host memory/)
+    expect(refusalOf(() => fitMemory(served, { hostBytesMax: 0 }))).toBeNull()
+  })
+
   it('names ways out that work', async () => {
     const served = await servedLayers(tiny)
     const request = { rowsMax: 32, sequencesMax: 64 }
