@@ -48,7 +48,7 @@ export function sampleBy(
   return {
     program: {
       name: 'sample',
-      source: wgsl('sample', ...choice, 'row-ahead', 'exp', 'log', 'sampler', 'gumbel'),
+      source: wgsl('sample', ...choice, 'row-ahead', 'exp', 'log', 'sampler', 'gumbel', 'sample-borders'),
       access: ['read', 'read', 'write'],
       constants: { VOCAB: logits.width, VECTORS: logits.stride / 4, BORDERS, ROUNDS: roundsFor(logits.width), FAN },
     },

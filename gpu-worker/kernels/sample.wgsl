@@ -22,10 +22,8 @@
 const NOT_FINITE = 0xffffffffu;
 // key_of(LOWEST), the lowest finite f32.
 const LOWEST_KEY = 0x00800000u;
-// Of `narrowed`: the rounds that find a border, two bits each; the one behind them counts the tokens at it.
-const BORDER_ROUNDS = 16u;
-const COUNT_ROUND = 17u;
-
+// As bits.
+const INFINITY = 0x7f800000u;
 struct Params {
   VOCAB: u32,
   VECTORS: u32,
@@ -49,10 +47,12 @@ struct Row {
   last_id: u32,
 }
 
-// Of the tokens met so far.
+// Of the tokens met so far, those of each place in a quad apart: the highest key and the first quad that has it, and the
+// highest number without its sign.
 struct Met {
-  best: vec2<u32>,
-  is_finite: bool,
+  keys: vec4<u32>,
+  quads: vec4<u32>,
+  numbers: vec4<u32>,
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -62,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   // Apart from `row`, so that compilers see it is every lane's.
   let sampler = samplers[group.x];
   row.sampler = sampler;
-  var met = Met(vec2<u32>(0u, NO_ID), true);
+  var met = Met(vec4<u32>(), vec4<u32>(), vec4<u32>());
   for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
     for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
       let values = ahead(row.base, quad);
@@ -75,9 +75,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
   }
   // Lanes that met a number that is none, and lanes that met a token to choose.
-  let mine = vec4<f32>(select(1.0, 0.0, met.is_finite), select(0.0, 1.0, met.best.x > LOWEST_KEY), 0.0, 0.0);
-  let lanes = sum_of_all(grown(Tree(), 0u, mine), lane);
-  let best = best_of_all(met.best, lane);
+  let is_odd = any(met.numbers >= vec4<u32>(INFINITY));
+  let is_any = any(met.keys > vec4<u32>(LOWEST_KEY));
+  let lanes = sum_of_all(grown(Tree(), 0u, vec4<f32>(f32(is_odd), f32(is_any), 0.0, 0.0)), lane);
+  let best = best_of_all(best_of(met), lane);
   let is_forced = sampler.forced != NO_ID;
   let is_broken = lanes.x > 0.0 || (lanes.y == 0.0 && !is_forced);
   if (is_broken || is_forced || sampler.inverse_temperature == 0.0) {
@@ -114,116 +115,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 
 fn with_quad(met: Met, values: vec4<f32>, quad: u32) -> Met {
-  let exponents = bitcast<vec4<u32>>(values) & vec4<u32>(0x7f800000u);
-  var best = met.best;
-  for (var i = 0u; i < 4u; i += 1u) {
-    best = better(best, vec2<u32>(key_of(values[i]), 4u * quad + i));
-  }
-  return Met(best, met.is_finite && all(exponents != vec4<u32>(0x7f800000u)));
+  let keys = keys_of(values);
+  let is_more = keys > met.keys;
+  let numbers = max(met.numbers, bitcast<vec4<u32>>(values) & vec4<u32>(0x7fffffffu));
+  return Met(max(keys, met.keys), select(met.quads, vec4<u32>(quad), is_more), numbers);
+}
+
+fn best_of(met: Met) -> vec2<u32> {
+  let ids = 4u * met.quads + vec4<u32>(0u, 1u, 2u, 3u);
+  let left = better(vec2<u32>(met.keys.x, ids.x), vec2<u32>(met.keys.y, ids.y));
+  return better(left, better(vec2<u32>(met.keys.z, ids.z), vec2<u32>(met.keys.w, ids.w)));
 }
 
 fn winner_with(winner: vec2<u32>, row: Row, values: vec4<f32>, quad: u32) -> vec2<u32> {
-  var best = winner;
-  for (var i = 0u; i < 4u; i += 1u) {
-    let id = 4u * quad + i;
-    if (is_kept(row, key_of(values[i]), id) && mass_of(row, values[i]) >= row.sampler.min_p) {
-      let score = fma(values[i] - row.highest, row.sampler.inverse_temperature, gumbel(row.sampler, id));
-      best = better(best, vec2<u32>(key_of(score), id));
-    }
+  let keys = keys_of(values);
+  if (all(keys < vec4<u32>(row.border))) {
+    return winner;
   }
-  return best;
+  let first = better(scored(row, values.x, keys.x, 4u * quad), scored(row, values.y, keys.y, 4u * quad + 1u));
+  let last = better(scored(row, values.z, keys.z, 4u * quad + 2u), scored(row, values.w, keys.w, 4u * quad + 3u));
+  return better(winner, better(first, last));
 }
 
-fn is_wanted(sampler: Sampler, by_mass: bool) -> bool {
-  return select(sampler.top_k > 0u && sampler.top_k < params.VOCAB, sampler.top_p < 1.0, by_mass);
-}
-
-// What a round of `narrowed` asks of a token: which steps it counts for, and by how much.
-struct Question {
-  by_mass: bool,
-  round: u32,
-  border: u32,
-  steps: vec3<u32>,
-}
-
-// Among the kept tokens, the highest border — then the lowest last id — with which their number still reaches top_k,
-// or their mass top_p of all their mass. Round 0 takes that whole; then 16 rounds find the border; one counts the tokens at
-// it; where they are several the others find the last id, whose bits they cover.
-fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
-  var goal = f32(row.sampler.top_k);
-  var border = 0u;
-  // Ids at the border below this one do not reach the goal; the one here does.
-  var last_id = 0u;
-  for (var round = 0u; round < params.ROUNDS; round += 1u) {
-    let for_border = round <= BORDER_ROUNDS;
-    let shift = (select(2u * (params.ROUNDS - 1u), 32u, for_border) - 2u * round) & 31u;
-    let digits = select(vec3<u32>(1u, 2u, 3u) << vec3<u32>(shift), vec3<u32>(0u), round == 0u);
-    let steps = vec3<u32>(select(last_id, border, for_border)) | digits;
-    let question = Question(by_mass && round != COUNT_ROUND, round, border, steps);
-    var tree = Tree();
-    for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
-      var sums = vec4<f32>(0.0);
-      for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
-        let values = ahead(row.base, quad);
-        sums = sums_with(sums, row, question, values.a, quad);
-        if (QUADS_AHEAD > 1u && !is_last(quad)) {
-          sums = sums_with(sums, row, question, values.b, quad + OWNERS);
-          sums = sums_with(sums, row, question, values.c, quad + 2u * OWNERS);
-          sums = sums_with(sums, row, question, values.d, quad + 3u * OWNERS);
-        }
-      }
-      tree = grown(tree, turn, sums);
-    }
-    let reached = sum_of_all(tree, lane).xyz;
-    if (round == 0u) {
-      // Above 0, so that the likeliest token always stays.
-      goal = select(goal, max(row.sampler.top_p * reached.x, 1e-30), by_mass);
-    } else if (for_border) {
-      border = last_where(reached >= vec3<f32>(goal), steps, border);
-    } else if (round > COUNT_ROUND) {
-      last_id = last_where(reached < vec3<f32>(goal), steps, last_id);
-    } else if (reached.x == 1.0) {
-      last_id = NO_ID;
-      break;
-    }
+// A token's key with its noise, and its id; what is not kept is not better than anything.
+fn scored(row: Row, logit: f32, key: u32, id: u32) -> vec2<u32> {
+  if (!is_kept(row, key, id) || mass_of(row, logit) < row.sampler.min_p) {
+    return vec2<u32>(0u, NO_ID);
   }
-  var result = row;
-  // Below it when all kept tokens together do not reach the goal: then all of them stay.
-  if (border >= row.border) {
-    result.border = border;
-    result.last_id = last_id;
-  }
-  return result;
-}
-
-fn sums_with(sums: vec4<f32>, row: Row, question: Question, values: vec4<f32>, quad: u32) -> vec4<f32> {
-  var total = sums;
-  for (var i = 0u; i < 4u; i += 1u) {
-    let key = key_of(values[i]);
-    let id = 4u * quad + i;
-    if (is_kept(row, key, id) && key >= question.border) {
-      var amount = 1.0;
-      if (question.by_mass) {
-        amount = mass_of(row, values[i]);
-      }
-      let above = counts_for(question, key, id);
-      total += select(vec4<f32>(0.0), vec4<f32>(amount), vec4<bool>(above, false));
-    }
-  }
-  return total;
-}
-
-fn counts_for(question: Question, key: u32, id: u32) -> vec3<bool> {
-  if (question.round <= BORDER_ROUNDS) {
-    return vec3<u32>(key) >= question.steps;
-  }
-  let at_border = vec3<bool>(key == question.border);
-  return select((vec3<u32>(id) < question.steps) | !at_border, at_border, question.round == COUNT_ROUND);
-}
-
-// `claims` hold for the first steps and not for the later ones.
-fn last_where(claims: vec3<bool>, steps: vec3<u32>, otherwise: u32) -> u32 {
-  return select(select(select(otherwise, steps.x, claims.x), steps.y, claims.y), steps.z, claims.z);
+  let score = fma(logit - row.highest, row.sampler.inverse_temperature, gumbel(row.sampler, id));
+  return vec2<u32>(key_of(score), id);
 }
 
 // Likelihood relative to the likeliest token.

@@ -40,6 +40,7 @@ export type Include =
   | 'row-choice-lanes'
   | 'row-order'
   | 'sampler'
+  | 'sample-borders'
   | 'shared-hidden'
   | 'route-row'
   | 'row-quads'

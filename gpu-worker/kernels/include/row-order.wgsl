@@ -8,6 +8,12 @@ fn key_of(value: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
+// `key_of` each.
+fn keys_of(values: vec4<f32>) -> vec4<u32> {
+  let bits = select(bitcast<vec4<u32>>(values), vec4<u32>(), values == vec4<f32>());
+  return select(bits | vec4<u32>(0x80000000u), ~bits, bits >= vec4<u32>(0x80000000u));
+}
+
 // The higher key; of equal keys the lower id.
 fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
