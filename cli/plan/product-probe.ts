@@ -110,8 +110,9 @@ export async function timeAttention(
   const slice = bench.storage('pages', bytes)
   const one = PLAIN_ONES[format]
   await bench.run(fillProbe(slice, bytes, { RECORD: 1, HEAD: 1, FIRST: one, SECOND: one }))
-  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax, fitsTile(shape))
-  const work = layOutAttentionWork(bench, { slotCount, rowsMax: most })
+  const hasStages = fitsTile(shape)
+  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax, hasStages)
+  const work = layOutAttentionWork(bench, { slotCount, rowsMax: most, hasStages })
   const operands = {
     rows: bench.storage('rows', most * 16),
     tables: bench.storage('tables', blockCount * 4),
@@ -119,7 +120,7 @@ export async function timeAttention(
     queries: bench.storage('queries', most * shape.headCount * entry * 4),
     mixed: bench.storage('mixed', most * shape.headCount * ropeStart * 4),
     work,
-    scores: bench.storage('scores', fitsTile(shape) ? work.slotCount * scoreBytes(shape) : 0),
+    scores: bench.storage('scores', hasStages ? work.slotCount * scoreBytes(shape) : 0),
     parts: bench.storage('parts', work.slotCount * partBytes(shape)),
   }
   bench.write(
@@ -135,7 +136,7 @@ export async function timeAttention(
   const dispatches = latentAttention(operands, shape, 1)
   const flops = keys * shape.headCount * (2 * (shape.latent + shape.rope) + 2 * shape.latent)
   const rate = async (rows: number): Promise<number> => {
-    const { writes, counts } = planAttention(new Uint32Array(rows).fill(keys), work, bench.processor === 'gpu')
+    const { writes, counts } = planAttention(new Uint32Array(rows).fill(keys), work, bench.processor)
     for (const { slice: target, at, values } of writes) bench.write(target, values, at)
     const seconds = await bench.seconds(ofStep(dispatches, counts))
     const got = new Float32Array(await bench.read(operands.mixed, rows * shape.headCount * ropeStart * 4))

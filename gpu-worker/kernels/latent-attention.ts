@@ -33,6 +33,7 @@ export function latentAttention(
 ): RowDispatch<AttentionRowSet>[] {
   const rounds = ROUNDS.flatMap((round) =>
     counted(`splits-${round}`, splitsOnAnyAdapter(operands, { shape, scale, round })).concat(
+      counted(`mixes-${round}`, fitsTile(shape) ? onlyOn('gpu', latentMix(operands, { shape, round })) : []),
       counted(`merges-${round}`, [latentMerge(operands, shape, round)]),
     ),
   )
@@ -44,14 +45,12 @@ function counted(rows: AttentionRowSet, dispatches: readonly Dispatch[]): RowDis
 }
 
 function splitsOnAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
-  const isTile = fitsTile(rule.shape)
-  const onGpus = isTile ? [...latentScores(operands, rule), ...latentMix(operands, rule)] : [attend(operands, rule)]
+  const onGpus = fitsTile(rule.shape) ? latentScores(operands, rule) : [attend(operands, rule)]
   return [...onCpus(operands, rule), ...onlyOn('gpu', onGpus)]
 }
 
 function rowsOnAnyAdapter(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
-  const isTile = fitsTile(rule.shape)
-  const onGpu = isTile ? attendByTiles(operands, rule) : attend(operands, rule)
+  const onGpu = fitsTile(rule.shape) ? attendByTiles(operands, rule) : attend(operands, rule)
   return [...onCpus(operands, rule), ...onlyOn('gpu', [onGpu])]
 }
 

@@ -1,20 +1,24 @@
-// Mixes the entries of splits by their scores, tiles side by side: what latent-merge.wgsl needs of them.
+// Mixes the entries of splits by their scores, tiles side by side: of whole rows their outputs, of single splits what
+// latent-merge.wgsl needs.
 //
-//   parts[item, h, c] = Σ_j weight_j · entry_j[c],  and (Σ_j weight_j, maximum);   weight_j as attention.wgsl says
+//   parts[slot, h, c] = Σ_j weight_j · entry_j[c],  and (Σ_j weight_j, maximum);   weight_j as attention.wgsl says
+//   out[row, h, c]    = the like of all splits, divided by Σ_j weight_j
 //
 //   rows     vec4<u32> [rows] (token, position, first table entry, 0), read
 //   tables   u32 [entries], read: KV block of each 32 tokens of a sequence
-//   items    vec2<u32> (row, split), read: from FIRST_ITEM on
+//   mixes    vec4<u32> (row, slot of the first split, first split, splits), read: from FIRST_MIX on
 //   pages    f32 or f16 [blocks, 32, ENTRY] as quads (pages-*.wgsl), read: only positions 0 … position
-//   scores   f32 [items, HEADS / 4, 512 keys, four heads] as vec4, read: of tiles that the row has
-//   parts    vec4<f32> [items, HEADS, LATENT padded to 4, then (sum, max, 0, 0)], write: not divided
+//   scores   f32 [slots, HEADS / 4, 512 keys then the maxima of 32 each, four heads] as vec4, read: of keys that the row has
+//   out      f32 [rows, HEADS, LATENT padded to 4] as vec4, write: of mixes that have all splits of their row
+//   parts    vec4<f32> [slots, HEADS, LATENT padded to 4, then (sum, max, 0, 0)], write: of others, which have one split
 //
-// One workgroup: one item, 8 · HEAD_LANES heads, COLUMN_LANES vec4 of columns; TILE_LANES tiles at a time, whose maxima and
-// sums are then taken in order. Past the last head: the last quad of heads again, unkept.
+// One workgroup: one mix, 8 · HEAD_LANES heads, COLUMN_LANES vec4 of columns; TILE_LANES tiles at a time, whose maxima and
+// sums are then taken in order. Past the last head: the last quad of heads again, unkept. TILE_LANES is 4 or 8.
 //
 //   lane = COLUMN_LANES · (HEAD_LANES · tile lane + head lane) + column lane     mixes one vec4 of columns for eight heads
+//   cells lane and lane + LANES of [heads, columns]                              it keeps the row's total of
 //
-// Grid: x = heads / (8 · HEAD_LANES) · columns / (4 · COLUMN_LANES), y = items.
+// Grid: x = heads / (8 · HEAD_LANES) · columns / (4 · COLUMN_LANES), y = mixes.
 override HEAD_LANES: u32;
 override COLUMN_LANES: u32;
 override TILE_LANES: u32;
@@ -23,57 +27,119 @@ override LANES: u32 = HEAD_LANES * COLUMN_LANES * TILE_LANES;
 override QUADS: u32 = 2u * HEAD_LANES;
 override TILE_QUADS: u32 = TILE_LANES * QUADS;
 
+override CELLS: u32 = 8u * HEAD_LANES * COLUMN_LANES;
+
 struct Params {
   HEADS: u32,
   ENTRY_VECTORS: u32,
   LATENT_VECTORS: u32,
-  FIRST_ITEM: u32,
+  FIRST_MIX: u32,
 }
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
-@group(0) @binding(2) var<storage, read> items: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> mixes: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> pages: array<PageQuad>;
 @group(0) @binding(4) var<storage, read> scores: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(6) var<uniform> params: Params;
-
-const FAN = 8u;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 // [tile lane][quad of heads][key], a component a head: scores, then weights.
 var<workgroup> weights: array<vec4<f32>, TILE_QUADS * TILE>;
-var<workgroup> highest: array<vec4<f32>, TILE_QUADS * FAN>;
-// [tile lane][quad of heads]: maxima of the tiles, then of the split so far; what shrinks before the tile is added.
+// [tile lane][quad of heads]: maxima of the split so far; what shrinks before the tile is added; Σ weights.
 var<workgroup> maxima: array<vec4<f32>, TILE_QUADS>;
 var<workgroup> shrinks: array<vec4<f32>, TILE_QUADS>;
 var<workgroup> sums: array<vec4<f32>, TILE_QUADS>;
-// [head][column lane]
-var<workgroup> totals: array<vec4<f32>, 8u * HEAD_LANES * COLUMN_LANES>;
+// [head][column lane], of the split.
+var<workgroup> split_out: array<vec4<f32>, CELLS>;
+// [quad of heads]: what of the splits before is kept and what of this one is taken; at last, Σ weights.
+var<workgroup> keeps: array<vec4<f32>, QUADS>;
+var<workgroup> takes: array<vec4<f32>, QUADS>;
+
+// Where a lane is.
+struct Place {
+  lane: u32,
+  tile_lane: u32,
+  head_lane: u32,
+  first_quad: u32,
+  // Of the entry; past the last: the last again, unkept.
+  column: u32,
+}
+
+// Of a quad of heads, in the lane of its number.
+struct Sum {
+  sum: vec4<f32>,
+  max: vec4<f32>,
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let item = items[params.FIRST_ITEM + group.y];
-  let keys = rows[item.x].y + 1u;
-  let table = rows[item.x].z;
+  let mix = mixes[params.FIRST_MIX + group.y];
+  let keys = rows[mix.x].y + 1u;
+  let table = rows[mix.x].z;
   let slices = (params.LATENT_VECTORS + COLUMN_LANES - 1u) / COLUMN_LANES;
-  let slice = group.x % slices;
-  let first_quad = group.x / slices * QUADS;
-  let first_tile = item.y * TILES_PER_SPLIT;
-  let tile_count = min(TILES_PER_SPLIT, (keys + TILE - 1u) / TILE - first_tile);
-  let tile_lane = lane / (COLUMN_LANES * HEAD_LANES);
-  let head_lane = lane / COLUMN_LANES % HEAD_LANES;
-  let column = slice * COLUMN_LANES + lane % COLUMN_LANES;
-  for (var cell = lane; cell < 8u * HEAD_LANES * COLUMN_LANES; cell += LANES) {
-    totals[cell] = vec4<f32>(0.0);
-  }
-  // Of the split so far, in lanes of a quad of heads each.
-  var highest_score = vec4<f32>(LOWEST);
-  var sum = vec4<f32>(0.0);
-  for (var start = 0u; start < tile_count; start += TILE_LANES) {
-    take_scores(group.y, first_quad, start, tile_count, lane);
+  let first_column = group.x % slices * COLUMN_LANES;
+  let place = Place(
+    lane,
+    lane / (COLUMN_LANES * HEAD_LANES),
+    lane / COLUMN_LANES % HEAD_LANES,
+    group.x / slices * QUADS,
+    min(first_column + lane % COLUMN_LANES, params.LATENT_VECTORS - 1u),
+  );
+  let is_whole = mix.w == (keys + TILE * TILES_PER_SPLIT - 1u) / (TILE * TILES_PER_SPLIT);
+  var first = vec4<f32>(0.0);
+  var last = vec4<f32>(0.0);
+  var total = Sum(vec4<f32>(0.0), vec4<f32>(LOWEST));
+  for (var i = 0u; i < mix.w; i += 1u) {
+    let split = mix_split(mix.y + i, table, keys, (mix.z + i) * TILES_PER_SPLIT, place);
+    if (is_whole) {
+      if (lane < QUADS) {
+        let merged_max = max(total.max, split.max);
+        keeps[lane] = exp_each(total.max - merged_max);
+        takes[lane] = exp_each(split.max - merged_max);
+        total = Sum(fma(total.sum, keeps[lane], split.sum * takes[lane]), merged_max);
+      }
+      workgroupBarrier();
+      first = with_split(first, lane);
+      last = with_split(last, lane + LANES);
+    } else {
+      total = split;
+      first = split_out[lane];
+      last = split_out[min(lane + LANES, CELLS - 1u)];
+    }
+    // Others may still be reading what the next split overwrites.
     workgroupBarrier();
+  }
+  if (is_whole) {
     if (lane < QUADS) {
-      highest_score = in_order(highest_score, lane);
+      sums[lane] = total.sum;
+    }
+    workgroupBarrier();
+    keep_whole(mix.x, place.first_quad, first_column, lane, first);
+    keep_whole(mix.x, place.first_quad, first_column, lane + LANES, last);
+  } else {
+    keep_part(mix.y, place.first_quad, first_column, lane, first);
+    keep_part(mix.y, place.first_quad, first_column, lane + LANES, last);
+    if (first_column == 0u && lane < QUADS) {
+      keep_sums(mix.y, 4u * (place.first_quad + lane), total);
+    }
+  }
+}
+
+// Leaves the split's Σ weight · entry in `split_out`; returns its sum and maximum. A barrier at the end.
+fn mix_split(slot: u32, table: u32, keys: u32, first_tile: u32, place: Place) -> Sum {
+  let lane = place.lane;
+  let tile_count = min(TILES_PER_SPLIT, (keys + TILE - 1u) / TILE - first_tile);
+  for (var cell = lane; cell < CELLS; cell += LANES) {
+    split_out[cell] = vec4<f32>(0.0);
+  }
+  var so_far = Sum(vec4<f32>(0.0), vec4<f32>(LOWEST));
+  let quad = place.tile_lane * QUADS + 2u * place.head_lane;
+  for (var start = 0u; start < tile_count; start += TILE_LANES) {
+    take_scores(slot, place.first_quad, start, tile_count, lane);
+    if (lane < TILE_QUADS) {
+      take_maxima(slot, place.first_quad + lane % QUADS, start + lane / QUADS, (keys + 31u) / 32u - 2u * first_tile, lane);
     }
     workgroupBarrier();
     for (var cell = lane; cell < TILE_QUADS * TILE; cell += LANES) {
@@ -81,83 +147,90 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       weights[cell] = exp_each(weights[cell] - maxima[cell / TILE]);
     }
     workgroupBarrier();
-    var mix = Mix();
-    if (start + tile_lane < tile_count) {
-      let first = (first_tile + start + tile_lane) * TILE;
-      let own = (tile_lane * QUADS + 2u * head_lane) * TILE;
-      mix = mixed(table, first, min(TILE, keys - first), own, min(column, params.LATENT_VECTORS - 1u));
-    }
-    if (slice == 0u && lane < TILE_QUADS) {
+    if (lane < TILE_QUADS) {
       sums[lane] = summed(lane * TILE);
     }
-    let quad = tile_lane * QUADS + 2u * head_lane;
+    var mix = Mix();
+    if (start + place.tile_lane < tile_count) {
+      let first = (first_tile + start + place.tile_lane) * TILE;
+      mix = mixed(table, first, min(TILE, keys - first), quad * TILE, place.column);
+    }
     for (var turn = 0u; turn < min(TILE_LANES, tile_count - start); turn += 1u) {
       workgroupBarrier();
-      if (tile_lane == turn) {
-        add_tile(8u * head_lane * COLUMN_LANES + lane % COLUMN_LANES, shrinks[quad], shrinks[quad + 1u], mix);
+      if (place.tile_lane == turn) {
+        add_tile(8u * place.head_lane * COLUMN_LANES + lane % COLUMN_LANES, shrinks[quad], shrinks[quad + 1u], mix);
       }
-      if (slice == 0u && lane < QUADS) {
-        sum = fma(sum, shrinks[turn * QUADS + lane], sums[turn * QUADS + lane]);
+      if (lane < QUADS) {
+        let at = turn * QUADS + lane;
+        so_far = Sum(fma(so_far.sum, shrinks[at], sums[at]), maxima[at]);
       }
     }
     // Others may still be reading weights and shrinks.
     workgroupBarrier();
   }
-  let stride = params.LATENT_VECTORS + 1u;
-  let first_head = 4u * first_quad;
-  for (var cell = lane; cell < 8u * HEAD_LANES * COLUMN_LANES; cell += LANES) {
-    let head = first_head + cell / COLUMN_LANES;
-    let own_column = slice * COLUMN_LANES + cell % COLUMN_LANES;
-    if (head < params.HEADS && own_column < params.LATENT_VECTORS) {
-      parts[(group.y * params.HEADS + head) * stride + own_column] = totals[cell];
-    }
-  }
-  if (slice == 0u && lane < QUADS) {
-    for (var i = 0u; i < 4u && first_head + 4u * lane + i < params.HEADS; i += 1u) {
-      let end = (group.y * params.HEADS + first_head + 4u * lane + i + 1u) * stride - 1u;
-      parts[end] = vec4<f32>(sum[i], highest_score[i], 0.0, 0.0);
-    }
+  return so_far;
+}
+
+// The row's total of one cell with this split.
+fn with_split(total: vec4<f32>, cell: u32) -> vec4<f32> {
+  let own = min(cell, CELLS - 1u);
+  let head = own / COLUMN_LANES;
+  return fma(total, vec4<f32>(keeps[head / 4u][head % 4u]), split_out[own] * takes[head / 4u][head % 4u]);
+}
+
+fn keep_whole(row: u32, first_quad: u32, first_column: u32, cell: u32, total: vec4<f32>) {
+  let head = min(cell, CELLS - 1u) / COLUMN_LANES;
+  let column = first_column + cell % COLUMN_LANES;
+  if (cell < CELLS && column < params.LATENT_VECTORS && 4u * first_quad + head < params.HEADS) {
+    out[(row * params.HEADS + 4u * first_quad + head) * params.LATENT_VECTORS + column] = total / sums[head / 4u][head % 4u];
   }
 }
 
-// Scores of TILE_LANES tiles, and the maximum of each. Barriers inside, none at the end.
-fn take_scores(item: u32, first_quad: u32, start: u32, tile_count: u32, lane: u32) {
-  let all_quads = (params.HEADS + 3u) / 4u;
+fn keep_part(slot: u32, first_quad: u32, first_column: u32, cell: u32, total: vec4<f32>) {
+  let head = 4u * first_quad + cell / COLUMN_LANES;
+  let column = first_column + cell % COLUMN_LANES;
+  if (cell < CELLS && column < params.LATENT_VECTORS && head < params.HEADS) {
+    parts[(slot * params.HEADS + head) * (params.LATENT_VECTORS + 1u) + column] = total;
+  }
+}
+
+// Of four heads.
+fn keep_sums(slot: u32, head: u32, total: Sum) {
+  for (var i = 0u; i < 4u && head + i < params.HEADS; i += 1u) {
+    let end = (slot * params.HEADS + head + i + 1u) * (params.LATENT_VECTORS + 1u) - 1u;
+    parts[end] = vec4<f32>(total.sum[i], total.max[i], 0.0, 0.0);
+  }
+}
+
+// Scores of TILE_LANES tiles: whoever takes them makes weights of them.
+fn take_scores(slot: u32, first_quad: u32, start: u32, tile_count: u32, lane: u32) {
   for (var cell = lane; cell < TILE_QUADS * TILE; cell += LANES) {
     let tile = start + cell / (QUADS * TILE);
-    let quad = min(first_quad + cell / TILE % QUADS, all_quads - 1u);
-    let at = (item * all_quads + quad) * (TILE * TILES_PER_SPLIT) + min(tile, tile_count - 1u) * TILE + cell % TILE;
+    let at = scores_of(slot, first_quad + cell / TILE % QUADS) + min(tile, tile_count - 1u) * TILE + cell % TILE;
     weights[cell] = select(vec4<f32>(LOWEST), scores[at], tile < tile_count);
-  }
-  workgroupBarrier();
-  for (var place = lane; place < TILE_QUADS * FAN; place += LANES) {
-    var some = weights[FAN * place];
-    for (var i = 1u; i < FAN; i += 1u) {
-      some = max(some, weights[FAN * place + i]);
-    }
-    highest[place] = some;
-  }
-  workgroupBarrier();
-  for (var place = lane; place < TILE_QUADS; place += LANES) {
-    var all = highest[FAN * place];
-    for (var i = 1u; i < FAN; i += 1u) {
-      all = max(all, highest[FAN * place + i]);
-    }
-    maxima[place] = all;
   }
 }
 
-// Turns the tiles' maxima of a quad of heads into those of the split so far; returns the last.
-fn in_order(before: vec4<f32>, quad: u32) -> vec4<f32> {
-  var so_far = before;
-  for (var tile = 0u; tile < TILE_LANES; tile += 1u) {
-    let at = tile * QUADS + quad;
-    let next = max(so_far, maxima[at]);
-    shrinks[at] = exp_each(so_far - next);
-    maxima[at] = next;
-    so_far = next;
+// Of one quad of heads: the maximum of the split behind a tile, and by what it shrinks what was there before. `blocks`: of 32
+// keys, of the row from this split on.
+fn take_maxima(slot: u32, quad: u32, tile: u32, blocks: u32, lane: u32) {
+  let first = scores_of(slot, quad) + TILE * TILES_PER_SPLIT;
+  var before = vec4<f32>(LOWEST);
+  for (var block = 0u; block < min(2u * tile, blocks); block += 1u) {
+    before = max(before, scores[first + block]);
   }
-  return so_far;
+  var behind = before;
+  for (var block = 2u * tile; block < min(2u * tile + 2u, blocks); block += 1u) {
+    behind = max(behind, scores[first + block]);
+  }
+  maxima[lane] = behind;
+  shrinks[lane] = exp_each(before - behind);
+}
+
+// Where the scores of a quad of heads begin.
+fn scores_of(slot: u32, quad: u32) -> u32 {
+  let quads = (params.HEADS + 3u) / 4u;
+  return (slot * quads + min(quad, quads - 1u)) * SCORES_EACH;
 }
 
 // A tile's Σ weight · entry, keys ascending, of one vec4 of columns.
@@ -199,16 +272,24 @@ fn add_key(mix: Mix, at: u32, value: PageQuad) -> Mix {
   return with_key(mix, weights[at], weights[at + TILE], page_values(value));
 }
 
-// Σ weight of a tile for one quad of heads, keys ascending: past the last key weights are 0.
+// Σ weight of a tile for one quad of heads, keys ascending: past the last key weights are 0. Eight loads at a time.
 fn summed(at: u32) -> vec4<f32> {
   var sum = vec4<f32>(0.0);
-  for (var key = 0u; key < TILE; key += 1u) {
-    sum += weights[at + key];
+  for (var key = at; key < at + TILE; key += 8u) {
+    let a = weights[key];
+    let b = weights[key + 1u];
+    let c = weights[key + 2u];
+    let d = weights[key + 3u];
+    let e = weights[key + 4u];
+    let f = weights[key + 5u];
+    let g = weights[key + 6u];
+    let h = weights[key + 7u];
+    sum = (((((((sum + a) + b) + c) + d) + e) + f) + g) + h;
   }
   return sum;
 }
 
-// total · shrink + tile, head by head.
+// split · shrink + tile, head by head.
 fn add_tile(at: u32, low: vec4<f32>, high: vec4<f32>, mix: Mix) {
   add_head(at, low.x, mix.low[0]);
   add_head(at + COLUMN_LANES, low.y, mix.low[1]);
@@ -221,5 +302,5 @@ fn add_tile(at: u32, low: vec4<f32>, high: vec4<f32>, mix: Mix) {
 }
 
 fn add_head(at: u32, shrink: f32, tile: vec4<f32>) {
-  totals[at] = fma(totals[at], vec4<f32>(shrink), tile);
+  split_out[at] = fma(split_out[at], vec4<f32>(shrink), tile);
 }

@@ -28,7 +28,10 @@ struct Params {
 var<workgroup> entry_slab: array<vec4<f32>, TILE * SLAB_STRIDE>;
 var<workgroup> query_slab: array<vec4<f32>, BLOCK_HEADS * SLAB_STRIDE>;
 
-// Of one head, eight keys: lo lane, lane + 8, …, + 24; hi the rest.
+// [head][key lane]: of its first four keys and of its last.
+var<workgroup> highest: array<vec2<f32>, BLOCK_HEADS * 8u>;
+
+// Of one head, eight keys: lo lane, lane + 8, …, lane + 24; hi the 32 behind.
 struct Keys {
   lo: vec4<f32>,
   hi: vec4<f32>,
@@ -85,16 +88,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     (vec4<u32>(row * params.HEADS) + head) * params.ENTRY_VECTORS,
   );
   let sums = scored(places, lane);
-  let at = Target(group.y * ((params.HEADS + 3u) / 4u), split_tile * TILE + lane % 8u, lane % 8u, count);
   let own_head = first_head + lane / 8u;
-  keep(at, own_head, sums.a);
-  keep(at, own_head + 8u, sums.b);
-  keep(at, own_head + 16u, sums.c);
-  keep(at, own_head + 24u, sums.d);
-  keep(at, own_head + 32u, sums.e);
-  keep(at, own_head + 40u, sums.f);
-  keep(at, own_head + 48u, sums.g);
-  keep(at, own_head + 56u, sums.h);
+  let at = Target(group.y * ((params.HEADS + 3u) / 4u), split_tile * TILE + lane % 8u, lane % 8u, count);
+  keep(at, own_head, sums.a, lane);
+  keep(at, own_head + 8u, sums.b, lane + 64u);
+  keep(at, own_head + 16u, sums.c, lane + 128u);
+  keep(at, own_head + 24u, sums.d, lane + 192u);
+  keep(at, own_head + 32u, sums.e, lane + 256u);
+  keep(at, own_head + 40u, sums.f, lane + 320u);
+  keep(at, own_head + 48u, sums.g, lane + 384u);
+  keep(at, own_head + 56u, sums.h, lane + 448u);
+  workgroupBarrier();
+  if (first_head + lane < params.HEADS) {
+    var all = highest[8u * lane];
+    for (var i = 1u; i < 8u; i += 1u) {
+      all = max(all, highest[8u * lane + i]);
+    }
+    let head = first_head + lane;
+    let maxima = 4u * ((at.first_quad + head / 4u) * SCORES_EACH + TILE * TILES_PER_SPLIT + 2u * split_tile) + head % 4u;
+    scores[maxima] = all.x;
+    scores[maxima + 4u] = all.y;
+  }
 }
 
 fn scored(places: Places, lane: u32) -> Sums {
@@ -181,21 +195,22 @@ struct Target {
   count: u32,
 }
 
-fn keep(to: Target, head: u32, sums: Keys) {
+// `place`: 8 · head of the block + key lane.
+fn keep(to: Target, head: u32, sums: Keys, place: u32) {
+  let keys = vec4<u32>(to.key) + vec4<u32>(0u, 8u, 16u, 24u);
+  let lo = select(vec4<f32>(LOWEST), params.SCALE * sums.lo, keys < vec4<u32>(to.count));
+  let hi = select(vec4<f32>(LOWEST), params.SCALE * sums.hi, keys + vec4<u32>(32u) < vec4<u32>(to.count));
+  highest[place] = vec2<f32>(max(max(lo.x, lo.y), max(lo.z, lo.w)), max(max(hi.x, hi.y), max(hi.z, hi.w)));
   if (head >= params.HEADS) {
     return;
   }
-  let at = 4u * ((to.first_quad + head / 4u) * (TILE * TILES_PER_SPLIT) + to.place) + head % 4u;
-  keep_score(at, sums.lo.x, to.key, to.count);
-  keep_score(at + 32u, sums.lo.y, to.key + 8u, to.count);
-  keep_score(at + 64u, sums.lo.z, to.key + 16u, to.count);
-  keep_score(at + 96u, sums.lo.w, to.key + 24u, to.count);
-  keep_score(at + 128u, sums.hi.x, to.key + 32u, to.count);
-  keep_score(at + 160u, sums.hi.y, to.key + 40u, to.count);
-  keep_score(at + 192u, sums.hi.z, to.key + 48u, to.count);
-  keep_score(at + 224u, sums.hi.w, to.key + 56u, to.count);
-}
-
-fn keep_score(at: u32, sum: f32, key: u32, count: u32) {
-  scores[at] = select(LOWEST, params.SCALE * sum, key < count);
+  let at = 4u * ((to.first_quad + head / 4u) * SCORES_EACH + to.place) + head % 4u;
+  scores[at] = lo.x;
+  scores[at + 32u] = lo.y;
+  scores[at + 64u] = lo.z;
+  scores[at + 96u] = lo.w;
+  scores[at + 128u] = hi.x;
+  scores[at + 160u] = hi.y;
+  scores[at + 192u] = hi.z;
+  scores[at + 224u] = hi.w;
 }

@@ -1,7 +1,7 @@
 /**
  * The scores of splits: what latent-mix turns into weights. On GPUs, where many workgroups beat few passes.
  *
- * Two shaders, one arithmetic: eight heads a workgroup while splits are few, latent-scores-block from then on.
+ * Two shaders, one arithmetic: a few heads and keys a workgroup while splits are few, latent-scores-block from then on.
  */
 import type { Dispatch } from '../gpu/program.ts'
 import type { AttentionRule, LatentAttentionOperands } from './attention-operands.ts'
@@ -11,7 +11,9 @@ import { wgsl } from './wgsl.ts'
 
 /** From so many splits on blocks of 64 heads fill a GPU. */
 const BLOCKS_FROM = 16
-const HEADS_TOGETHER = 8
+const HEADS_TOGETHER = 16
+/** Of 32 keys. */
+const SPLIT_BLOCKS = 2 * SPLIT_TILES
 
 export function latentScores(operands: LatentAttentionOperands, rule: AttentionRule): Dispatch[] {
   return [latentScoresFew(operands, rule, BLOCKS_FROM), latentScoresBlock(operands, rule, BLOCKS_FROM)]
@@ -28,6 +30,6 @@ export function latentScoresFew(operands: LatentAttentionOperands, rule: Attenti
     },
     bindings: scoresBindings(operands, rule.shape),
     grid: (splits) =>
-      splits < splitsBelow ? [Math.ceil(rule.shape.headCount / HEADS_TOGETHER) * SPLIT_TILES, splits, 1] : null,
+      splits < splitsBelow ? [Math.ceil(rule.shape.headCount / HEADS_TOGETHER) * SPLIT_BLOCKS, splits, 1] : null,
   }
 }

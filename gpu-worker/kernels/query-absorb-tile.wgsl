@@ -47,10 +47,13 @@ const CHUNK_ROWS = 256u;
 var<workgroup> weight_slab: array<vec4<f32>, SLAB_ROWS * COLUMN_QUADS>;
 var<workgroup> query_slab: array<vec4<f32>, SLAB_ROWS * ROW_QUADS>;
 
-// A lane's part of a slab: a unit of eight columns of two rows of W_k.
+// A lane's part of a slab: a unit of eight columns of two rows of W_k, and four queries' value of one, where there are eight
+// fours of rows of two.
 struct Fetched {
   first: PackedUnit,
   last: PackedUnit,
+  queries: vec4<f32>,
+  more_queries: vec4<f32>,
 }
 
 @compute @workgroup_size(LANES)
@@ -94,17 +97,20 @@ fn absorb(w_row: u32, head: u32, slice: u32, first_row: u32, lane: u32) -> mat4x
   let row_quad = min(lane / COLUMN_QUADS, ROW_QUADS - 1u);
   var total = mat4x4<f32>();
   var part = mat4x4<f32>();
-  var next = fetched(w_row, 0u, unit, lane);
+  var next = fetched(w_row, head, first_row, 0u, unit, lane);
   for (var start = 0u; start < params.NOPE; start += SLAB_ROWS) {
     // Others may still be reading the slab before.
     workgroupBarrier();
     keep_unit(next.first, start, lane / 8u, lane % 8u);
     keep_unit(next.last, start, lane / 8u + 16u, lane % 8u);
-    for (var i = lane; i < SLAB_ROWS * ROW_QUADS; i += LANES) {
-      query_slab[i] = four_queries(head, first_row + 4u * (i % ROW_QUADS), start + i / ROW_QUADS);
+    if (lane < SLAB_ROWS * ROW_QUADS) {
+      query_slab[lane] = next.queries;
+    }
+    if (lane + LANES < SLAB_ROWS * ROW_QUADS) {
+      query_slab[lane + LANES] = next.more_queries;
     }
     workgroupBarrier();
-    next = fetched(w_row, start + SLAB_ROWS, unit, lane);
+    next = fetched(w_row, head, first_row, start + SLAB_ROWS, unit, lane);
     if (lane / COLUMN_QUADS < ROW_QUADS) {
       for (var d = 0u; d < SLAB_ROWS; d += 1u) {
         let w = weight_slab[d * COLUMN_QUADS + lane % COLUMN_QUADS];
@@ -123,17 +129,27 @@ fn absorb(w_row: u32, head: u32, slice: u32, first_row: u32, lane: u32) -> mat4x
   return total;
 }
 
-fn fetched(w_row: u32, start: u32, unit: u32, lane: u32) -> Fetched {
+fn fetched(w_row: u32, head: u32, first_row: u32, start: u32, unit: u32, lane: u32) -> Fetched {
   let rows = min(vec2<u32>(start + lane / 8u) + vec2<u32>(0u, 16u), vec2<u32>(params.NOPE - 1u)) + vec2<u32>(w_row);
-  return Fetched(
+  var next = Fetched(
     packed_unit(&kv_b, rows.x * params.W_VECTORS, unit),
     packed_unit(&kv_b, rows.y * params.W_VECTORS, unit),
+    vec4<f32>(),
+    vec4<f32>(),
   );
+  if (lane < SLAB_ROWS * ROW_QUADS) {
+    next.queries = four_queries(head, first_row, start, lane);
+  }
+  if (lane + LANES < SLAB_ROWS * ROW_QUADS) {
+    next.more_queries = four_queries(head, first_row, start, lane + LANES);
+  }
+  return next;
 }
 
-// Value d of four rows, a component a row.
-fn four_queries(head: u32, row: u32, d: u32) -> vec4<f32> {
-  let rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.ROWS_MAX - 1u));
+// Of a slab's queries [row of W_k][quad of rows] one vec4, a component a row.
+fn four_queries(head: u32, first_row: u32, start: u32, place: u32) -> vec4<f32> {
+  let d = start + place / ROW_QUADS;
+  let rows = min(vec4<u32>(first_row + 4u * (place % ROW_QUADS)) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.ROWS_MAX - 1u));
   let own = rows * params.Q_STRIDE + vec4<u32>(query_of(head, 0u) + min(d, params.NOPE - 1u));
   return select(vec4<f32>(), vec4<f32>(q[own.x], q[own.y], q[own.z], q[own.w]), d < params.NOPE);
 }

@@ -7,14 +7,14 @@ import type { AttentionRule, LatentAttentionOperands } from './attention-operand
 import { firstItem, SPLIT_TOKENS, TILE_TOKENS } from './attention-plan.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { blockBytes, entryBytes, entryLayout } from './latent-pages.ts'
-import { ROW_RECORD_BYTES } from './step-input.ts'
+import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
 
 export const SCORES_ACCESS: readonly Access[] = ['read', 'read', 'read', 'read', 'read', 'write']
 export const SPLIT_TILES = SPLIT_TOKENS / TILE_TOKENS
 
-/** f32 of one split: [heads / 4, 512 keys, four heads]. */
+/** f32 of one split: [heads / 4, 512 keys then the maxima of 32 each, four heads]. */
 export function scoreBytes({ headCount }: AttentionShape): number {
-  return Math.ceil(headCount / 4) * 4 * SPLIT_TOKENS * 4
+  return Math.ceil(headCount / 4) * 4 * (SPLIT_TOKENS + SPLIT_TOKENS / BLOCK_TOKENS) * 4
 }
 
 export function scoresConstants({ work }: LatentAttentionOperands, { shape, scale, round }: AttentionRule) {

@@ -6,6 +6,7 @@
  */
 import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
+import { valueUpChunks } from './value-up-chunks.ts'
 import { valueUpLanes } from './value-up-lanes.ts'
 import { valueUpTile } from './value-up-tile.ts'
 import { valueUpWindows, type ValueUpOperands } from './value-up-operands.ts'
@@ -28,7 +29,7 @@ export function valueUp(operands: ValueUpOperands, shape: AttentionShape, rowsMa
       ...withSubgroups(false, valueUpSingle(operands, shape, rowsMax, Infinity)),
     ]),
     ...onlyOn('gpu', [
-      ...valueUpTile(operands, shape, rowsMax, { columns: 1, rowsFrom: 1, rowsTo: 1 }),
+      ...valueUpChunks(operands, shape, rowsMax, 1),
       ...valueUpTile(operands, shape, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
       ...valueUpTile(operands, shape, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
     ]),

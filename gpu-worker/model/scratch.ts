@@ -168,15 +168,16 @@ function attentionWork(
 ): AttentionWork {
   const bytesMax = Math.min(PARTS_BYTES_MAX, memory.bindingBytesMax)
   const shape = attentionShape(config)
-  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(shape), bytesMax, fitsTile(shape))
-  return layOutAttentionWork(memory, { slotCount, rowsMax })
+  const hasStages = fitsTile(shape)
+  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(shape), bytesMax, hasStages)
+  return layOutAttentionWork(memory, { slotCount, rowsMax, hasStages })
 }
 
 function attentionScratch(
   config: ModelConfig,
   memory: Storage,
   activation: LayOut,
-  { rowsMax, slotCount }: AttentionWork,
+  { rowsMax, slotCount, hasStages }: AttentionWork,
 ): AttentionScratch {
   const shape = attentionShape(config)
   const queryWidth = shape.headCount * (shape.nope + shape.rope)
@@ -186,7 +187,7 @@ function attentionScratch(
     lowRankQuery:
       qLoraRank === null ? null : { normed: activation('query-normed', qLoraRank), q: activation('q', queryWidth) },
     queries: memory.storage('queries', rowsMax * shape.headCount * entryBytes(shape)),
-    scores: memory.storage('attention-scores', fitsTile(shape) ? slotCount * scoreBytes(shape) : 0),
+    scores: memory.storage('attention-scores', hasStages ? slotCount * scoreBytes(shape) : 0),
     parts: memory.storage('attention-parts', slotCount * partBytes(shape)),
     mixed: memory.storage('mixed', mixedBytes(shape, rowsMax)),
     values: activation('values', shape.headCount * shape.value),

@@ -138,7 +138,7 @@ export class StepWriter {
 
   #planAttention(rows: number): AttentionCounts {
     const keys = Array.from({ length: rows }, (_, row) => (this.#rows[row * 4 + 1] ?? 0) + 1)
-    const { writes, counts } = planAttention(keys, this.#input.attention, this.#gpu.processor === 'gpu')
+    const { writes, counts } = planAttention(keys, this.#input.attention, this.#gpu.processor)
     for (const { slice, at, values } of writes) this.#send(slice, values, at)
     return counts
   }

@@ -8,53 +8,66 @@ import {
   type AttentionWork,
 } from '../../gpu-worker/kernels/attention-plan.ts'
 import { CountedMemory } from '../../gpu-worker/gpu/counted-memory.ts'
+import type { Processor } from '../../gpu-worker/gpu/program.ts'
 import { dice } from '../fixtures/dice.ts'
 
 const WHOLE = 0xffffffff
 
 function work(slotCount: number, rowsMax: number): AttentionWork {
-  return layOutAttentionWork(new CountedMemory(Infinity), { slotCount, rowsMax })
+  return layOutAttentionWork(new CountedMemory(Infinity), { slotCount, rowsMax, hasStages: true })
 }
 
-/** Splits of each row that a plan computes, and whether each row is written once, by a merge or as a whole. */
-function planned(keys: readonly number[], own: AttentionWork, cutsAll = false): Map<number, number[]> {
-  const { writes, counts } = planAttention(keys, own, cutsAll)
+/** Splits of each row that a plan computes, and whether each row is written once: by a mix, by a merge or as a whole. */
+function planned(keys: readonly number[], own: AttentionWork, processor: Processor = 'cpu'): Map<number, number[]> {
+  const { writes, counts } = planAttention(keys, own, processor)
   const splits = new Map<number, number[]>()
   for (const round of ROUNDS) {
-    const [items, merges] = [writes[2 * round]?.values ?? [], writes[2 * round + 1]?.values ?? []]
-    expect(items.length).toBe(2 * counts[`splits-${round}`])
-    expect(merges.length).toBe(4 * counts[`merges-${round}`])
+    const [items, mixes, merges] = writes.slice(3 * round, 3 * round + 3).map(({ values }) => [...values])
+    expect(items?.length).toBe(2 * counts[`splits-${round}`])
+    expect(mixes?.length).toBe(4 * counts[`mixes-${round}`])
+    expect(merges?.length).toBe(4 * counts[`merges-${round}`])
     expect(counts[`splits-${round}`], 'a slot for each split').toBeLessThanOrEqual(own.slotCount)
-    const merged = new Map<number, number[]>()
-    for (let i = 0; i < items.length; i += 2) {
-      const [row, split] = [items[i] ?? -1, items[i + 1] ?? -1]
-      merged.set(row, [...(merged.get(row) ?? []), split])
-    }
-    let slot = 0
-    for (let i = 0; i < merges.length; i += 4) {
-      const [row, first, count] = [merges[i] ?? -1, merges[i + 1], merges[i + 2]]
-      expect([first, count]).toEqual([slot, merged.get(row)?.length])
+    const slots = recordsOf(items ?? [], 2)
+    const inSlots = (row: number, first: number, count: number): number[] =>
+      slots.slice(first, first + count).map(([owner, split]) => (owner === row ? (split ?? -1) : -1))
+    const once = (row: number, own: number[]): void => {
       expect(splits.has(row), 'one result a row').toBe(false)
-      splits.set(row, merged.get(row) ?? [])
-      slot += count ?? 0
+      splits.set(row, own)
     }
+    const apart: number[][] = []
+    for (const [row = -1, slot = -1, first = -1, count = -1] of recordsOf(mixes ?? [], 4)) {
+      const isAll = count === Math.ceil((keys[row] ?? 0) / 512)
+      if (isAll) once(row, inSlots(row, slot, count))
+      else apart.push([row, slot, first, count])
+    }
+    const mixed: number[][] = []
+    for (const [row = -1, slot = -1, count = -1] of recordsOf(merges ?? [], 4)) {
+      once(row, inSlots(row, slot, count))
+      for (let split = 0; split < count; split++) mixed.push([row, slot + split, split, 1])
+    }
+    expect(apart, 'a part for each split that is merged').toEqual(processor === 'gpu' ? mixed : [])
   }
-  const wholes = writes[2 * ROUNDS.length]?.values ?? []
-  expect(wholes.length).toBe(2 * counts.wholes)
-  for (let i = 0; i < wholes.length; i += 2) {
-    expect([splits.has(wholes[i] ?? -1), wholes[i + 1]]).toEqual([false, WHOLE])
-    splits.set(wholes[i] ?? -1, [WHOLE])
+  const wholes = recordsOf([...(writes.at(-1)?.values ?? [])], 2)
+  expect(wholes.length).toBe(counts.wholes)
+  for (const [row = -1, mark] of wholes) {
+    expect([splits.has(row), mark]).toEqual([false, WHOLE])
+    splits.set(row, [WHOLE])
   }
   return splits
 }
 
+/** Records of `size` words. */
+function recordsOf(words: readonly number[], size: number): number[][] {
+  return Array.from({ length: words.length / size }, (_, i) => words.slice(i * size, (i + 1) * size))
+}
+
 it('rows of one split are left whole, and nothing is merged', () => {
-  const { counts } = planAttention([1, 512, 200], work(100, 3), false)
+  const { counts } = planAttention([1, 512, 200], work(100, 3), 'cpu')
   expect(counts).toMatchObject({ wholes: 3, 'splits-0': 0, 'merges-0': 0 })
 })
 
-it('where all rows are cut, those of one split are, too, and rows without slots are left whole', () => {
-  const splits = planned([1, 513, 200, 5000], work(3, 4), true)
+it('in stages rows of one split take slots, too, and rows without slots are left whole', () => {
+  const splits = planned([1, 513, 200, 5000], work(3, 4), 'gpu')
   expect([...splits].sort(([a], [b]) => a - b)).toEqual([
     [0, [0]],
     [1, [0, 1]],
@@ -73,11 +86,17 @@ it('a long row alone is cut into all its splits; beside many as long as itself i
   ).toEqual([WHOLE])
 })
 
+it('in stages all splits of a row are mixed together where they are few of the step, and each of its own where not', () => {
+  expect(planAttention([1025], work(9, 1), 'gpu').counts).toMatchObject({ 'splits-0': 3, 'mixes-0': 3, 'merges-0': 1 })
+  const many = Array.from({ length: 8 }, () => 1025)
+  expect(planAttention(many, work(24, 8), 'gpu').counts).toMatchObject({ 'splits-0': 24, 'mixes-0': 8, 'merges-0': 0 })
+})
+
 it('every split of every row is computed once, in ascending slots of one round, within the slots', () => {
   for (let seed = 1; seed <= 200; seed++) {
     const roll = dice(seed)
     const keys = Array.from({ length: roll(1, 40) }, () => roll(1, seed % 2 === 0 ? 600 : 9000))
-    const splits = planned(keys, work(roll(0, 60), keys.length), seed % 3 === 0)
+    const splits = planned(keys, work(roll(0, 60), keys.length), seed % 3 === 0 ? 'gpu' : 'cpu')
     keys.forEach((count, row) => {
       const all = Array.from({ length: Math.ceil(count / 512) }, (_, split) => split)
       expect([[WHOLE], all]).toContainEqual(splits.get(row))

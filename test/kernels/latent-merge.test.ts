@@ -25,7 +25,7 @@ it.each([
     bindingBytesMax: Infinity,
     storage: (_: string, bytes: number) => bench.slice(new Float32Array(bytes / 4).fill(NaN)),
   }
-  const work = layOutAttentionWork(memory, { slotCount, rowsMax })
+  const work = layOutAttentionWork(memory, { slotCount, rowsMax, hasStages: false })
   const merges = [
     { row: 3, first: 2, count: 1 },
     { row: 0, first: 3, count: 2 },

@@ -10,6 +10,8 @@ const TILE = 64u;
 const TILES_PER_SPLIT = 8u;
 const WHOLE = 0xffffffffu;
 const LOWEST = -3.4028234e38;
+// Of a split and a quad of heads between the stages: a vec4 a key, then the maximum of each 32.
+const SCORES_EACH = TILE * TILES_PER_SPLIT + 2u * TILES_PER_SPLIT;
 
 // First quad of the cache entry at `position`.
 fn entry_of(table: u32, position: u32) -> u32 {
