@@ -47,7 +47,7 @@ export function latentMix(
   return shapes.map(({ headLanes, columnLanes, tileLanes, mixesFrom, mixesTo }) => ({
     program: {
       name: 'latent-mix',
-      source: wgsl('latent-mix', `pages-${pages.format}`, 'exp', 'attention', 'mix'),
+      source: wgsl('latent-mix', `pages-${pages.format}`, 'exp', 'attention', 'mix', 'mix-tiles'),
       access: ['read', 'read', 'read', 'read', 'read', 'write', 'write'],
       constants: {
         HEAD_LANES: headLanes,

@@ -28,7 +28,7 @@ export type Include =
   | 'log'
   | 'matmul'
   | 'matrices'
-  | 'mix'
+  | `mix${'' | '-tiles'}`
   | `panel${'' | '-columns-8'}`
   | `pieces-${'plain' | 'grouped' | 'units'}`
   | 'pages-f32'

@@ -22,7 +22,7 @@ function planned(keys: readonly number[], own: AttentionWork, processor: Process
   const { writes, counts } = planAttention(keys, own, processor)
   const splits = new Map<number, number[]>()
   for (const round of ROUNDS) {
-    const [items, mixes, merges] = writes.slice(3 * round, 3 * round + 3).map(({ values }) => [...values])
+    const [items, mixes, merges] = writes.slice(3 * round, 3 * round + 3).map(({ values }) => Array.from(values))
     expect(items?.length).toBe(2 * counts[`splits-${round}`])
     expect(mixes?.length).toBe(4 * counts[`mixes-${round}`])
     expect(merges?.length).toBe(4 * counts[`merges-${round}`])
@@ -30,9 +30,9 @@ function planned(keys: readonly number[], own: AttentionWork, processor: Process
     const slots = recordsOf(items ?? [], 2)
     const inSlots = (row: number, first: number, count: number): number[] =>
       slots.slice(first, first + count).map(([owner, split]) => (owner === row ? (split ?? -1) : -1))
-    const once = (row: number, own: number[]): void => {
+    const once = (row: number, computed: number[]): void => {
       expect(splits.has(row), 'one result a row').toBe(false)
-      splits.set(row, own)
+      splits.set(row, computed)
     }
     const apart: number[][] = []
     for (const [row = -1, slot = -1, first = -1, count = -1] of recordsOf(mixes ?? [], 4)) {
