@@ -9,7 +9,7 @@
 #   4  decode of as many of A.X K1's layers as fit (AXLE_BENCH_GB); where a
 #      layer's time goes, dispatch by dispatch                                k1-stack.json, layer-profile.json
 #   5  axk1-tiny through the engine, and torch on the same GPU (AXLE_PYTHON)  streams.json
-#   6  experts from host memory                                               upload.json
+#   6  experts from host memory, and a layer with slots for half of them      upload.json
 #   page  no measurement: writes what FOLDER holds into docs/performance.md
 #
 # A CPU adapter runs every step, on small shapes. Exit code 1 when a figure fell short of its goal or a step failed.
