@@ -103,18 +103,21 @@ export async function timeProducts(bench: ProbeBench, product: ProductCase): Pro
 /** `count` times these bytes, one after the other. */
 export function repeated(bench: ProbeBench, bytes: Uint8Array<ArrayBuffer>, count: number): Slice {
   const slice = bench.storage('weights', count * bytes.byteLength)
-  // Few large writes: each costs the queue a staging buffer.
-  const together = Math.max(1, Math.min(count, Math.floor(PIECE_BYTES / bytes.byteLength)))
+  const together = largestDivisor(count, Math.floor(PIECE_BYTES / bytes.byteLength))
   const piece = new Uint8Array(together * bytes.byteLength)
   for (let i = 0; i < together; i++) piece.set(bytes, i * bytes.byteLength)
-  for (let i = 0; i < count; i += together) {
-    const part = piece.subarray(0, Math.min(together, count - i) * bytes.byteLength)
-    bench.write(slice, part, i * bytes.byteLength)
-  }
+  bench.repeat(slice, piece)
   return slice
 }
 
-const PIECE_BYTES = 1 << 24
+const PIECE_BYTES = 1 << 22
+
+/** Of `count`, and at most `most`; at least 1. */
+function largestDivisor(count: number, most: number): number {
+  let divisor = Math.max(1, Math.min(count, most))
+  while (count % divisor !== 0) divisor -= 1
+  return divisor
+}
 
 function naiveDispatch({ format, rowCount, columnCount, naive }: ProductCase, bindings: readonly Slice[]): Dispatch {
   const text = readFileSync(new URL(`naive-${naive}.wgsl`, import.meta.url), 'utf8')

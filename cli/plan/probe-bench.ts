@@ -15,6 +15,8 @@ import { buildRecipe, type Recipe } from '../../gpu-worker/gpu/recipe.ts'
 const TRY_SECONDS = 0.1
 const TRIES = 3
 const REPEATS_MAX = 4096
+/** Submits of a try. */
+const PARTS = 8
 
 export class ProbeBench {
   readonly #gpu: Gpu
@@ -45,6 +47,20 @@ export class ProbeBench {
     at = 0,
   ): void {
     if (values.length > 0) this.#gpu.device.queue.writeBuffer(slice.buffer, slice.offset + at, values)
+  }
+
+  /** These bytes over and over, as long as they fit whole: from the host once. */
+  repeat(slice: Slice, bytes: Uint8Array<ArrayBuffer>): void {
+    const { device } = this.#gpu
+    const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+    const source = device.createBuffer({ label: 'piece', size: bytes.byteLength, usage })
+    device.queue.writeBuffer(source, 0, bytes)
+    const encoder = device.createCommandEncoder()
+    for (let at = 0; at + bytes.byteLength <= slice.bytes; at += bytes.byteLength)
+      encoder.copyBufferToBuffer(source, 0, slice.buffer, slice.offset + at, bytes.byteLength)
+    device.queue.submit([encoder.finish()])
+    // The queue keeps it until it has been read.
+    source.destroy()
   }
 
   async run(dispatch: Dispatch, rows = 1): Promise<void> {
@@ -87,11 +103,15 @@ export class ProbeBench {
 
   async #submit(recipe: Recipe<'all'>, rows: number, repeats: number): Promise<number> {
     const start = performance.now()
-    const encoder = this.#gpu.device.createCommandEncoder()
-    const pass = encoder.beginComputePass()
-    for (let i = 0; i < repeats; i++) recipe.encode(pass, { all: rows })
-    pass.end()
-    this.#gpu.device.queue.submit([encoder.finish()])
+    for (let done = 0; done < repeats;) {
+      const encoder = this.#gpu.device.createCommandEncoder()
+      const pass = encoder.beginComputePass()
+      // The GPU computes one part while the host encodes the next.
+      const end = Math.min(repeats, done + Math.ceil(repeats / PARTS))
+      for (; done < end; done++) recipe.encode(pass, { all: rows })
+      pass.end()
+      this.#gpu.device.queue.submit([encoder.finish()])
+    }
     await this.#gpu.idle('a probe')
     return (performance.now() - start) / 1000
   }
