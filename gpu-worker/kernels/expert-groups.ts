@@ -8,9 +8,9 @@ import { wgsl } from './wgsl.ts'
 /** Pairs of one expert that a workgroup multiplies at a time. */
 export type PairsTogether = 4 | 8 | 32
 
-/** Fewer pairs an expert, over all experts, are faster one by one: their workgroups compute nothing in vain. */
-const PAIRS_PER_EXPERT = 2
-/** A lane of a CPU that has no product to compute costs little beside its loads. */
+/** Fewer rows seldom share an expert: pair by pair on a GPU. */
+const ROWS_FROM = 4
+/** On a CPU a lane that has no product to compute costs little beside its loads: pairs an expert, over all experts. */
 const PAIRS_PER_EXPERT_ON_CPU = 1
 
 /** Where a step's groups lie, and from how many rows on there are any. */
@@ -31,8 +31,8 @@ export type GroupSizes = Omit<ExpertGroups, 'slice'>
 /** Steps of fewer rows have no such groups. */
 export function groupedFrom(sizes: GroupSizes, processor: Processor = 'gpu'): number {
   const { expertCount, top, isForAll = false } = sizes
-  const pairs = processor === 'cpu' ? PAIRS_PER_EXPERT_ON_CPU : PAIRS_PER_EXPERT
-  return isForAll ? 1 : Math.ceil((pairs * expertCount) / top)
+  if (isForAll) return 1
+  return processor === 'cpu' ? Math.ceil((PAIRS_PER_EXPERT_ON_CPU * expertCount) / top) : ROWS_FROM
 }
 
 /** Items of a step at most: each expert may have one that is not full. */

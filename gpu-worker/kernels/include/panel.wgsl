@@ -52,8 +52,9 @@ fn dot_panel(panel: Panel, count: u32, length: u32, lane: u32) {
     totals[at] = 0.0;
   }
   var next = fetched(panel, share.row_lane, CHUNK_PIECES * chunk_lane, length);
+  var ahead = quads_of_slab(panel, count, 0u, length, lane);
   for (var first = 0u; first < chunks; first += stride) {
-    fill_slab(panel, count, CHUNK_QUADS * first, length, lane);
+    keep_quads(lane, CHUNK_QUADS * first + lane, length, ahead);
     workgroupBarrier();
     let piece = CHUNK_PIECES * (first + chunk_lane);
     let after = piece + CHUNK_PIECES * stride;
@@ -75,6 +76,7 @@ fn dot_panel(panel: Panel, count: u32, length: u32, lane: u32) {
     // Others may still be reading activations.
     workgroupBarrier();
     keep_sums(share, sums);
+    ahead = quads_of_slab(panel, count, first + stride, length, lane);
     workgroupBarrier();
     add_up(min(stride, chunks - first), count, lane);
     // Others may still be adding.
@@ -95,16 +97,9 @@ fn fetched(panel: Panel, row_lane: u32, piece: u32, length: u32) -> Pieces {
   );
 }
 
-// Eight lanes fill a chunk, a quad each of every column. Past the last column activations are 0.
-fn fill_slab(panel: Panel, count: u32, first: u32, length: u32, lane: u32) {
-  let quad = first + lane;
-  let last = (length + 3u) / 4u - 1u;
-  for (var column = 0u; column < COLUMNS; column += 1u) {
-    if (column < count) {
-      let values = panel_quad(panel, column, min(quad, last));
-      slab[lane / 64u][lane / 8u % 8u][CHUNK_QUADS * column + lane % 8u] = within(values, quad, length);
-    }
-  }
+// Eight lanes fill a chunk, a quad each of every column.
+fn quads_of_slab(panel: Panel, count: u32, first: u32, length: u32, lane: u32) -> Ahead {
+  return quads_ahead(panel, count, min(CHUNK_QUADS * first + lane, (length + 3u) / 4u - 1u));
 }
 
 // A quad of activations; columns from `length` on are 0, whatever lies there.
