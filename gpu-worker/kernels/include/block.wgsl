@@ -11,12 +11,12 @@
 const SLAB_UNITS = 2u;
 const SLAB_QUADS = 4u;
 const CHUNK_SLABS = UNITS_PER_CHUNK / SLAB_UNITS;
-// One vector more than a row has: neighbouring rows begin in different banks.
-const SLAB_STRIDE = 5u;
+// One vector more than a lane's eight rows have: those of neighbouring lanes begin in different banks.
+const LANE_VECTORS = 8u * SLAB_QUADS + 1u;
 
-// [row][quad]
-var<workgroup> weight_slab: array<vec4<f32>, 8u * ROW_LANES * SLAB_STRIDE>;
-var<workgroup> x_slab: array<vec4<f32>, 8u * COLUMN_LANES * SLAB_STRIDE>;
+// [lane][row of its eight][quad], so that a constant is added to an index that was checked once.
+var<workgroup> weight_slab: array<array<vec4<f32>, LANE_VECTORS>, ROW_LANES>;
+var<workgroup> x_slab: array<array<vec4<f32>, LANE_VECTORS>, COLUMN_LANES>;
 
 // A lane's part of a slab: one unit of every 32nd weight row, one quad of every 16th activation row.
 // By name: arrays are not sure to stay in registers.
@@ -43,12 +43,10 @@ fn dot_block(block: Block, length: u32, lane: u32) -> BlockSums {
     fill_slabs(next, slab, length, lane);
     workgroupBarrier();
     next = fetched(block, min(slab + 1u, slabs - 1u), length, lane);
-    for (var quad = 0u; quad < SLAB_QUADS; quad += 1u) {
-      let lo = weight_quads(lane % ROW_LANES, quad);
-      let hi = weight_quads(lane % ROW_LANES + 4u * ROW_LANES, quad);
-      let at = lane / ROW_LANES * SLAB_STRIDE + quad;
-      part = BlockSums(add_columns(at, lo, part.lo), add_columns(at, hi, part.hi));
-    }
+    part = add_quad(lane, 0u, part);
+    part = add_quad(lane, 1u, part);
+    part = add_quad(lane, 2u, part);
+    part = add_quad(lane, 3u, part);
     if (slab % CHUNK_SLABS == CHUNK_SLABS - 1u || slab == slabs - 1u) {
       total = BlockSums(added(total.lo, part.lo), added(total.hi, part.hi));
       part = BlockSums();
@@ -83,46 +81,59 @@ fn fetched(block: Block, slab: u32, length: u32, lane: u32) -> Fetched {
 fn fill_slabs(next: Fetched, slab: u32, length: u32, lane: u32) {
   let unit = SLAB_UNITS * slab + lane % SLAB_UNITS;
   let quad = SLAB_QUADS * slab + lane % SLAB_QUADS;
-  let at = lane / SLAB_UNITS * SLAB_STRIDE + 2u * (lane % SLAB_UNITS);
-  let x_at = lane / SLAB_QUADS * SLAB_STRIDE + lane % SLAB_QUADS;
-  keep_unit(at, next.units_a, unit, length);
-  keep_unit(at + 32u * SLAB_STRIDE, next.units_b, unit, length);
-  x_slab[x_at] = within(next.quads_a, quad, length);
-  x_slab[x_at + 16u * SLAB_STRIDE] = within(next.quads_b, quad, length);
+  let row = lane / SLAB_UNITS;
+  let column = lane / SLAB_QUADS;
+  let at = 2u * (lane % SLAB_UNITS);
+  let x_at = lane % SLAB_QUADS;
+  keep_unit(row, at, next.units_a, unit, length);
+  keep_unit(row + 32u, at, next.units_b, unit, length);
+  keep_quad(column, x_at, next.quads_a, quad, length);
+  keep_quad(column + 16u, x_at, next.quads_b, quad, length);
   if (ROW_LANES > 8u) {
-    keep_unit(at + 64u * SLAB_STRIDE, next.units_c, unit, length);
-    keep_unit(at + 96u * SLAB_STRIDE, next.units_d, unit, length);
+    keep_unit(row + 64u, at, next.units_c, unit, length);
+    keep_unit(row + 96u, at, next.units_d, unit, length);
   }
   if (COLUMN_LANES > 4u) {
-    x_slab[x_at + 32u * SLAB_STRIDE] = within(next.quads_c, quad, length);
-    x_slab[x_at + 48u * SLAB_STRIDE] = within(next.quads_d, quad, length);
+    keep_quad(column + 32u, x_at, next.quads_c, quad, length);
+    keep_quad(column + 48u, x_at, next.quads_d, quad, length);
   }
 }
 
-fn keep_unit(at: u32, packed: PackedUnit, unit: u32, length: u32) {
+fn keep_unit(row: u32, at: u32, packed: PackedUnit, unit: u32, length: u32) {
   let values = unit_of(packed);
   let is_within = 8u * unit < length;
-  weight_slab[at] = select(vec4<f32>(), values.lo, is_within);
-  weight_slab[at + 1u] = select(vec4<f32>(), values.hi, is_within);
+  let first = row / ROW_LANES * SLAB_QUADS + at;
+  weight_slab[row % ROW_LANES][first] = select(vec4<f32>(), values.lo, is_within);
+  weight_slab[row % ROW_LANES][first + 1u] = select(vec4<f32>(), values.hi, is_within);
 }
 
-fn weight_quads(row: u32, quad: u32) -> Quads {
-  let at = row * SLAB_STRIDE + quad;
-  let step = ROW_LANES * SLAB_STRIDE;
-  return Quads(weight_slab[at], weight_slab[at + step], weight_slab[at + 2u * step], weight_slab[at + 3u * step]);
+fn keep_quad(column: u32, at: u32, values: vec4<f32>, quad: u32, length: u32) {
+  x_slab[column % COLUMN_LANES][column / COLUMN_LANES * SLAB_QUADS + at] = within(values, quad, length);
 }
 
-fn add_columns(at: u32, w: Quads, sums: Columns) -> Columns {
-  let step = COLUMN_LANES * SLAB_STRIDE;
+// Quad by quad, written out: what is indexed by a constant needs no check.
+fn add_quad(lane: u32, quad: u32, sums: BlockSums) -> BlockSums {
+  let row = lane % ROW_LANES;
+  let column = lane / ROW_LANES;
+  let lo = Quads(
+    weight_slab[row][quad], weight_slab[row][quad + 4u], weight_slab[row][quad + 8u], weight_slab[row][quad + 12u],
+  );
+  let hi = Quads(
+    weight_slab[row][quad + 16u], weight_slab[row][quad + 20u], weight_slab[row][quad + 24u], weight_slab[row][quad + 28u],
+  );
+  return BlockSums(add_columns(column, quad, lo, sums.lo), add_columns(column, quad, hi, sums.hi));
+}
+
+fn add_columns(column: u32, quad: u32, w: Quads, sums: Columns) -> Columns {
   return Columns(
-    dot_quads(x_slab[at], w.a, w.b, w.c, w.d, sums.a),
-    dot_quads(x_slab[at + step], w.a, w.b, w.c, w.d, sums.b),
-    dot_quads(x_slab[at + 2u * step], w.a, w.b, w.c, w.d, sums.c),
-    dot_quads(x_slab[at + 3u * step], w.a, w.b, w.c, w.d, sums.d),
-    dot_quads(x_slab[at + 4u * step], w.a, w.b, w.c, w.d, sums.e),
-    dot_quads(x_slab[at + 5u * step], w.a, w.b, w.c, w.d, sums.f),
-    dot_quads(x_slab[at + 6u * step], w.a, w.b, w.c, w.d, sums.g),
-    dot_quads(x_slab[at + 7u * step], w.a, w.b, w.c, w.d, sums.h),
+    dot_quads(x_slab[column][quad], w.a, w.b, w.c, w.d, sums.a),
+    dot_quads(x_slab[column][quad + 4u], w.a, w.b, w.c, w.d, sums.b),
+    dot_quads(x_slab[column][quad + 8u], w.a, w.b, w.c, w.d, sums.c),
+    dot_quads(x_slab[column][quad + 12u], w.a, w.b, w.c, w.d, sums.d),
+    dot_quads(x_slab[column][quad + 16u], w.a, w.b, w.c, w.d, sums.e),
+    dot_quads(x_slab[column][quad + 20u], w.a, w.b, w.c, w.d, sums.f),
+    dot_quads(x_slab[column][quad + 24u], w.a, w.b, w.c, w.d, sums.g),
+    dot_quads(x_slab[column][quad + 28u], w.a, w.b, w.c, w.d, sums.h),
   );
 }
 
