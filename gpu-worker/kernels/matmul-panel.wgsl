@@ -20,18 +20,18 @@ fn panel_piece(panel: Panel, row_lane: u32, i: u32, piece: u32) -> Piece {
 }
 
 fn panel_quad(panel: Panel, column: u32, quad: u32) -> vec4<f32> {
-  return x[(panel.row + column) * params.X_VECTORS + quad];
+  return x[min(panel.row + column, params.ROWS_MAX - 1u) * params.X_VECTORS + quad];
 }
 
 @compute @workgroup_size(PANEL_LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let panel = Panel(PANEL_ROWS * group.x, ROWS_EACH * group.y);
-  let count = min(ROWS_EACH, params.ROWS_MAX - panel.row);
-  dot_panel(panel, count, params.K, lane);
-  for (var at = lane; at < PANEL_ROWS * count; at += PANEL_LANES) {
+  dot_panel(panel, ROWS_EACH, params.K, lane);
+  for (var at = lane; at < PANEL_ROWS * ROWS_EACH; at += PANEL_LANES) {
     let n = panel.n + at % PANEL_ROWS;
-    if (n < params.ROWS_IN_WINDOW) {
-      y[(panel.row + at / PANEL_ROWS) * params.Y_STRIDE + params.Y_OFFSET + n] = totals[at];
+    let row = panel.row + at / PANEL_ROWS;
+    if (n < params.ROWS_IN_WINDOW && row < params.ROWS_MAX) {
+      y[row * params.Y_STRIDE + params.Y_OFFSET + n] = totals[at];
     }
   }
 }

@@ -57,21 +57,16 @@ fn dot_panel(panel: Panel, count: u32, length: u32, lane: u32) {
     keep_quads(lane, CHUNK_QUADS * first + lane, length, ahead);
     workgroupBarrier();
     let piece = CHUNK_PIECES * (first + chunk_lane);
-    let after = piece + CHUNK_PIECES * stride;
-    var sums = Sums();
-    sums = add_next(panel, share, count, &next, select(after, piece + 1u, CHUNK_PIECES > 1u), length, 0u, sums);
-    if (CHUNK_PIECES > 1u) {
-      sums = add_next(panel, share, count, &next, select(after, piece + 2u, CHUNK_PIECES > 2u), length, 1u, sums);
-    }
-    if (CHUNK_PIECES > 2u) {
-      sums = add_next(panel, share, count, &next, piece + 3u, length, 2u, sums);
-      sums = add_next(panel, share, count, &next, select(after, piece + 4u, CHUNK_PIECES > 4u), length, 3u, sums);
-    }
-    if (CHUNK_PIECES > 4u) {
-      sums = add_next(panel, share, count, &next, piece + 5u, length, 4u, sums);
-      sums = add_next(panel, share, count, &next, piece + 6u, length, 5u, sums);
-      sums = add_next(panel, share, count, &next, piece + 7u, length, 6u, sums);
-      sums = add_next(panel, share, count, &next, after, length, 7u, sums);
+    var sums: Sums;
+    // Constants, so that each is a loop of its own.
+    if (count > 4u) {
+      sums = sums_of_chunk(panel, share, 8u, piece, &next, length);
+    } else if (count > 2u) {
+      sums = sums_of_chunk(panel, share, 4u, piece, &next, length);
+    } else if (count > 1u) {
+      sums = sums_of_chunk(panel, share, 2u, piece, &next, length);
+    } else {
+      sums = sums_of_chunk(panel, share, 1u, piece, &next, length);
     }
     // Others may still be reading activations.
     workgroupBarrier();
@@ -82,6 +77,28 @@ fn dot_panel(panel: Panel, count: u32, length: u32, lane: u32) {
     // Others may still be adding.
     workgroupBarrier();
   }
+}
+
+// A chunk's products for `count` columns. Its first piece is fetched; leaves with that of the lane's next chunk.
+fn sums_of_chunk(
+  panel: Panel, share: Share, count: u32, piece: u32, next: ptr<function, Pieces>, length: u32,
+) -> Sums {
+  let after = piece + CHUNK_PIECES * 8u * CHUNK_EIGHTS;
+  var sums = add_next(panel, share, count, next, select(after, piece + 1u, CHUNK_PIECES > 1u), length, 0u, Sums());
+  if (CHUNK_PIECES > 1u) {
+    sums = add_next(panel, share, count, next, select(after, piece + 2u, CHUNK_PIECES > 2u), length, 1u, sums);
+  }
+  if (CHUNK_PIECES > 2u) {
+    sums = add_next(panel, share, count, next, piece + 3u, length, 2u, sums);
+    sums = add_next(panel, share, count, next, select(after, piece + 4u, CHUNK_PIECES > 4u), length, 3u, sums);
+  }
+  if (CHUNK_PIECES > 4u) {
+    sums = add_next(panel, share, count, next, piece + 5u, length, 4u, sums);
+    sums = add_next(panel, share, count, next, piece + 6u, length, 5u, sums);
+    sums = add_next(panel, share, count, next, piece + 7u, length, 6u, sums);
+    sums = add_next(panel, share, count, next, after, length, 7u, sums);
+  }
+  return sums;
 }
 
 // A piece of each weight row; past the last column, zeros.
