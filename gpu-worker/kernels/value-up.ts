@@ -2,13 +2,13 @@
  * Brings each head's mixed latent to its value (W_v): one dispatch per kv_b window.
  *
  * Three shaders, one arithmetic: a lane for four values of one row; several rows together on a CPU whose lanes can swap
- * values (value-up-lanes); and by a GPU's workgroups (value-up-tile).
+ * values (value-up-lanes); and by a GPU's workgroups (value-up-chunks, value-up-panel).
  */
 import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
 import { valueUpChunks } from './value-up-chunks.ts'
 import { valueUpLanes } from './value-up-lanes.ts'
-import { valueUpTile } from './value-up-tile.ts'
+import { valueUpPanel } from './value-up-panel.ts'
 import { valueUpWindows, type ValueUpOperands } from './value-up-operands.ts'
 import { weightIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
@@ -30,8 +30,9 @@ export function valueUp(operands: ValueUpOperands, shape: AttentionShape, rowsMa
     ]),
     ...onlyOn('gpu', [
       ...valueUpChunks(operands, shape, rowsMax, 1),
-      ...valueUpTile(operands, shape, rowsMax, { columns: 4, rowsFrom: 2, rowsTo: 4 }),
-      ...valueUpTile(operands, shape, rowsMax, { columns: 8, rowsFrom: 5, rowsTo: Infinity }),
+      ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 2, rowsFrom: 2, rowsTo: 2 }),
+      ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 4, rowsFrom: 3, rowsTo: 4 }),
+      ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 8, rowsFrom: 5, rowsTo: Infinity }),
     ]),
   ]
 }

@@ -1,7 +1,7 @@
-/** value-up-tile: whole workgroups by the bits of one lane, whole heads in any window, in formats with scales and without. */
+/** value-up-panel: whole workgroups by the bits of one lane, whole heads in any window, in formats with scales and without. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { mixedBytes } from '../../gpu-worker/kernels/value-up-operands.ts'
-import { valueUpTile } from '../../gpu-worker/kernels/value-up-tile.ts'
+import { valueUpPanel } from '../../gpu-worker/kernels/value-up-panel.ts'
 import { valueUpSingle } from '../../gpu-worker/kernels/value-up.ts'
 import { openBench, type KernelBench } from '../fixtures/kernel-bench.ts'
 import { bits, seeded } from '../fixtures/numbers.ts'
@@ -20,9 +20,9 @@ const shapes = [
   { headCount: 2, nope: 5, rope: 2, latent: 288, value: 33, format: int8 },
 ] as const
 
-/** One, a few and more columns of a tile, and past them. */
+/** One, a few and more rows of a panel, and past them. */
 const rowCounts = [1, 3, 9]
-const columnCounts = [1, 4, 8] as const
+const rowsTogetherCounts = [2, 8] as const
 
 it.each(shapes)('latent $latent to value $value: the bits of value-up', { timeout: 120_000 }, async (own) => {
   const { format, ...shape } = own
@@ -35,13 +35,13 @@ it.each(shapes)('latent $latent to value $value: the bits of value-up', { timeou
     for (const rows of rowCounts) {
       const wanted = bench.result(rowsMax, headCount * value)
       await bench.run(valueUpSingle({ mixed, kvB, y: wanted }, shape, rowsMax, Infinity), rows)
-      for (const columns of columnCounts) {
+      for (const rowsTogether of rowsTogetherCounts) {
         const y = bench.result(rowsMax, headCount * value)
         await bench.run(
-          valueUpTile({ mixed, kvB, y }, shape, rowsMax, { columns, rowsFrom: 1, rowsTo: Infinity }),
+          valueUpPanel({ mixed, kvB, y }, shape, rowsMax, { rowsTogether, rowsFrom: 1, rowsTo: Infinity }),
           rows,
         )
-        expect(bits(await bench.read(y, rows)), `${rows} rows by ${columns}`).toEqual(
+        expect(bits(await bench.read(y, rows)), `${rows} rows by ${rowsTogether}`).toEqual(
           bits(await bench.read(wanted, rows)),
         )
       }
