@@ -6,18 +6,15 @@
  * adapter: few experts, a short prompt.
  */
 import { strict as assert } from 'node:assert'
-import { probe } from '../../cli/plan/probe-bench.ts'
-import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
 import { openDevice, type Gpu } from '../../gpu-worker/gpu/device.ts'
-import { Pipelines } from '../../gpu-worker/gpu/pipelines.ts'
-import { buildRecipe } from '../../gpu-worker/gpu/recipe.ts'
 import { BLOCK_TOKENS } from '../../gpu-worker/kernels/step-input.ts'
 import type { CheckpointMix } from '../../gpu-worker/model/checkpoint-shape.ts'
 import { preset } from '../../gpu-worker/model/presets.ts'
 import { loadHashedModel } from '../k1-layer/hashed-model.ts'
-import { machineName, percentile, type Figure, type Report } from '../report.ts'
+import { machineName, type Figure, type Report } from '../report.ts'
 import { DecodeSteps } from './decode-steps.ts'
-import { PassTimes, ROUNDED_TIMESTAMPS, type PassTime, type TimedParts } from './pass-times.ts'
+import { timeEmpty } from './empty-dispatches.ts'
+import { median, ROUNDED_TIMESTAMPS, timeRuns, type Timed } from './pass-times.ts'
 import { longestRepetition } from './repeated.ts'
 
 const MIX: CheckpointMix = { experts: 'int4', rest: 'int8', group: 32, layout: 'per-expert' }
@@ -26,9 +23,6 @@ const DEADLINE_MS = 120_000
 const ROWS_MAX = 256
 /** No layer has fewer dispatches. */
 const PERIOD_MIN = 4
-/** Dispatches that do nothing, in a pass. */
-const EMPTY_COUNT = 256
-const EMPTY_ROUNDS = 8
 
 interface Sizes {
   readonly batches: readonly number[]
@@ -64,8 +58,14 @@ export async function layerProfile(): Promise<Report> {
     assert(watched !== null, 'A model was loaded on a device')
     const steps = new DecodeSteps(runner, config, sizes.contextTokens)
     await steps.prefill()
-    const figures = await emptyFigures(watched)
-    for (const rows of sizes.batches) figures.push(...(await profile(watched, steps, rows, sizes.stepCount)))
+    const empty = await timeEmpty(watched)
+    const figures: Figure[] = [
+      { name: 'an empty dispatch behind one whose result it needs', value: empty.inTurn, unit: 'µs' },
+      { name: 'an empty dispatch behind one that it does not need', value: empty.free, unit: 'µs' },
+      { name: 'taken off: what a pass of its own adds to a dispatch', value: empty.ownPass, unit: 'µs' },
+    ]
+    for (const rows of sizes.batches)
+      figures.push(...(await profile(watched, steps, rows, { count: sizes.stepCount, less: empty.ownPass })))
     return {
       bench: 'layer-profile',
       machine: machineName(),
@@ -74,7 +74,7 @@ export async function layerProfile(): Promise<Report> {
       notes: [
         `A.X K1’s widths, ${config.layerCount} layers, the first dense; experts int4, the rest int8; f32 cache, ${sizes.contextTokens} tokens of one prompt`,
         `behind each row’s own. Medians of ${sizes.stepCount} steps (a layer’s: over the layers too), a step as it is served, in one pass; then each`,
-        'dispatch in a pass of its own. Each row: kernel, workgroups.',
+        'dispatch in a pass of its own, less what that adds. Each row: kernel, workgroups.',
       ],
       figures,
     }
@@ -83,41 +83,25 @@ export async function layerProfile(): Promise<Report> {
   }
 }
 
-/** What a dispatch that does nothing takes in a pass of many: behind the one whose result it needs, and behind no such. */
-async function emptyFigures(gpu: Gpu): Promise<Figure[]> {
-  const pipelines = new Pipelines(gpu)
-  const micros = async (counters: number): Promise<number> => {
-    const buffers = new Buffers(gpu, 'counters')
-    const slices = Array.from({ length: counters }, (_, i) => buffers.storage(`counter ${i}`, 4))
-    const list = Array.from({ length: EMPTY_COUNT / counters }, () => slices)
-      .flat()
-      .map((slice) => ({ dispatch: probe('count', ['write'], [slice], {}, 1), rows: 'all' as const }))
-    const recipe = await buildRecipe(gpu, pipelines, buffers, list)
-    const [pass = assert.fail('They are a pass')] = await timed(gpu, 'pass', EMPTY_ROUNDS, async () => {
-      const encoder = gpu.device.createCommandEncoder({ label: 'step' })
-      const all = encoder.beginComputePass()
-      recipe.encode(all, { all: 1 })
-      all.end()
-      gpu.device.queue.submit([encoder.finish()])
-      await gpu.idle('dispatches that do nothing')
-    })
-    buffers.close()
-    return median(pass) / EMPTY_COUNT
-  }
-  return [
-    { name: 'an empty dispatch that needs the one before', value: await micros(1), unit: 'µs' },
-    { name: 'an empty dispatch that needs none', value: await micros(EMPTY_COUNT), unit: 'µs' },
-  ]
-}
-
-async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: number): Promise<Figure[]> {
+/** `less`: of every dispatch's time. */
+async function profile(
+  gpu: Gpu,
+  steps: DecodeSteps,
+  rows: number,
+  { count, less }: { readonly count: number; readonly less: number },
+): Promise<Figure[]> {
   const name = `batch ${rows}`
   // The first compiles, the second warms up.
   await steps.decode(rows)
   await steps.decode(rows)
   const step = (): Promise<void> => steps.decode(rows)
-  const [pass = assert.fail('A step is a pass')] = await timed(gpu, 'pass', stepCount, step)
-  const dispatches = await timed(gpu, 'dispatches', stepCount, step)
+  const [pass = assert.fail('A step is a pass')] = await timeRuns(gpu, 'pass', count, step)
+  const raw = await timeRuns(gpu, 'dispatches', count, step)
+  const dispatches = raw.map(({ name: kernel, grid, micros }) => ({
+    name: kernel,
+    grid,
+    micros: micros.map((own) => Math.max(0, own - less)),
+  }))
   const gap = (median(pass) - total(dispatches)) / dispatches.length
   const names = dispatches.map((dispatch) => dispatch.name)
   const { start, period, repeats } = longestRepetition(names, PERIOD_MIN) ?? assert.fail('No layer repeats')
@@ -142,28 +126,6 @@ async function profile(gpu: Gpu, steps: DecodeSteps, rows: number, stepCount: nu
   ]
 }
 
-/** A dispatch, or a pass, with the times of all its runs. */
-interface Timed {
-  readonly name: string
-  readonly grid: string
-  readonly micros: readonly number[]
-}
-
-async function timed(gpu: Gpu, parts: TimedParts, stepCount: number, step: () => Promise<void>): Promise<Timed[]> {
-  const times = new PassTimes(gpu, parts)
-  try {
-    const runs: PassTime[][] = []
-    for (let run = 0; run < stepCount; run += 1) {
-      await step()
-      runs.push(await times.read())
-    }
-    const [first = []] = runs
-    return first.map(({ name, grid }, i) => ({ name, grid, micros: runs.map((own) => own[i]?.micros ?? NaN) }))
-  } finally {
-    times.close()
-  }
-}
-
 function part(name: string, dispatches: readonly Timed[]): Figure[] {
   return [
     { name, value: total(dispatches), unit: `µs, ${dispatches.length} dispatches` },
@@ -177,8 +139,4 @@ function part(name: string, dispatches: readonly Timed[]): Figure[] {
 
 function total(dispatches: readonly Timed[]): number {
   return dispatches.reduce((sum, own) => sum + median(own), 0)
-}
-
-function median({ micros }: Timed): number {
-  return percentile(micros, 0.5)
 }

@@ -8,6 +8,7 @@ import { strict as assert } from 'node:assert'
 import { Buffers } from '../../gpu-worker/gpu/buffers.ts'
 import type { Gpu } from '../../gpu-worker/gpu/device.ts'
 import { Readback } from '../../gpu-worker/gpu/readback.ts'
+import { percentile } from '../report.ts'
 
 /** What Dawn does unless told otherwise: timestamps rounded to 65 µs. */
 export const ROUNDED_TIMESTAMPS = 'timestamp_quantization'
@@ -25,6 +26,33 @@ export interface PassTime {
 /** Two timestamps a dispatch: WebGPU's largest set. */
 const DISPATCHES_MAX = 2048
 const TIMESTAMP_BYTES = 8
+
+/** A dispatch, or a pass, with the times of all its runs. */
+export interface Timed {
+  readonly name: string
+  readonly grid: string
+  readonly micros: readonly number[]
+}
+
+/** `run` submits one step, the same each time, and waits for it. */
+export async function timeRuns(gpu: Gpu, parts: TimedParts, count: number, run: () => Promise<void>): Promise<Timed[]> {
+  const times = new PassTimes(gpu, parts)
+  try {
+    const runs: PassTime[][] = []
+    for (let i = 0; i < count; i += 1) {
+      await run()
+      runs.push(await times.read())
+    }
+    const [first = []] = runs
+    return first.map(({ name, grid }, i) => ({ name, grid, micros: runs.map((own) => own[i]?.micros ?? NaN) }))
+  } finally {
+    times.close()
+  }
+}
+
+export function median({ micros }: Pick<Timed, 'micros'>): number {
+  return percentile(micros, 0.5)
+}
 
 export class PassTimes {
   readonly #gpu: Gpu
