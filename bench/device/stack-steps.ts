@@ -15,7 +15,8 @@ import { meanDistinct } from './decode-steps.ts'
 import { drawnAnswers } from './drawn-answers.ts'
 
 export interface StackSizes {
-  readonly streamCounts: readonly number[]
+  /** None of a kind: it is left out. */
+  readonly streamCounts: Readonly<Record<AnswerKind, readonly number[]>>
   /** Of each stream when the measurement begins: whole blocks. */
   readonly contextTokens: number
   readonly stepCount: number
@@ -51,7 +52,7 @@ const tenantId = 'bench'
 
 export async function timeStack(config: ModelConfig, mix: CheckpointMix, sizes: StackSizes): Promise<StackTimes> {
   const { streamCounts, contextTokens, stepCount, rowsMax } = sizes
-  const streamsMax = Math.max(...streamCounts)
+  const streamsMax = Math.max(...streamCounts.own, ...streamCounts.greedy)
   const startedMs = performance.now()
   // A stream that started first answers while the others start.
   const ownBlocks = 1 + Math.ceil((streamsMax + stepCount + 2) / BLOCK_TOKENS)
@@ -69,17 +70,19 @@ export async function timeStack(config: ModelConfig, mix: CheckpointMix, sizes: 
     ])
     const steps: StepFigures[] = []
     for (const answers of answerKinds) {
+      const counts = streamCounts[answers]
+      if (counts.length === 0) continue
       const answering = answers === 'own' ? drawnAnswers(runner) : runner
       const timed: Omit<StepFigures, 'distinctExperts'>[] = []
       const engine = new Engine(answering)
       // Puts the prompt into the cache and compiles what is left.
       await decode(engine, prompts.slice(0, 1), 1, tenantId)
-      for (const streams of streamCounts) {
+      for (const streams of counts) {
         const { stepMs, hostMs } = await decode(engine, prompts.slice(0, streams), stepCount, tenantId)
         const { dispatchCount } = runner
         timed.push({ streams, answers, stepSeconds: stepMs / 1000, hostSeconds: hostMs / 1000, dispatchCount })
       }
-      const distinct = await countExperts(answering, config, prompts, streamCounts)
+      const distinct = await countExperts(answering, config, prompts, counts)
       for (const own of timed) steps.push({ ...own, distinctExperts: distinct.get(own.streams) ?? NaN })
     }
     const { layerCount } = config
