@@ -27,6 +27,8 @@ override LANES: u32 = HEAD_LANES * COLUMN_LANES * TILE_LANES;
 override QUADS: u32 = 2u * HEAD_LANES;
 override TILE_QUADS: u32 = TILE_LANES * QUADS;
 
+// Of a lane.
+override WEIGHTS_EACH: u32 = TILE_QUADS * TILE / LANES;
 override CELLS: u32 = 8u * HEAD_LANES * COLUMN_LANES;
 
 struct Params {
@@ -198,7 +200,8 @@ fn keep_sums(slot: u32, head: u32, total: Sum) {
 
 // Scores of TILE_LANES tiles: whoever takes them makes weights of them.
 fn take_scores(slot: u32, first_quad: u32, start: u32, tile_count: u32, lane: u32) {
-  for (var cell = lane; cell < TILE_QUADS * TILE; cell += LANES) {
+  for (var i = 0u; i < WEIGHTS_EACH; i += 1u) {
+    let cell = lane + i * LANES;
     let tile = start + cell / (QUADS * TILE);
     let at = scores_of(slot, first_quad + cell / TILE % QUADS) + min(tile, tile_count - 1u) * TILE + cell % TILE;
     weights[cell] = select(vec4<f32>(LOWEST), scores[at], tile < tile_count);
@@ -206,16 +209,15 @@ fn take_scores(slot: u32, first_quad: u32, start: u32, tile_count: u32, lane: u3
 }
 
 // Of one quad of heads: the maximum of the split behind a tile, and by what it shrinks what was there before. `blocks`: of 32
-// keys, of the row from this split on.
+// keys, of the row from this split on. All loads at once, whoever needs how many.
 fn take_maxima(slot: u32, quad: u32, tile: u32, blocks: u32, lane: u32) {
   let first = scores_of(slot, quad) + TILE * TILES_PER_SPLIT;
   var before = vec4<f32>(LOWEST);
-  for (var block = 0u; block < min(2u * tile, blocks); block += 1u) {
-    before = max(before, scores[first + block]);
-  }
-  var behind = before;
-  for (var block = 2u * tile; block < min(2u * tile + 2u, blocks); block += 1u) {
-    behind = max(behind, scores[first + block]);
+  var behind = vec4<f32>(LOWEST);
+  for (var block = 0u; block < 2u * TILES_PER_SPLIT; block += 1u) {
+    let own = max(behind, scores[first + min(block, blocks - 1u)]);
+    before = select(before, own, block < 2u * tile);
+    behind = select(behind, own, block < 2u * tile + 2u);
   }
   maxima[lane] = behind;
   shrinks[lane] = exp_each(before - behind);

@@ -24,7 +24,7 @@ export function latentScoresFew(operands: LatentAttentionOperands, rule: Attenti
   return {
     program: {
       name: 'latent-scores',
-      source: wgsl('latent-scores', `pages-${operands.pages.format}`, 'attention', 'quads'),
+      source: wgsl('latent-scores', `pages-${operands.pages.format}`, 'attention'),
       access: SCORES_ACCESS,
       constants: scoresConstants(operands, rule),
     },

@@ -10,12 +10,13 @@
 //   scores   f32 [items, HEADS / 4, 512 keys then the maxima of 32 each, four heads], write: of blocks that the row has
 //
 // A lane scores keys lane % 16 and 16 more for heads lane / 16 and 8 more; past the last head: the last again, unkept. Lanes
-// bring entries and queries together, SLAB vec4 of each at a time, two slabs ahead: few workgroups wait for memory most of all.
+// bring entries and queries together, SLAB vec4 of each at a time, the next while these are multiplied: long slabs, since few
+// workgroups wait for memory most of all.
 // Grid: x = heads / 16 · blocks of a split, y = items. Order and rounding: attention.wgsl.
 const LANES = 128u;
 const HEADS_TOGETHER = 16u;
 const KEYS = 32u;
-const SLAB = 8u;
+const SLAB = 16u;
 // One vector more than a row has: neighbouring rows begin in different banks.
 const SLAB_STRIDE = SLAB + 1u;
 const CHUNK_VECTORS = 64u;
@@ -42,18 +43,20 @@ var<workgroup> query_slab: array<vec4<f32>, HEADS_TOGETHER * SLAB_STRIDE>;
 // [head][key lane]: of its two keys.
 var<workgroup> highest: array<f32, HEADS_TOGETHER * 16u>;
 
-// What a lane brings of a slab: one vec4 of two entries and of one query.
+// What a lane brings of a slab: one vec4 of every eighth entry and of every eighth query.
 struct Fetched {
-  near: PageQuad,
-  far: PageQuad,
-  query: vec4<f32>,
+  entry_a: PageQuad,
+  entry_b: PageQuad,
+  entry_c: PageQuad,
+  entry_d: PageQuad,
+  query_a: vec4<f32>,
+  query_b: vec4<f32>,
 }
 
 // Where those begin.
 struct Places {
-  near: u32,
-  far: u32,
-  query: u32,
+  entries: vec4<u32>,
+  queries: vec2<u32>,
 }
 
 @compute @workgroup_size(LANES)
@@ -71,11 +74,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let count = min(KEYS, max(keys, first) - first);
   let carrier = lane / SLAB;
-  let last = keys - 1u;
+  let carried = min(vec4<u32>(first + carrier) + vec4<u32>(0u, 8u, 16u, 24u), vec4<u32>(keys - 1u));
+  let heads = min(vec2<u32>(first_head + carrier) + vec2<u32>(0u, 8u), vec2<u32>(params.HEADS - 1u));
   let places = Places(
-    entry_of(table, min(first + carrier, last)),
-    entry_of(table, min(first + carrier + 16u, last)),
-    (row * params.HEADS + min(first_head + carrier, params.HEADS - 1u)) * params.ENTRY_VECTORS,
+    vec4<u32>(
+      entry_of(table, carried.x), entry_of(table, carried.y), entry_of(table, carried.z), entry_of(table, carried.w),
+    ),
+    (vec2<u32>(row * params.HEADS) + heads) * params.ENTRY_VECTORS,
   );
   let sums = params.SCALE * scored(places, lane);
   let key = lane % 16u;
@@ -97,31 +102,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 fn scored(places: Places, lane: u32) -> vec4<f32> {
   let quad = lane % SLAB;
   let at = lane / SLAB * SLAB_STRIDE + quad;
-  var now = fetched(places, quad);
-  var next = fetched(places, SLAB + quad);
+  let step = 8u * SLAB_STRIDE;
+  var next = fetched(places, quad);
   var total = vec4<f32>(0.0);
   var part = vec4<f32>(0.0);
   for (var start = 0u; start < params.ENTRY_VECTORS; start += SLAB) {
     // Others may still be reading the slab before.
     workgroupBarrier();
     let is_within = start + quad < params.ENTRY_VECTORS;
-    entry_slab[at] = select(vec4<f32>(), page_values(now.near), is_within);
-    entry_slab[at + 16u * SLAB_STRIDE] = select(vec4<f32>(), page_values(now.far), is_within);
-    query_slab[at] = select(vec4<f32>(), now.query, is_within);
+    entry_slab[at] = select(vec4<f32>(), page_values(next.entry_a), is_within);
+    entry_slab[at + step] = select(vec4<f32>(), page_values(next.entry_b), is_within);
+    entry_slab[at + 2u * step] = select(vec4<f32>(), page_values(next.entry_c), is_within);
+    entry_slab[at + 3u * step] = select(vec4<f32>(), page_values(next.entry_d), is_within);
+    query_slab[at] = select(vec4<f32>(), next.query_a, is_within);
+    query_slab[at + step] = select(vec4<f32>(), next.query_b, is_within);
     workgroupBarrier();
-    now = next;
-    next = fetched(places, start + 2u * SLAB + quad);
+    next = fetched(places, start + SLAB + quad);
+    let keys = lane % 16u * SLAB_STRIDE;
+    let heads = lane / 16u * SLAB_STRIDE;
     for (var i = 0u; i < SLAB; i += 1u) {
-      let keys = lane % 16u * SLAB_STRIDE + i;
-      let heads = lane / 16u * SLAB_STRIDE + i;
-      let near = entry_slab[keys];
-      let far = entry_slab[keys + 16u * SLAB_STRIDE];
-      let a = query_slab[heads];
-      let b = query_slab[heads + 8u * SLAB_STRIDE];
-      part = fma(vec4<f32>(a.x, a.x, b.x, b.x), vec4<f32>(near.x, far.x, near.x, far.x), part);
-      part = fma(vec4<f32>(a.y, a.y, b.y, b.y), vec4<f32>(near.y, far.y, near.y, far.y), part);
-      part = fma(vec4<f32>(a.z, a.z, b.z, b.z), vec4<f32>(near.z, far.z, near.z, far.z), part);
-      part = fma(vec4<f32>(a.w, a.w, b.w, b.w), vec4<f32>(near.w, far.w, near.w, far.w), part);
+      let near = entry_slab[keys + i];
+      let far = entry_slab[keys + 2u * step + i];
+      let a = query_slab[heads + i];
+      let b = query_slab[heads + step + i];
+      part = vec4<f32>(
+        dot_quad(a, near, part.x), dot_quad(a, far, part.y), dot_quad(b, near, part.z), dot_quad(b, far, part.w),
+      );
     }
     if ((start + SLAB) % CHUNK_VECTORS == 0u || start + SLAB >= params.ENTRY_VECTORS) {
       total += part;
@@ -134,7 +140,14 @@ fn scored(places: Places, lane: u32) -> vec4<f32> {
 // Past the end: the last again.
 fn fetched(places: Places, vector: u32) -> Fetched {
   let at = min(vector, params.ENTRY_VECTORS - 1u);
-  return Fetched(pages[places.near + at], pages[places.far + at], queries[places.query + at]);
+  return Fetched(
+    pages[places.entries.x + at], pages[places.entries.y + at], pages[places.entries.z + at], pages[places.entries.w + at],
+    queries[places.queries.x + at], queries[places.queries.y + at],
+  );
+}
+
+fn dot_quad(x: vec4<f32>, y: vec4<f32>, sum: f32) -> f32 {
+  return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum))));
 }
 
 // Of one head, keys `key` and `key` + 16 of a block that has `count`.

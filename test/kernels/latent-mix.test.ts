@@ -18,7 +18,7 @@ afterAll(() => bench.close())
 
 const laneShapes = [
   { headLanes: 1, columnLanes: 16, tileLanes: 8 },
-  { headLanes: 2, columnLanes: 32, tileLanes: 4 },
+  { headLanes: 1, columnLanes: 64, tileLanes: 4 },
 ] as const
 
 it.each(scoredSteps)('latent $shape.latent, rope $shape.rope, pages in $format', { timeout: 120_000 }, async (step) => {

@@ -1,39 +1,53 @@
 // What lanes mix of a tile from weights in workgroup memory, eight loads under way at a time. Needs mix.wgsl, attention.wgsl and
 // of its kernel `weights` [.., key], a component a head, `split_out` [head][column lane] and COLUMN_LANES.
 
-// A tile's Σ weight · entry, keys ascending, of one vec4 of columns.
+// A vec4 of columns of eight keys.
+struct Eight {
+  a: PageQuad,
+  b: PageQuad,
+  c: PageQuad,
+  d: PageQuad,
+  e: PageQuad,
+  f: PageQuad,
+  g: PageQuad,
+  h: PageQuad,
+}
+
+// A tile's Σ weight · entry, keys ascending, of one vec4 of columns: `own` is where the weights of its first key are.
 fn mixed(table: u32, first: u32, count: u32, own: u32, column: u32) -> Mix {
   var mix = Mix();
-  for (var start = 0u; start < count; start += 32u) {
-    let base = entry_of(table, first + start) + column;
-    let end = min(32u, count - start);
-    var j = 0u;
-    // Eight loads under way at a time.
-    for (; j + 8u <= end; j += 8u) {
-      let at = base + j * params.ENTRY_VECTORS;
-      let a = pages[at];
-      let b = pages[at + params.ENTRY_VECTORS];
-      let c = pages[at + 2u * params.ENTRY_VECTORS];
-      let d = pages[at + 3u * params.ENTRY_VECTORS];
-      let e = pages[at + 4u * params.ENTRY_VECTORS];
-      let f = pages[at + 5u * params.ENTRY_VECTORS];
-      let g = pages[at + 6u * params.ENTRY_VECTORS];
-      let h = pages[at + 7u * params.ENTRY_VECTORS];
-      let key = own + start + j;
-      mix = add_key(mix, key, a);
-      mix = add_key(mix, key + 1u, b);
-      mix = add_key(mix, key + 2u, c);
-      mix = add_key(mix, key + 3u, d);
-      mix = add_key(mix, key + 4u, e);
-      mix = add_key(mix, key + 5u, f);
-      mix = add_key(mix, key + 6u, g);
-      mix = add_key(mix, key + 7u, h);
-    }
-    for (; j < end; j += 1u) {
-      mix = add_key(mix, own + start + j, pages[base + j * params.ENTRY_VECTORS]);
-    }
+  // Where the tile's two blocks begin.
+  let low = entry_of(table, first) + column;
+  let high = entry_of(table, first + min(32u, count - 1u) / 32u * 32u) + column;
+  let eights = count / 8u;
+  var next = eight_keys(low);
+  for (var i = 0u; i < eights; i += 1u) {
+    let now = next;
+    let after = min(i + 1u, max(eights, 1u) - 1u);
+    next = eight_keys(select(low, high, after >= 4u) + after % 4u * 8u * params.ENTRY_VECTORS);
+    let key = own + 8u * i;
+    mix = add_key(mix, key, now.a);
+    mix = add_key(mix, key + 1u, now.b);
+    mix = add_key(mix, key + 2u, now.c);
+    mix = add_key(mix, key + 3u, now.d);
+    mix = add_key(mix, key + 4u, now.e);
+    mix = add_key(mix, key + 5u, now.f);
+    mix = add_key(mix, key + 6u, now.g);
+    mix = add_key(mix, key + 7u, now.h);
+  }
+  for (var key = 8u * eights; key < count; key += 1u) {
+    let at = select(low, high, key >= 32u) + key % 32u * params.ENTRY_VECTORS;
+    mix = add_key(mix, own + key, pages[at]);
   }
   return mix;
+}
+
+fn eight_keys(at: u32) -> Eight {
+  let step = params.ENTRY_VECTORS;
+  return Eight(
+    pages[at], pages[at + step], pages[at + 2u * step], pages[at + 3u * step],
+    pages[at + 4u * step], pages[at + 5u * step], pages[at + 6u * step], pages[at + 7u * step],
+  );
 }
 
 fn add_key(mix: Mix, at: u32, value: PageQuad) -> Mix {
