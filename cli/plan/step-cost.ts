@@ -63,15 +63,15 @@ export interface StepWork {
 /**
  * How often weights are read. `once`: each weight that a step needs, once. Otherwise as Axle's kernels do. On a `cpu`: a routed
  * expert once for each row that chose it, other weights once for four rows. On a `gpu`: other weights once for eight rows, and
- * an expert once for eight that chose it, once there are two of them for every expert.
+ * an expert once for eight that chose it, in steps of four rows or more.
  */
 export type Reading = 'once' | 'cpu' | 'gpu'
 
 /** Rows that share one reading of a weight: `matmul-rows`, and `matmul-tile` at its widest. */
 const ROWS_TOGETHER = { cpu: 4, gpu: 8 }
-/** Rows that share one reading of an expert, and choices an expert from which they do: `expert-groups.ts`. */
+/** Rows that share one reading of an expert, and rows of a step from which they do: `expert-groups.ts`. */
 const GROUP_ROWS = 8
-const GROUPS_FROM = 2
+const GROUPS_FROM = 4
 
 /**
  * Expected distinct experts among `rows` independent rows that choose `perToken` of `expertCount` each:
@@ -94,7 +94,7 @@ export function stepWork(
     reading === 'once' ? Math.min(count, 1) : Math.ceil(count / ROWS_TOGETHER[reading])
   return {
     experts: {
-      bytes: expertReadings(distinct, rows * expertsPerToken, routedExpertCount, reading) * weights.expertBytes,
+      bytes: expertReadings(distinct, rows, expertsPerToken, reading) * weights.expertBytes,
       flops: 2 * rows * expertsPerToken * weights.expertParameters,
     },
     rest: {
@@ -111,9 +111,10 @@ export function stepWork(
   }
 }
 
-function expertReadings(distinct: number, choices: number, expertCount: number, reading: Reading): number {
+function expertReadings(distinct: number, rows: number, perToken: number, reading: Reading): number {
   if (reading === 'once' || distinct === 0) return distinct
-  if (reading === 'cpu' || choices < GROUPS_FROM * expertCount) return choices
+  const choices = rows * perToken
+  if (reading === 'cpu' || rows < GROUPS_FROM) return choices
   return distinct * Math.ceil(choices / distinct / GROUP_ROWS)
 }
 
