@@ -14,6 +14,7 @@ import { alone, rates } from '../roofline.ts'
 import { expertsName, timeExperts } from '../roofline/experts.ts'
 import { measurePeaks, type Peaks } from '../roofline/peaks.ts'
 import { productName, timeProducts, type ProductTimes } from '../roofline/products.ts'
+import { measureMatrices } from './matrix-peak.ts'
 
 /** Of the nearer roof, %: one row, and the largest batch. */
 const GEMV_SHARE_MIN = 70
@@ -93,6 +94,10 @@ async function measure(gpu: Gpu, sizes: Sizes, problems: string[]): Promise<Figu
       problems.push(`${name}: ${error instanceof Error ? error.message : String(error)}.`)
     }
   }
+  await add('subgroup matrices', async () => {
+    const rate = await measureMatrices()
+    return rate === null ? [] : [{ name: 'subgroup matrices, f16 to f32', value: rate / 1e9, unit: 'GFLOP/s' }]
+  })
   const last = sizes.batches.at(-1)
   for (const [format, bytesEach] of FORMATS) {
     const rowCount = Math.ceil(sizes.productBytes / bytesEach / hiddenSize / ROWS_STEP) * ROWS_STEP
