@@ -27,7 +27,7 @@ const WHOLE = 0xffffffff
 /** As many rows in turn keep any adapter busy: a row whose splits are a smaller share of the step needs no cutting. */
 const ROWS_AT_ONCE = 64
 /** The same of rows whose scores are there already: many workgroups share one. */
-const MIXES_AT_ONCE = 8
+const MIXES_AT_ONCE = 4
 
 const ITEM_BYTES = 8
 /** Of a mix and of a merge. */

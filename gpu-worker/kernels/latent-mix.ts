@@ -32,8 +32,8 @@ export interface MixShape {
 }
 
 const SHAPES: readonly MixShape[] = [
-  { headLanes: 1, columnLanes: 16, tileLanes: 8, mixesFrom: 1, mixesTo: 15 },
-  { headLanes: 1, columnLanes: 64, tileLanes: 4, mixesFrom: 16, mixesTo: Infinity },
+  { headLanes: 1, columnLanes: 16, tileLanes: 8, mixesFrom: 1, mixesTo: 7 },
+  { headLanes: 1, columnLanes: 64, tileLanes: 4, mixesFrom: 8, mixesTo: Infinity },
 ]
 
 export function latentMix(

@@ -28,9 +28,6 @@ struct Params {
 var<workgroup> entry_slab: array<vec4<f32>, TILE * SLAB_STRIDE>;
 var<workgroup> query_slab: array<vec4<f32>, BLOCK_HEADS * SLAB_STRIDE>;
 
-// [head][key lane]: of its first four keys and of its last.
-var<workgroup> highest: array<vec2<f32>, BLOCK_HEADS * 8u>;
-
 // Of one head, eight keys: lo lane, lane + 8, …, lane + 24; hi the 32 behind.
 struct Keys {
   lo: vec4<f32>,
@@ -90,24 +87,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let sums = scored(places, lane);
   let own_head = first_head + lane / 8u;
   let at = Target(group.y * ((params.HEADS + 3u) / 4u), split_tile * TILE + lane % 8u, lane % 8u, count);
-  keep(at, own_head, sums.a, lane);
-  keep(at, own_head + 8u, sums.b, lane + 64u);
-  keep(at, own_head + 16u, sums.c, lane + 128u);
-  keep(at, own_head + 24u, sums.d, lane + 192u);
-  keep(at, own_head + 32u, sums.e, lane + 256u);
-  keep(at, own_head + 40u, sums.f, lane + 320u);
-  keep(at, own_head + 48u, sums.g, lane + 384u);
-  keep(at, own_head + 56u, sums.h, lane + 448u);
+  let highest_ab = vec4<f32>(keep(at, own_head, sums.a), keep(at, own_head + 8u, sums.b));
+  let highest_cd = vec4<f32>(keep(at, own_head + 16u, sums.c), keep(at, own_head + 24u, sums.d));
+  let highest_ef = vec4<f32>(keep(at, own_head + 32u, sums.e), keep(at, own_head + 40u, sums.f));
+  let highest_gh = vec4<f32>(keep(at, own_head + 48u, sums.g), keep(at, own_head + 56u, sums.h));
+  // Others may still be reading the last slab, whose memory holds maxima now: [pair of heads][lane].
+  workgroupBarrier();
+  entry_slab[lane] = highest_ab;
+  entry_slab[lane + BLOCK_LANES] = highest_cd;
+  entry_slab[lane + 2u * BLOCK_LANES] = highest_ef;
+  entry_slab[lane + 3u * BLOCK_LANES] = highest_gh;
   workgroupBarrier();
   if (first_head + lane < params.HEADS) {
-    var all = highest[8u * lane];
-    for (var i = 1u; i < 8u; i += 1u) {
-      all = max(all, highest[8u * lane + i]);
-    }
-    let head = first_head + lane;
-    let maxima = 4u * ((at.first_quad + head / 4u) * SCORES_EACH + TILE * TILES_PER_SPLIT + 2u * split_tile) + head % 4u;
-    scores[maxima] = all.x;
-    scores[maxima + 4u] = all.y;
+    keep_maxima(at, first_head + lane, lane, split_tile);
   }
 }
 
@@ -195,22 +187,34 @@ struct Target {
   count: u32,
 }
 
-// `place`: 8 · head of the block + key lane.
-fn keep(to: Target, head: u32, sums: Keys, place: u32) {
+// Returns the highest of the first 32 keys and of the last.
+fn keep(to: Target, head: u32, sums: Keys) -> vec2<f32> {
   let keys = vec4<u32>(to.key) + vec4<u32>(0u, 8u, 16u, 24u);
   let lo = select(vec4<f32>(LOWEST), params.SCALE * sums.lo, keys < vec4<u32>(to.count));
   let hi = select(vec4<f32>(LOWEST), params.SCALE * sums.hi, keys + vec4<u32>(32u) < vec4<u32>(to.count));
-  highest[place] = vec2<f32>(max(max(lo.x, lo.y), max(lo.z, lo.w)), max(max(hi.x, hi.y), max(hi.z, hi.w)));
-  if (head >= params.HEADS) {
-    return;
+  if (head < params.HEADS) {
+    let at = 4u * ((to.first_quad + head / 4u) * SCORES_EACH + to.place) + head % 4u;
+    scores[at] = lo.x;
+    scores[at + 32u] = lo.y;
+    scores[at + 64u] = lo.z;
+    scores[at + 96u] = lo.w;
+    scores[at + 128u] = hi.x;
+    scores[at + 160u] = hi.y;
+    scores[at + 192u] = hi.z;
+    scores[at + 224u] = hi.w;
   }
-  let at = 4u * ((to.first_quad + head / 4u) * SCORES_EACH + to.place) + head % 4u;
-  scores[at] = lo.x;
-  scores[at + 32u] = lo.y;
-  scores[at + 64u] = lo.z;
-  scores[at + 96u] = lo.w;
-  scores[at + 128u] = hi.x;
-  scores[at + 160u] = hi.y;
-  scores[at + 192u] = hi.z;
-  scores[at + 224u] = hi.w;
+  return vec2<f32>(max(max(lo.x, lo.y), max(lo.z, lo.w)), max(max(hi.x, hi.y), max(hi.z, hi.w)));
+}
+
+// Of head `own` of the block: eight lanes have its keys.
+fn keep_maxima(to: Target, head: u32, own: u32, tile: u32) {
+  let first = own / 16u * BLOCK_LANES + own % 8u * 8u;
+  var all = entry_slab[first];
+  for (var i = 1u; i < 8u; i += 1u) {
+    all = max(all, entry_slab[first + i]);
+  }
+  let is_last = own / 8u % 2u != 0u;
+  let at = 4u * ((to.first_quad + head / 4u) * SCORES_EACH + TILE * TILES_PER_SPLIT + 2u * tile) + head % 4u;
+  scores[at] = select(all.x, all.z, is_last);
+  scores[at + 4u] = select(all.y, all.w, is_last);
 }

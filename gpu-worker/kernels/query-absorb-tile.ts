@@ -6,11 +6,12 @@ import { queryAbsorbWindows, type QueryAbsorbOperands, type QueryAbsorbRule } fr
 import { slabIncludes } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
-/** The steps that a dispatch is for, and what a workgroup takes: rows and latent values in fours, rows of W_k at a time. */
+/** Latent values of a workgroup. */
+const SLICE = 64
+
+/** The steps that a dispatch is for, and how many of their rows a workgroup takes, in fours. */
 export interface AbsorbSteps {
   readonly rowQuads: number
-  readonly columnQuads: number
-  readonly slabRows: number
   readonly rowsFrom: number
   readonly rowsTo: number
 }
@@ -18,7 +19,7 @@ export interface AbsorbSteps {
 export function queryAbsorbTile(
   operands: QueryAbsorbOperands,
   rule: QueryAbsorbRule,
-  { rowQuads, columnQuads, slabRows, rowsFrom, rowsTo }: AbsorbSteps,
+  { rowQuads, rowsFrom, rowsTo }: AbsorbSteps,
 ): Dispatch[] {
   const { shape, rowsMax } = rule
   return queryAbsorbWindows(operands, rule).map(({ format, headCount, constants, access, bindings }) => ({
@@ -26,18 +27,12 @@ export function queryAbsorbTile(
       name: 'query-absorb-tile',
       source: wgsl('query-absorb-tile', ...slabIncludes(shape.latent, format), 'rope'),
       access,
-      constants: {
-        ...constants,
-        ROWS_MAX: rowsMax,
-        ROW_QUADS: rowQuads,
-        COLUMN_QUADS: columnQuads,
-        SLAB_ROWS: slabRows,
-      },
+      constants: { ...constants, ROWS_MAX: rowsMax, ROW_QUADS: rowQuads },
     },
     bindings,
     grid: (rows) =>
       rows < rowsFrom || rows > rowsTo
         ? null
-        : [headCount * Math.ceil(shape.latent / (4 * columnQuads)), Math.ceil(rows / (4 * rowQuads)), 1],
+        : [headCount * Math.ceil(shape.latent / SLICE), Math.ceil(rows / (4 * rowQuads)), 1],
   }))
 }

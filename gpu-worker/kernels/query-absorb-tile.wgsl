@@ -1,19 +1,14 @@
 // The queries in latent space by whole workgroups, which decode a slab of W_k once for all their rows: query-absorb.wgsl's
 // bits.
 //
-// Formula and bindings as there; rows up to ROWS_MAX. One workgroup: one head, 4 · COLUMN_QUADS latent values, 4 · ROW_QUADS
-// rows. A slab is SLAB_ROWS rows of W_k, at most 1024 vec4 in all; the next is fetched, undecoded, before this is multiplied. The workgroups of the first columns turn
+// Formula and bindings as there; rows up to ROWS_MAX. One workgroup: one head, 64 latent values, 4 · ROW_QUADS rows. A slab is
+// 32 rows of W_k; the next is fetched, undecoded, before this one is multiplied. The workgroups of the first columns turn
 // the rope parts of all their rows. Needs a units include.
 //
-//   lane = COLUMN_QUADS · row quad + column quad     four latent values of four rows
+//   lane = 16 · row quad + column quad     four latent values of four rows
 //
-// Grid: x = heads of this window · LATENT / (4 · COLUMN_QUADS), y = rows / (4 · ROW_QUADS).
+// Grid: x = heads of this window · LATENT / 64, y = rows / (4 · ROW_QUADS).
 override ROW_QUADS: u32;
-override COLUMN_QUADS: u32;
-override SLAB_ROWS: u32;
-// Of a slab row; and slab rows that the lanes bring at a time.
-override UNITS: u32 = COLUMN_QUADS / 2u;
-override ROWS_STEP: u32 = LANES / UNITS;
 
 struct Params {
   NOPE: u32,
@@ -44,31 +39,32 @@ struct Params {
 @group(0) @binding(4) var<uniform> params: Params;
 
 const LANES = 128u;
+const COLUMN_QUADS = 16u;
+const SLAB_ROWS = 32u;
 const CHUNK_ROWS = 256u;
 
 // [row of W_k][quad of columns]; [row of W_k][quad of rows], a component a row.
 var<workgroup> weight_slab: array<vec4<f32>, SLAB_ROWS * COLUMN_QUADS>;
 var<workgroup> query_slab: array<vec4<f32>, SLAB_ROWS * ROW_QUADS>;
 
-// A lane's part of a slab: a unit of eight columns of up to four rows of W_k, and four queries' value of one row or two.
+// A lane's part of a slab: a unit of eight columns of two rows of W_k, and four queries' value of one, where there are eight
+// fours of rows of two.
 struct Fetched {
-  a: PackedUnit,
-  b: PackedUnit,
-  c: PackedUnit,
-  d: PackedUnit,
+  first: PackedUnit,
+  last: PackedUnit,
   queries: vec4<f32>,
   more_queries: vec4<f32>,
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let slices = (params.K + 4u * COLUMN_QUADS - 1u) / (4u * COLUMN_QUADS);
+  let slices = (params.K + 63u) / 64u;
   let window_head = group.x / slices;
   let slice = group.x % slices;
   let head = params.HEAD_START + window_head;
   let first_row = group.y * 4u * ROW_QUADS;
   let sums = absorb(window_head * params.ROWS_PER_HEAD, head, slice, first_row, lane);
-  let column = 4u * (COLUMN_QUADS * slice + lane % COLUMN_QUADS);
+  let column = 64u * slice + 4u * (lane % COLUMN_QUADS);
   let row = first_row + 4u * (lane / COLUMN_QUADS);
   if (lane / COLUMN_QUADS < ROW_QUADS && column < params.ROPE_START) {
     keep(head, row, column, sums[0]);
@@ -97,7 +93,7 @@ fn place_of(head: u32, row: u32) -> u32 {
 // A row a column of the result. Rows of W_k past the last count as 0, which adds nothing.
 fn absorb(w_row: u32, head: u32, slice: u32, first_row: u32, lane: u32) -> mat4x4<f32> {
   let units = (params.K + 7u) / 8u;
-  let unit = min(UNITS * slice + lane % UNITS, units - 1u);
+  let unit = min(8u * slice + lane % 8u, units - 1u);
   let row_quad = min(lane / COLUMN_QUADS, ROW_QUADS - 1u);
   var total = mat4x4<f32>();
   var part = mat4x4<f32>();
@@ -105,14 +101,8 @@ fn absorb(w_row: u32, head: u32, slice: u32, first_row: u32, lane: u32) -> mat4x
   for (var start = 0u; start < params.NOPE; start += SLAB_ROWS) {
     // Others may still be reading the slab before.
     workgroupBarrier();
-    keep_unit(next.a, start, lane / UNITS, lane % UNITS);
-    if (SLAB_ROWS > ROWS_STEP) {
-      keep_unit(next.b, start, lane / UNITS + ROWS_STEP, lane % UNITS);
-    }
-    if (SLAB_ROWS > 2u * ROWS_STEP) {
-      keep_unit(next.c, start, lane / UNITS + 2u * ROWS_STEP, lane % UNITS);
-      keep_unit(next.d, start, lane / UNITS + 3u * ROWS_STEP, lane % UNITS);
-    }
+    keep_unit(next.first, start, lane / 8u, lane % 8u);
+    keep_unit(next.last, start, lane / 8u + 16u, lane % 8u);
     if (lane < SLAB_ROWS * ROW_QUADS) {
       query_slab[lane] = next.queries;
     }
@@ -140,17 +130,13 @@ fn absorb(w_row: u32, head: u32, slice: u32, first_row: u32, lane: u32) -> mat4x
 }
 
 fn fetched(w_row: u32, head: u32, first_row: u32, start: u32, unit: u32, lane: u32) -> Fetched {
-  let own = vec4<u32>(start + lane / UNITS) + vec4<u32>(0u, 1u, 2u, 3u) * ROWS_STEP;
-  let rows = (vec4<u32>(w_row) + min(own, vec4<u32>(params.NOPE - 1u))) * params.W_VECTORS;
-  var next = Fetched();
-  next.a = packed_unit(&kv_b, rows.x, unit);
-  if (SLAB_ROWS > ROWS_STEP) {
-    next.b = packed_unit(&kv_b, rows.y, unit);
-  }
-  if (SLAB_ROWS > 2u * ROWS_STEP) {
-    next.c = packed_unit(&kv_b, rows.z, unit);
-    next.d = packed_unit(&kv_b, rows.w, unit);
-  }
+  let rows = min(vec2<u32>(start + lane / 8u) + vec2<u32>(0u, 16u), vec2<u32>(params.NOPE - 1u)) + vec2<u32>(w_row);
+  var next = Fetched(
+    packed_unit(&kv_b, rows.x * params.W_VECTORS, unit),
+    packed_unit(&kv_b, rows.y * params.W_VECTORS, unit),
+    vec4<f32>(),
+    vec4<f32>(),
+  );
   if (lane < SLAB_ROWS * ROW_QUADS) {
     next.queries = four_queries(head, first_row, start, lane);
   }

@@ -18,9 +18,9 @@ const WORKGROUP = 64
 const ROWS_TOGETHER_FROM = 3
 /** On GPUs: a weight is decoded once for all rows of a workgroup. */
 const GPU_STEPS: readonly AbsorbSteps[] = [
-  { rowQuads: 1, columnQuads: 8, slabRows: 128, rowsFrom: 1, rowsTo: 4 },
-  { rowQuads: 2, columnQuads: 16, slabRows: 32, rowsFrom: 5, rowsTo: 8 },
-  { rowQuads: 8, columnQuads: 16, slabRows: 32, rowsFrom: 9, rowsTo: Infinity },
+  { rowQuads: 1, rowsFrom: 1, rowsTo: 4 },
+  { rowQuads: 2, rowsFrom: 5, rowsTo: 8 },
+  { rowQuads: 8, rowsFrom: 9, rowsTo: Infinity },
 ]
 
 export function queryAbsorb(

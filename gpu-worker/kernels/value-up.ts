@@ -2,11 +2,10 @@
  * Brings each head's mixed latent to its value (W_v): one dispatch per kv_b window.
  *
  * Three shaders, one arithmetic: a lane for four values of one row; several rows together on a CPU whose lanes can swap
- * values (value-up-lanes); and by a GPU's workgroups (value-up-chunks, value-up-panel).
+ * values (value-up-lanes); and by a GPU's workgroups (value-up-panel).
  */
 import { onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import type { AttentionShape } from './attention-shape.ts'
-import { valueUpChunks } from './value-up-chunks.ts'
 import { valueUpLanes } from './value-up-lanes.ts'
 import { valueUpPanel } from './value-up-panel.ts'
 import { valueUpWindows, type ValueUpOperands } from './value-up-operands.ts'
@@ -29,8 +28,7 @@ export function valueUp(operands: ValueUpOperands, shape: AttentionShape, rowsMa
       ...withSubgroups(false, valueUpSingle(operands, shape, rowsMax, Infinity)),
     ]),
     ...onlyOn('gpu', [
-      ...valueUpChunks(operands, shape, rowsMax, 1),
-      ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 2, rowsFrom: 2, rowsTo: 2 }),
+      ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 2, rowsFrom: 1, rowsTo: 2 }),
       ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 4, rowsFrom: 3, rowsTo: 4 }),
       ...valueUpPanel(operands, shape, rowsMax, { rowsTogether: 8, rowsFrom: 5, rowsTo: Infinity }),
     ]),
