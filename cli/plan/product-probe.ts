@@ -10,7 +10,7 @@ import { layOutAttentionWork, planAttention, slotCountFor } from '../../gpu-work
 import { latentAttention } from '../../gpu-worker/kernels/latent-attention.ts'
 import { fitsTile } from '../../gpu-worker/kernels/latent-attention-tile.ts'
 import { partBytes } from '../../gpu-worker/kernels/latent-merge.ts'
-import { scoreBytes } from '../../gpu-worker/kernels/score-operands.ts'
+import { scoreBytes, slotBytes } from '../../gpu-worker/kernels/score-operands.ts'
 import { blockBytes, entryLayout, type PageFormat } from '../../gpu-worker/kernels/latent-pages.ts'
 import { ROWS_TOGETHER } from '../../gpu-worker/kernels/matmul-rows.ts'
 import { matmul } from '../../gpu-worker/kernels/matmul.ts'
@@ -111,7 +111,7 @@ export async function timeAttention(
   const one = PLAIN_ONES[format]
   await bench.run(fillProbe(slice, bytes, { RECORD: 1, HEAD: 1, FIRST: one, SECOND: one }))
   const hasStages = fitsTile(shape)
-  const slotCount = slotCountFor(keys, most, partBytes(shape), bench.bindingBytesMax, hasStages)
+  const slotCount = slotCountFor(keys, most, slotBytes(shape, hasStages), bench.bindingBytesMax, hasStages)
   const work = layOutAttentionWork(bench, { slotCount, rowsMax: most, hasStages })
   const operands = {
     rows: bench.storage('rows', most * 16),

@@ -6,6 +6,7 @@ import { holding, type Access } from '../gpu/program.ts'
 import type { AttentionRule, LatentAttentionOperands } from './attention-operands.ts'
 import { firstItem, SPLIT_TOKENS, TILE_TOKENS } from './attention-plan.ts'
 import type { AttentionShape } from './attention-shape.ts'
+import { partBytes } from './latent-merge.ts'
 import { blockBytes, entryBytes, entryLayout } from './latent-pages.ts'
 import { BLOCK_TOKENS, ROW_RECORD_BYTES } from './step-input.ts'
 
@@ -15,6 +16,11 @@ export const SPLIT_TILES = SPLIT_TOKENS / TILE_TOKENS
 /** f32 of one split: [heads / 4, 512 keys then the maxima of 32 each, four heads]. */
 export function scoreBytes({ headCount }: AttentionShape): number {
   return Math.ceil(headCount / 4) * 4 * (SPLIT_TOKENS + SPLIT_TOKENS / BLOCK_TOKENS) * 4
+}
+
+/** The largest thing that a split leaves between two dispatches: so much of a binding is a slot. */
+export function slotBytes(shape: AttentionShape, hasStages: boolean): number {
+  return Math.max(partBytes(shape), hasStages ? scoreBytes(shape) : 0)
 }
 
 export function scoresConstants({ work }: LatentAttentionOperands, { shape, scale, round }: AttentionRule) {

@@ -11,7 +11,7 @@ import { stepGroupsBytes } from '../kernels/expert-groups.ts'
 import { entryBytes } from '../kernels/latent-pages.ts'
 import { fitsTile } from '../kernels/latent-attention-tile.ts'
 import { partBytes } from '../kernels/latent-merge.ts'
-import { scoreBytes } from '../kernels/score-operands.ts'
+import { scoreBytes, slotBytes } from '../kernels/score-operands.ts'
 import { sampledBytes } from '../kernels/log-probs.ts'
 import { paddedColumns, type Activation } from '../kernels/matrix.ts'
 import { pairsPerRow, type RoutingRule } from '../kernels/route.ts'
@@ -169,7 +169,7 @@ function attentionWork(
   const bytesMax = Math.min(PARTS_BYTES_MAX, memory.bindingBytesMax)
   const shape = attentionShape(config)
   const hasStages = fitsTile(shape)
-  const slotCount = slotCountFor(contextTokensMax, rowsMax, partBytes(shape), bytesMax, hasStages)
+  const slotCount = slotCountFor(contextTokensMax, rowsMax, slotBytes(shape, hasStages), bytesMax, hasStages)
   return layOutAttentionWork(memory, { slotCount, rowsMax, hasStages })
 }
 
