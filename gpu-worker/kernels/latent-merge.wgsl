@@ -20,6 +20,19 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> params: Params;
 
+// What a split left: its (sum, max), and a vec4 of its mix.
+struct Part {
+  own: vec2<f32>,
+  mix: vec4<f32>,
+}
+
+// Of the splits so far.
+struct Total {
+  mix: vec4<f32>,
+  sum: f32,
+  max: f32,
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row_cells = params.HEADS * params.LATENT_VECTORS;
@@ -27,21 +40,52 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   let merge = merges[params.FIRST_MERGE + id.y];
-  let stride = params.LATENT_VECTORS + 1u;
+  let head = id.x / params.LATENT_VECTORS;
   let column = id.x % params.LATENT_VECTORS;
-  var base = (merge.y * params.HEADS + id.x / params.LATENT_VECTORS) * stride;
-  var total = vec4<f32>(0.0);
-  var total_sum = 0.0;
-  var total_max = LOWEST;
-  for (var split = 0u; split < merge.z; split += 1u) {
-    let own = parts[base + params.LATENT_VECTORS].xy;
-    let merged_max = max(total_max, own.y);
-    let keep = exp_exact(total_max - merged_max);
-    let take = exp_exact(own.y - merged_max);
-    total = fma(total, vec4<f32>(keep), parts[base + column] * take);
-    total_sum = fma(total_sum, keep, own.x * take);
-    total_max = merged_max;
-    base += params.HEADS * stride;
+  var total = Total(vec4<f32>(0.0), 0.0, LOWEST);
+  // Four parts under way at a time.
+  for (var split = 0u; split < merge.z; split += 4u) {
+    let left = merge.z - split;
+    let first = merge.y + split;
+    let a = part_at(first, head, column);
+    var b = a;
+    var c = a;
+    var d = a;
+    if (left > 1u) {
+      b = part_at(first + 1u, head, column);
+    }
+    if (left > 2u) {
+      c = part_at(first + 2u, head, column);
+    }
+    if (left > 3u) {
+      d = part_at(first + 3u, head, column);
+    }
+    total = merged(total, a);
+    if (left > 1u) {
+      total = merged(total, b);
+    }
+    if (left > 2u) {
+      total = merged(total, c);
+    }
+    if (left > 3u) {
+      total = merged(total, d);
+    }
   }
-  out[merge.x * row_cells + id.x] = total / total_sum;
+  out[merge.x * row_cells + id.x] = total.mix / total.sum;
+}
+
+fn part_at(slot: u32, head: u32, column: u32) -> Part {
+  let base = (slot * params.HEADS + head) * (params.LATENT_VECTORS + 1u);
+  return Part(parts[base + params.LATENT_VECTORS].xy, parts[base + column]);
+}
+
+fn merged(total: Total, part: Part) -> Total {
+  let merged_max = max(total.max, part.own.y);
+  let keep = exp_exact(total.max - merged_max);
+  let take = exp_exact(part.own.y - merged_max);
+  return Total(
+    fma(total.mix, vec4<f32>(keep), part.mix * take),
+    fma(total.sum, keep, part.own.x * take),
+    merged_max,
+  );
 }
