@@ -1,7 +1,7 @@
 /** latent-mix: whole rows, and single splits with their sums and maxima, against f64, and the same bits however lanes share the work. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { latentMixReference } from '../../gpu-worker/kernels/latent-mix.ref.ts'
-import { latentMix } from '../../gpu-worker/kernels/latent-mix.ts'
+import { latentMixFew } from '../../gpu-worker/kernels/latent-mix.ts'
 import { entryLayout } from '../../gpu-worker/kernels/latent-pages.ts'
 import { latentScoresReference } from '../../gpu-worker/kernels/latent-scores.ref.ts'
 import { latentScoresFew } from '../../gpu-worker/kernels/latent-scores.ts'
@@ -29,7 +29,7 @@ it.each(scoredSteps)('latent $shape.latent, rope $shape.rope, pages in $format',
   for (const lanes of laneShapes) {
     const { operands, rule, splits, mixes, entries, queryOf, keysOf } = step.layOut(bench)
     await bench.run([latentScoresFew(operands, rule, Infinity)], splits)
-    await bench.run(latentMix(operands, rule, [{ ...lanes, mixesFrom: 1, mixesTo: Infinity }]), mixes)
+    await bench.run([latentMixFew(operands, rule, lanes, Infinity)], mixes)
     const parts = await bench.readF32(operands.parts, splits * headCount * stride)
     const mixed = await bench.readF32(operands.mixed, operands.work.rowsMax * headCount * ropeStart)
     const isPart = (row: number): boolean =>

@@ -1,5 +1,11 @@
 // What lanes mix of a tile from weights in workgroup memory, eight loads under way at a time. Needs mix.wgsl, attention.wgsl and
-// of its kernel `weights` [.., key], a component a head, `split_out` [head][column lane] and COLUMN_LANES.
+// of its kernel `weights` [.., key], a component a head.
+
+// Where the scores of a quad of heads begin; past the last: the last again, unkept.
+fn scores_of(slot: u32, quad: u32) -> u32 {
+  let quads = (params.HEADS + 3u) / 4u;
+  return (slot * quads + min(quad, quads - 1u)) * SCORES_EACH;
+}
 
 // A vec4 of columns of eight keys.
 struct Eight {
@@ -69,20 +75,4 @@ fn summed(at: u32) -> vec4<f32> {
     sum = (((((((sum + a) + b) + c) + d) + e) + f) + g) + h;
   }
   return sum;
-}
-
-// split · shrink + tile, head by head.
-fn add_tile(at: u32, low: vec4<f32>, high: vec4<f32>, mix: Mix) {
-  add_head(at, low.x, mix.low[0]);
-  add_head(at + COLUMN_LANES, low.y, mix.low[1]);
-  add_head(at + 2u * COLUMN_LANES, low.z, mix.low[2]);
-  add_head(at + 3u * COLUMN_LANES, low.w, mix.low[3]);
-  add_head(at + 4u * COLUMN_LANES, high.x, mix.high[0]);
-  add_head(at + 5u * COLUMN_LANES, high.y, mix.high[1]);
-  add_head(at + 6u * COLUMN_LANES, high.z, mix.high[2]);
-  add_head(at + 7u * COLUMN_LANES, high.w, mix.high[3]);
-}
-
-fn add_head(at: u32, shrink: f32, tile: vec4<f32>) {
-  split_out[at] = fma(split_out[at], vec4<f32>(shrink), tile);
 }
