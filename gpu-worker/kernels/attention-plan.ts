@@ -45,7 +45,7 @@ export interface AttentionWork {
   readonly hasStages: boolean
 }
 
-export type AttentionWorkSize = Pick<AttentionWork, 'slotCount' | 'rowsMax' | 'hasStages'>
+type AttentionWorkSize = Pick<AttentionWork, 'slotCount' | 'rowsMax' | 'hasStages'>
 
 /**
  * Slots for the longest sequence, and for as many as it pays to hold within `bytesMax`; none where one split holds it, unless

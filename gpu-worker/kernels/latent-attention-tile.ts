@@ -1,5 +1,6 @@
 /**
- * Latent attention by whole workgroups for sixteen heads: a GPU's way where there are heads enough to share a tile of keys.
+ * Latent attention of whole rows by workgroups for sixteen heads: a GPU's way where there are heads enough to share a tile of
+ * keys, and no slots for the row's splits.
  */
 import type { Dispatch } from '../gpu/program.ts'
 import {

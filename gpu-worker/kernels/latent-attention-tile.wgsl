@@ -1,9 +1,9 @@
 // latent-attention.wgsl for sixteen heads together: the same bits, each tile of keys read by neighbouring lanes.
 //
-// Bindings and contract as there; LATENT of at most 512. Alone a lane that scores a key reads its entry from end to end,
+// Bindings and contract as there, whole rows alone; LATENT of at most 512. Alone a lane that scores a key reads its entry from end to end,
 // far from its neighbours' entries: here a workgroup brings STAGE vec4 of all 64 entries and 16 queries at a time, each
-// time the next while it multiplies. One workgroup: one item, 16 heads (past the last head: the last again, unkept).
-// A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = items.
+// time the next while it multiplies. One workgroup: one row, 16 heads (past the last head: the last again, unkept).
+// A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = rows.
 const HEADS_TOGETHER = 16u;
 const STAGE = 8u;
 // One more than keys: the lanes that bring one entry write to different banks.
@@ -23,9 +23,7 @@ var<workgroup> sums: array<vec4<f32>, HEADS_TOGETHER / 4u>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let item = items[params.FIRST_ITEM + group.y];
-  let row = item.x;
-  let is_whole = item.y == WHOLE;
+  let row = items[params.FIRST_ITEM + group.y].x;
   let first_head = group.x * HEADS_TOGETHER;
   let keys = rows[row].y + 1u;
   let table = rows[row].z;
@@ -35,12 +33,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let half = 2u * (lane / COLUMNS);
   var total = Mix();
   var total_max = vec4<f32>(LOWEST);
-  let first_tile = select(item.y * TILES_PER_SPLIT, 0u, is_whole);
-  let end_tile = select(min(first_tile + TILES_PER_SPLIT, tiles), tiles, is_whole);
-  for (var split = first_tile; split < end_tile; split += TILES_PER_SPLIT) {
+  for (var split = 0u; split < tiles; split += TILES_PER_SPLIT) {
     var part = Mix();
     var split_max = vec4<f32>(LOWEST);
-    for (var tile = split; tile < min(split + TILES_PER_SPLIT, end_tile); tile += 1u) {
+    for (var tile = split; tile < min(split + TILES_PER_SPLIT, tiles); tile += 1u) {
       let first = tile * TILE;
       let count = min(TILE, keys - first);
       let score = params.SCALE * scored(row, first_head, table, first, count, lane);
@@ -61,14 +57,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let merged_max = max(total_max, split_max);
     if (lane % TILE == 0u) {
       keeps[quad] = exp_each(total_max - merged_max);
-      takes[quad] = select(split_max, exp_each(split_max - merged_max), is_whole);
+      takes[quad] = exp_each(split_max - merged_max);
     }
     workgroupBarrier();
-    if (is_whole) {
-      total = merged(total, keeps[half], keeps[half + 1u], taken(part, takes[half], takes[half + 1u]));
-    } else {
-      keep_part(group.y, first_head, part, takes[half], takes[half + 1u], lane);
-    }
+    total = merged(total, keeps[half], keeps[half + 1u], taken(part, takes[half], takes[half + 1u]));
     total_max = merged_max;
   }
   if (lane % COLUMNS == 0u) {
@@ -76,9 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     sums[half + 1u] = total.high_sum;
   }
   workgroupBarrier();
-  if (is_whole) {
-    keep_whole(row, first_head, total, lane);
-  }
+  keep_whole(row, first_head, total, lane);
 }
 
 // Key lane % 64 for the four heads of lane / 64. A barrier at the start of each stage, and one within.
@@ -181,31 +171,7 @@ fn add_key(mix: Mix, at: u32, value: vec4<f32>, lane: u32) -> Mix {
   return next;
 }
 
-// `low_max`, `high_max`: of the split. Head by head: an index into what a lane holds would push it out of registers.
-fn keep_part(slot: u32, first_head: u32, part: Mix, low_max: vec4<f32>, high_max: vec4<f32>, lane: u32) {
-  let head = first_head + 8u * (lane / COLUMNS);
-  keep_head_part(slot, head, part.low[0], part.low_sum.x, low_max.x, lane);
-  keep_head_part(slot, head + 1u, part.low[1], part.low_sum.y, low_max.y, lane);
-  keep_head_part(slot, head + 2u, part.low[2], part.low_sum.z, low_max.z, lane);
-  keep_head_part(slot, head + 3u, part.low[3], part.low_sum.w, low_max.w, lane);
-  keep_head_part(slot, head + 4u, part.high[0], part.high_sum.x, high_max.x, lane);
-  keep_head_part(slot, head + 5u, part.high[1], part.high_sum.y, high_max.y, lane);
-  keep_head_part(slot, head + 6u, part.high[2], part.high_sum.z, high_max.z, lane);
-  keep_head_part(slot, head + 7u, part.high[3], part.high_sum.w, high_max.w, lane);
-}
-
-fn keep_head_part(slot: u32, head: u32, value: vec4<f32>, sum: f32, highest_score: f32, lane: u32) {
-  let column = lane % COLUMNS;
-  if (column >= params.LATENT_VECTORS || head >= params.HEADS) {
-    return;
-  }
-  let at = (slot * params.HEADS + head) * (params.LATENT_VECTORS + 1u);
-  parts[at + column] = value;
-  if (column == 0u) {
-    parts[at + params.LATENT_VECTORS] = vec4<f32>(sum, highest_score, 0.0, 0.0);
-  }
-}
-
+// Head by head: an index into what a lane holds would push it out of registers.
 fn keep_whole(row: u32, first_head: u32, total: Mix, lane: u32) {
   let half = lane / COLUMNS;
   let head = first_head + 8u * half;
