@@ -2,8 +2,8 @@
 //
 // Bindings and contract as there, whole rows alone; LATENT of at most 512. Alone a lane that scores a key reads its entry
 // from end to end, far from its neighbours' entries: here a workgroup brings STAGE vec4 of all 64 entries and 16 queries at a
-// time, each time the next while it multiplies. One workgroup: one row, 16 heads (past the last head: the last again, unkept).
-// A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = rows.
+// time, each time the next while it multiplies. One workgroup: one row, 16 heads (past the last head: the last again,
+// unkept). A lane scores one key for four heads and mixes one vec4 of columns for eight. Grid: x = heads / 16, y = rows.
 const HEADS_TOGETHER = 16u;
 const STAGE = 8u;
 // One more than keys: the lanes that bring one entry write to different banks.

@@ -14,7 +14,7 @@ import { wgsl } from './wgsl.ts'
 /** Of a head lane. */
 const LANE_HEADS = 8
 /** From so many mixes on small workgroups fill a GPU. */
-const TILES_FROM = 8
+const TILES_FROM = 24
 
 /** How lanes share the work of a workgroup. */
 export interface MixLanes {
