@@ -40,7 +40,7 @@ const GPU_SIZES: ResidencySizes = {
   batches: [
     { streamCount: 1, stepCount: 240 },
     { streamCount: 8, stepCount: 80 },
-    { streamCount: 32, stepCount: 24 },
+    { streamCount: 32, stepCount: 32 },
   ],
 }
 const CPU_SIZES: ResidencySizes = { kinds: KINDS.slice(-1), batches: [{ streamCount: 2, stepCount: 6 }] }
@@ -106,6 +106,8 @@ async function compare(
   const trace: Trace = await routesOf(all.runner, steps)
   const whole = await timeSteps(all.runner, steps, countedFrom)
   const turns = await timeSteps(half.runner, steps, countedFrom)
+  // Before and behind: what comes first in a run finds everything cold.
+  const wholeMs = Math.min(whole.ms, (await timeSteps(all.runner, steps, countedFrom)).ms)
   const isSame = whole.hidden.every((row, i) => row === turns.hidden[i])
   const rate = (policy: 'ours' | 'lru' | 'belady'): number =>
     hitRate(trace, { expertCount: config.routedExpertCount, slotCount, countedFrom }, policy)
@@ -118,12 +120,12 @@ async function compare(
     { name: `${name}: replayed, ours`, value: rate('ours'), unit: '%' },
     { name: `${name}: replayed, least recently used leaves`, value: rate('lru'), unit: '%' },
     { name: `${name}: replayed, Belady’s`, value: rate('belady'), unit: '%' },
-    { name: `${name}: a step, all resident`, value: whole.ms, unit: 'ms' },
+    { name: `${name}: a step, all resident`, value: wholeMs, unit: 'ms' },
     { name: `${name}: a step`, value: turns.ms, unit: 'ms' },
     { name: `${name}: brought a step`, value: turns.bytesBrought / turns.steps / 1e6, unit: 'MB' },
     {
       name: `${name}: rate of bringing, by the time it costs`,
-      value: misses === 0 ? NaN : turns.bytesBrought / (turns.steps * (turns.ms - whole.ms) * 1e6),
+      value: misses === 0 ? NaN : turns.bytesBrought / (turns.steps * (turns.ms - wholeMs) * 1e6),
       unit: 'GB/s',
     },
     { name: `${name}: steps whose bits differ`, value: isSame ? 0 : 1, unit: '', goal: '0', holds: isSame },

@@ -15,7 +15,7 @@ import { machineName, type Figure, type Report } from '../report.ts'
 import { tinyResidency } from '../residency/tiny-residency.ts'
 import { residencyFigures, residencySizes } from './residency.ts'
 
-const ROUNDS = 5
+const ROUNDS = 3
 /** As many as one binding holds. */
 const EXPERTS_MAX = 64
 const CHECKED_BYTES = 4096
