@@ -44,6 +44,7 @@ export function rehearse(
       dispatch.processor !== 'cpu' &&
       dispatch.subgroups !== false &&
       dispatch.width !== 'narrow' &&
+      dispatch.halfDenormals !== false &&
       dispatch.products !== 'matrix' &&
       dispatch.grid(1) !== null
     )

@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os'
 import { create, globals } from 'webgpu'
 import { withDeadline } from './deadline.ts'
 import { GpuError } from './gpu-error.ts'
+import { keepsHalfDenormals } from './half-denormals.ts'
 import { parkedWait } from './parked-wait.ts'
 import { WIDE_LANES, type Processor, type WorkgroupWidth } from './program.ts'
 import { tuneSoftwareDriver } from './software-driver.ts'
@@ -53,6 +54,7 @@ interface DeviceUse {
   readonly processor: Processor
   readonly hasSubgroups: boolean
   readonly hasMatrices: boolean
+  readonly keepsHalfDenormals: boolean
   /** Whether it computes on the cores that this process runs on. */
   readonly isHost: boolean
   readonly deadlineMs: number
@@ -72,6 +74,8 @@ export class Gpu {
   readonly hasSubgroups: boolean
   /** Whether subgroups of 32 lanes multiply matrices, 16 × 16 of f16, and add up in f32. */
   readonly hasMatrices: boolean
+  /** Whether conversions from f16 keep denormals, as this device showed. */
+  readonly keepsHalfDenormals: boolean
   readonly deadlineMs: number
   readonly #isHost: boolean
   #failure: GpuError | null = null
@@ -86,12 +90,13 @@ export class Gpu {
   }
 
   constructor(device: GPUDevice, adapter: AdapterFacts, use: DeviceUse) {
-    const { processor, hasSubgroups, hasMatrices, isHost, deadlineMs } = use
+    const { processor, hasSubgroups, hasMatrices, keepsHalfDenormals: keeps, isHost, deadlineMs } = use
     this.device = device
     this.adapter = adapter
     this.processor = processor
     this.hasSubgroups = hasSubgroups
     this.hasMatrices = hasMatrices
+    this.keepsHalfDenormals = keeps
     this.deadlineMs = deadlineMs
     this.#isHost = isHost
     device.addEventListener('uncapturederror', this.#onUncaptured)
@@ -178,7 +183,9 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Gpu> {
   const canSwap = features.includes('subgroups') && lanes >= SUBGROUP_LANES_MIN
   const hasSubgroups = options.subgroups ?? canSwap
   const hasMatrices = multipliesMatrices(adapter)
-  return new Gpu(device, facts, { processor, hasSubgroups, hasMatrices, isHost, deadlineMs })
+  const showsDenormals = await inTime(keepsHalfDenormals(device))
+  const use = { processor, hasSubgroups, hasMatrices, keepsHalfDenormals: showsDenormals, isHost, deadlineMs }
+  return new Gpu(device, facts, use)
 }
 
 /** Dawn's message on one line, less where in Dawn it arose. */

@@ -44,6 +44,8 @@ export interface Dispatch {
   readonly subgroups?: boolean
   /** The workgroups that this is for; absent: for any. */
   readonly width?: WorkgroupWidth
+  /** Whether this is for adapters that keep denormals in conversions from f16 or for the others; absent: for both. */
+  readonly halfDenormals?: boolean
   /** The products that this is of; absent: it has none, or the same in both. */
   readonly products?: Products
   /** The grid for a step of `rows` rows; null when this dispatch has no part in such a step. */

@@ -96,10 +96,7 @@ export async function buildRecipe<RowSet extends string>(
     sorted.map((constants) => constants.params),
   )
   const mine = dispatches.flatMap((entry, i) => {
-    const { processor = gpu.processor, subgroups = gpu.hasSubgroups } = entry.dispatch
-    const { width = gpu.workgroupWidth, products: own = products } = entry.dispatch
-    const isOfAdapter = processor === gpu.processor && subgroups === gpu.hasSubgroups && width === gpu.workgroupWidth
-    return isOfAdapter && own === products ? [{ entry, i }] : []
+    return isFor(gpu, products, entry.dispatch) ? [{ entry, i }] : []
   })
   const built = await Promise.all(
     mine.map(async ({ entry, i }) => {
@@ -115,6 +112,19 @@ export async function buildRecipe<RowSet extends string>(
   )
   gpu.check()
   return new Recipe(gpu, built)
+}
+
+/** Whether a dispatch is for such an adapter and such products. */
+function isFor(gpu: Gpu, products: Products, dispatch: Dispatch): boolean {
+  const { processor = gpu.processor, subgroups = gpu.hasSubgroups } = dispatch
+  const { width = gpu.workgroupWidth, halfDenormals = gpu.keepsHalfDenormals } = dispatch
+  return (
+    processor === gpu.processor &&
+    subgroups === gpu.hasSubgroups &&
+    width === gpu.workgroupWidth &&
+    halfDenormals === gpu.keepsHalfDenormals &&
+    (dispatch.products ?? products) === products
+  )
 }
 
 /** What the parameters of such a recipe take: each block begins where it may be bound; equal ones are one. */

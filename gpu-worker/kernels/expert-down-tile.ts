@@ -4,16 +4,15 @@
  * By whole workgroups: the bits of expert-down.
  */
 import type { Dispatch } from '../gpu/program.ts'
+import { perChunkShader } from './chunk-shader.ts'
 import { DOWN_ACCESS, downBindings, downConstants, type ExpertDownOperands } from './expert-operands.ts'
-import { chunkShader } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Some values of one pair a workgroup. */
 export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
-  return banks.map((bank) => {
-    const { includes, tileRows, constants } = chunkShader(width, bank.downFormat)
-    return {
+  return banks.flatMap((bank) =>
+    perChunkShader(width, top * hiddenSize, bank.downFormat, ({ includes, tileRows, constants }) => ({
       program: {
         name: 'expert-down-tile',
         source: wgsl('expert-down-tile', ...includes),
@@ -22,6 +21,6 @@ export function expertDownTile(operands: ExpertDownOperands, top: number, rowsMa
       },
       bindings: downBindings(operands, bank, top, rowsMax),
       grid: (rows) => [Math.ceil(hiddenSize / tileRows), top, rows],
-    }
-  })
+    })),
+  )
 }

@@ -6,8 +6,8 @@
 //   down    one bank of row records [slots, WIDTH, K], read
 //   y       f32 [pairs, Y_STRIDE], write
 //
-// One workgroup: tile_rows() values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / tile_rows(), y = TOP, z = rows. The bits of expert-down.wgsl.
+// One workgroup: TILE_ROWS values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / TILE_ROWS, y = TOP, z = rows. The bits of expert-down.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -29,10 +29,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(32u * WARPS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let lanes = lanes_for(params.K);
-  let n = tile_rows(lanes) * group.x;
+  let n = TILE_ROWS * group.x;
   let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
   if (place.x != params.BANK) {
@@ -40,11 +39,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let w_base = place.y * params.WIDTH * params.W_VECTORS;
   var sum = 0.0;
-  for (var first = 0u; first < lanes.chunk_count; first += lanes.chunks) {
-    let own = own_chunk(&h, pair * params.H_VECTORS, chunk_of(lanes, lane, first));
-    sum = add_chunks(&down, w_base, n, params.WIDTH, &h, own, lanes, first, sum, lane);
+  for (var first = 0u; first < chunk_count(); first += lane_count()) {
+    let own = own_chunk(&h, pair * params.H_VECTORS, chunk_of(lane, first));
+    sum = add_chunks(&down, w_base, n, params.WIDTH, &h, own, first, sum, lane);
   }
-  if (lane < tile_rows(lanes) && n + lane < params.WIDTH) {
+  if (lane < TILE_ROWS && n + lane < params.WIDTH) {
     y[pair * params.Y_STRIDE + n + lane] = sum;
   }
 }

@@ -4,16 +4,15 @@
  * By whole workgroups: the bits of expert-gate-up.
  */
 import type { Dispatch } from '../gpu/program.ts'
+import { perChunkShader } from './chunk-shader.ts'
 import { GATE_UP_ACCESS, gateUpBindings, gateUpConstants, type ExpertGateUpOperands } from './expert-operands.ts'
-import { chunkShader } from './weight-shader.ts'
 import { wgsl } from './wgsl.ts'
 
 /** Some values of one pair a workgroup. */
 export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, rowsMax: number): Dispatch[] {
   const { hiddenSize, width, banks } = operands.experts
-  return banks.map((bank) => {
-    const { includes, tileRows, constants } = chunkShader(hiddenSize, bank.gateUpFormat)
-    return {
+  return banks.flatMap((bank) =>
+    perChunkShader(hiddenSize, 2 * top * width, bank.gateUpFormat, ({ includes, tileRows, constants }) => ({
       program: {
         name: 'expert-gate-up-tile',
         source: wgsl('expert-gate-up-tile', ...includes, 'exp'),
@@ -22,6 +21,6 @@ export function expertGateUpTile(operands: ExpertGateUpOperands, top: number, ro
       },
       bindings: gateUpBindings(operands, bank, top, rowsMax),
       grid: (rows) => [Math.ceil(width / tileRows), top, rows],
-    }
-  })
+    })),
+  )
 }

@@ -6,8 +6,8 @@
 //   gate    one bank of row records [slots, WIDTH, K], read;  up  the like, read
 //   h       f32 [pairs, H_STRIDE], write
 //
-// One workgroup: tile_rows() values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
-// Grid: x = WIDTH / tile_rows(), y = TOP, z = rows. The bits of expert-gate-up.wgsl.
+// One workgroup: TILE_ROWS values of one pair; a pair whose expert lives in another bank is left to that bank's dispatch.
+// Grid: x = WIDTH / TILE_ROWS, y = TOP, z = rows. The bits of expert-gate-up.wgsl.
 struct Params {
   K: u32,
   WIDTH: u32,
@@ -30,10 +30,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> h: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(32u * WARPS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let lanes = lanes_for(params.K);
-  let n = tile_rows(lanes) * group.x;
+  let n = TILE_ROWS * group.x;
   let pair = group.z * params.TOP + group.y;
   let place = places[chosen[pair]];
   if (place.x != params.BANK) {
@@ -42,12 +41,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let w_base = place.y * params.WIDTH * params.W_VECTORS;
   var g = 0.0;
   var u = 0.0;
-  for (var first = 0u; first < lanes.chunk_count; first += lanes.chunks) {
-    let own = own_chunk(&x, group.z * params.X_VECTORS, chunk_of(lanes, lane, first));
-    g = add_chunks(&gate, w_base, n, params.WIDTH, &x, own, lanes, first, g, lane);
-    u = add_chunks(&up, w_base, n, params.WIDTH, &x, own, lanes, first, u, lane);
+  for (var first = 0u; first < chunk_count(); first += lane_count()) {
+    let own = own_chunk(&x, group.z * params.X_VECTORS, chunk_of(lane, first));
+    g = add_chunks(&gate, w_base, n, params.WIDTH, &x, own, first, g, lane);
+    u = add_chunks(&up, w_base, n, params.WIDTH, &x, own, first, u, lane);
   }
-  if (lane < tile_rows(lanes) && n + lane < params.WIDTH) {
+  if (lane < TILE_ROWS && n + lane < params.WIDTH) {
     h[pair * params.H_STRIDE + n + lane] = swiglu(g, u);
   }
 }

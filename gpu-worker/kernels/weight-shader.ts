@@ -6,7 +6,7 @@
  */
 import type { Dispatch, Products } from '../gpu/program.ts'
 import { isPlain, rowLayout, VALUES_PER_UNIT, VECTOR_BYTES, type QuantizedFormat, type WeightFormat } from './matrix.ts'
-import type { ColumnCount, Include, VectorCount } from './wgsl.ts'
+import type { ColumnCount, Include } from './wgsl.ts'
 
 /** Includes that define `weight_unit` and `weight_at` for rows of this many columns, and the products over them. */
 export function weightIncludes(columnCount: number, format: WeightFormat): Include[] {
@@ -60,54 +60,8 @@ export function perShader(shaders: readonly TileShader[], dispatch: (shader: Til
   })
 }
 
-/** How one activation row goes by chunks. */
-export interface ChunkShader {
-  readonly includes: readonly Include[]
-  /** Weight rows of a workgroup. */
-  readonly tileRows: number
-  readonly constants: { readonly TURNS: number }
-}
-
-/** Includes that define `add_chunks`, first those: by whole chunks where each lies within one group. */
-export function chunkShader(columnCount: number, format: WeightFormat): ChunkShader {
-  const isWhole =
-    columnCount % CHUNK_COLUMNS === 0 &&
-    (isPlain(format) || groupColumns(columnCount, format.groupColumns) % CHUNK_COLUMNS === 0)
-  const groups: readonly Include[] = isPlain(format) ? [] : ['decode-groups']
-  const whole = (): readonly Include[] => [
-    decodeInclude(format),
-    ...groups,
-    'whole-chunks',
-    `vectors-${chunkVectors(format)}`,
-  ]
-  return {
-    includes: [...weightIncludes(columnCount, format), ...(isWhole ? whole() : ['any-chunks' as const]), 'chunk-lanes'],
-    tileRows: TURN_ROWS * TURNS * chunkTeams(Math.ceil(columnCount / CHUNK_COLUMNS)),
-    constants: { TURNS },
-  }
-}
-
-/** Lanes for all chunks, or for equal parts of them, and as many teams as there is room for: as chunk-lanes.wgsl has it. */
-function chunkTeams(chunks: number): number {
-  const passes = Math.ceil(chunks / WORKGROUP_LANES)
-  return Math.floor(WORKGROUP_LANES / Math.max(2 * TURN_ROWS, Math.ceil(chunks / passes)))
-}
-
-/** Packed vectors of a chunk. */
-function chunkVectors(format: WeightFormat): VectorCount {
-  if (format === 'f32') return 8
-  if (isPlain(format)) return 4
-  return format.kind === 'int4' ? 1 : 2
-}
-
-/** Rows that a lane sums before they are added up, and how often. */
-const TURN_ROWS = 8
-const TURNS = 2
-/** The invocations that every adapter has. */
-const WORKGROUP_LANES = 256
-
 /** How a packed vector becomes weights: by one fma where a scale is short enough. */
-function decodeInclude(format: WeightFormat): Include {
+export function decodeInclude(format: WeightFormat): Include {
   if (isPlain(format)) return 'decode-plain'
   if (format.kind === 'fp8') return 'decode-fp8'
   if (format.scale === 'f32') return 'decode-product'
@@ -184,7 +138,7 @@ export function weightConstants(columnCount: number, format: WeightFormat) {
 }
 
 /** Of one group a row any size will do: take one that holds whole units, and a row's padding too. */
-function groupColumns(columnCount: number, group: number): number {
+export function groupColumns(columnCount: number, group: number): number {
   return group < columnCount ? group : ALL_COLUMNS
 }
 

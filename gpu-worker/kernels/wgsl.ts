@@ -51,7 +51,7 @@ export type Include =
   | 'tile'
   | `units-${'plain' | 'grouped' | 'values'}`
   | `vectors${'' | `-${VectorCount}`}`
-  | `decode-${'plain' | 'groups' | 'product' | 'int4' | 'int8' | 'fp8'}`
+  | `decode-${'plain' | 'groups' | 'product' | 'int4' | 'int8' | 'fp8' | 'fp8-halves'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
   | `zeros-${'middle' | 'stored'}`

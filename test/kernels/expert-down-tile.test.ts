@@ -20,6 +20,7 @@ const COMPILING_MS = 120_000
 /** Tiles are 16 rows of a matrix or more, chunks 32 columns. */
 it.each([
   [257, 70],
+  [256, 70],
   [31, 300],
 ])(
   'hidden %i, width %i',

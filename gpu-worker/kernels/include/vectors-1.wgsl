@@ -5,7 +5,7 @@ struct PackedChunk {
 }
 
 fn packed_chunk(w: ptr<storage, array<vec4<u32>>, read>, base: u32, own: Chunk) -> PackedChunk {
-  let by = decoder_at(w, base, vector_group(own.index));
+  let by = decoder_at(w, base, own.group);
   return PackedChunk((*w)[base + own.index], by);
 }
 

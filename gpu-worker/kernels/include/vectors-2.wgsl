@@ -7,7 +7,7 @@ struct PackedChunk {
 
 fn packed_chunk(w: ptr<storage, array<vec4<u32>>, read>, base: u32, own: Chunk) -> PackedChunk {
   let at = base + 2u * own.index;
-  let by = decoder_at(w, base, vector_group(2u * own.index));
+  let by = decoder_at(w, base, own.group);
   return PackedChunk((*w)[at], (*w)[at + 1u], by);
 }
 

@@ -13,7 +13,7 @@ struct PackedChunk {
 
 fn packed_chunk(w: ptr<storage, array<vec4<u32>>, read>, base: u32, own: Chunk) -> PackedChunk {
   let at = base + 8u * own.index;
-  let by = decoder_at(w, base, vector_group(8u * own.index));
+  let by = decoder_at(w, base, own.group);
   return PackedChunk(
     (*w)[at], (*w)[at + 1u], (*w)[at + 2u], (*w)[at + 3u],
     (*w)[at + 4u], (*w)[at + 5u], (*w)[at + 6u], (*w)[at + 7u], by,

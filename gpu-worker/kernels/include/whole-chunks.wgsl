@@ -4,6 +4,8 @@
 // A chunk's number and its activations.
 struct Chunk {
   index: u32,
+  // Of its scale.
+  group: u32,
   a: vec4<f32>,
   b: vec4<f32>,
   c: vec4<f32>,
@@ -17,7 +19,8 @@ struct Chunk {
 fn own_chunk(x: ptr<storage, array<vec4<f32>>, read>, x_base: u32, index: u32) -> Chunk {
   let at = x_base + 8u * index;
   return Chunk(
-    index, (*x)[at], (*x)[at + 1u], (*x)[at + 2u], (*x)[at + 3u], (*x)[at + 4u], (*x)[at + 5u], (*x)[at + 6u], (*x)[at + 7u],
+    index, 8u * UNITS_PER_CHUNK * index / params.W_GROUP,
+    (*x)[at], (*x)[at + 1u], (*x)[at + 2u], (*x)[at + 3u], (*x)[at + 4u], (*x)[at + 5u], (*x)[at + 6u], (*x)[at + 7u],
   );
 }
 
