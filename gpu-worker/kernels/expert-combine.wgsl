@@ -75,8 +75,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 // Four values of a row's experts, the first of its pairs being `pair`.
 fn mixed(pair: u32, quad: u32) -> vec4<f32> {
   var v = vec4<f32>();
-  for (var at = pair; at < pair + params.TOP; at += 1u) {
-    v = fma(vec4<f32>(weights[at]), y[at * params.VECTORS + quad], v);
+  // Three are fetched together: a lane that waits for each alone waits most of the time.
+  for (var at = pair; at < pair + params.TOP; at += 3u) {
+    let last = pair + params.TOP - 1u;
+    let a = weighed(at, quad);
+    let b = weighed(min(at + 1u, last), quad);
+    let c = weighed(min(at + 2u, last), quad);
+    v = fma(vec4<f32>(a.weight), a.values, v);
+    v = select(v, fma(vec4<f32>(b.weight), b.values, v), at + 1u <= last);
+    v = select(v, fma(vec4<f32>(c.weight), c.values, v), at + 2u <= last);
   }
   return v;
+}
+
+struct Weighed {
+  weight: f32,
+  values: vec4<f32>,
+}
+
+fn weighed(pair: u32, quad: u32) -> Weighed {
+  return Weighed(weights[pair], y[pair * params.VECTORS + quad]);
 }

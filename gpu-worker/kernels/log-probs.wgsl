@@ -7,7 +7,7 @@
 //   sampled   u32 [SEQUENCES] the tokens chosen, read; behind them vec2 (id, log p as f32) [sequences, ENTRIES], write:
 //             the chosen token, then the likeliest in order, the lower id first among equals
 //
-// One workgroup: one sequence; lane t owns quads t, t + 256, … of four ids. Each of the likeliest is one more search for the
+// One workgroup: one sequence; row-order.wgsl says who owns which tokens. Each of the likeliest is one more search for the
 // best behind the last. Rows that ask for none, and those without a token, write nothing. Grid: x = sequences.
 // Rounds: (logit − max), exp.wgsl, the sums, log.wgsl, the difference.
 const NOT_FINITE = 0xffffffffu;
@@ -35,17 +35,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let at = params.SEQUENCES + group.x * params.ENTRIES * 2u;
   var best = best_behind(base, vec2<u32>(NO_ID, 0u), lane);
   let highest = logit_at(base, best.y);
-  var sum = 0.0;
-  for (var quad = lane; 4u * quad < params.VOCAB; quad += 4u * OWNERS) {
-    let values = ahead(base, quad);
-    sum = with_powers(sum, values.a, highest);
-    if (!is_last(quad)) {
-      sum = with_powers(sum, values.b, highest);
-      sum = with_powers(sum, values.c, highest);
-      sum = with_powers(sum, values.d, highest);
+  var owned = 0.0;
+  for (var strand = lane; strand < STRANDS; strand += STRAND_STEP) {
+    var sum = 0.0;
+    for (var quad = strand; 4u * quad < params.VOCAB; quad += 4u * STRANDS) {
+      let values = ahead(base, quad);
+      sum = with_powers(sum, values.a, highest);
+      if (!is_last(quad)) {
+        sum = with_powers(sum, values.b, highest);
+        sum = with_powers(sum, values.c, highest);
+        sum = with_powers(sum, values.d, highest);
+      }
     }
+    owned += sum;
   }
-  let log_sum = log_exact(sum_of_all(grown(Tree(), 0u, vec4<f32>(sum, 0.0, 0.0, 0.0)), lane).x);
+  let log_sum = log_exact(sum_of_all(grown(Tree(), 0u, vec4<f32>(owned, 0.0, 0.0, 0.0)), lane).x);
   let chosen = sampled[group.x];
   if (lane == 0u && chosen != NOT_FINITE) {
     keep(at, chosen, (logit_at(base, chosen) - highest) - log_sum);
@@ -67,13 +71,15 @@ fn keep(at: u32, id: u32, log_prob: f32) {
 // The best token that comes after `last` (its key, its id) in the order of likelihood; NO_ID when none does.
 fn best_behind(base: u32, last: vec2<u32>, lane: u32) -> vec2<u32> {
   var best = vec2<u32>(0u, NO_ID);
-  for (var quad = lane; 4u * quad < params.VOCAB; quad += 4u * OWNERS) {
-    let values = ahead(base, quad);
-    best = better_behind(best, last, values.a, quad);
-    if (!is_last(quad)) {
-      best = better_behind(best, last, values.b, quad + OWNERS);
-      best = better_behind(best, last, values.c, quad + 2u * OWNERS);
-      best = better_behind(best, last, values.d, quad + 3u * OWNERS);
+  for (var strand = lane; strand < STRANDS; strand += STRAND_STEP) {
+    for (var quad = strand; 4u * quad < params.VOCAB; quad += 4u * STRANDS) {
+      let values = ahead(base, quad);
+      best = better_behind(best, last, values.a, quad);
+      if (!is_last(quad)) {
+        best = better_behind(best, last, values.b, quad + STRANDS);
+        best = better_behind(best, last, values.c, quad + 2u * STRANDS);
+        best = better_behind(best, last, values.d, quad + 3u * STRANDS);
+      }
     }
   }
   return best_of_all(best, lane);

@@ -2,7 +2,7 @@
  * Chooses the next token of every sampled sequence on the GPU.
  */
 import type { Slice } from '../gpu/buffers.ts'
-import { holding, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
+import { byWidth, holding, onlyOn, withSubgroups, type Dispatch } from '../gpu/program.ts'
 import { bytesOfRows, type Activation } from './matrix.ts'
 import { SAMPLER_RECORD_BYTES } from './step-input.ts'
 import { wgsl, type Include } from './wgsl.ts'
@@ -26,11 +26,14 @@ export interface SampleOperands {
   readonly sampled: Slice
 }
 
-/** By 256 lanes, or on CPU adapters by eight that pass values to one another: the same tokens. */
+/** By 256 lanes or 512, or on CPU adapters by eight that pass values to one another: the same tokens. */
 export function sample(operands: SampleOperands, sequencesMax: number): Dispatch[] {
   const byWorkgroup = sampleBy(['row-order', 'row-choice'], operands, sequencesMax)
   return [
-    ...onlyOn('gpu', [byWorkgroup]),
+    ...onlyOn('gpu', [
+      ...byWidth('narrow', [byWorkgroup]),
+      ...byWidth('wide', [sampleBy(['row-order', 'row-choice-wide'], operands, sequencesMax)]),
+    ]),
     ...onlyOn('cpu', [
       ...withSubgroups(false, [byWorkgroup]),
       ...withSubgroups(true, [sampleBy(['subgroups', 'row-order', 'row-choice-lanes'], operands, sequencesMax)]),

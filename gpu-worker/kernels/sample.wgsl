@@ -15,9 +15,9 @@
 //
 // A logit that is LOWEST stands for a token that may not be chosen. A forced token is taken in any case of finite logits.
 //
-// One workgroup: one sequence; owner t owns quads t, t + 256, … of four ids. Borders are found on order-preserving u32 keys,
-// two bits a round, by counts and masses; every sum is one tree: an owner's ids ascending, 16 owners ascending, 16 sums
-// ascending. Grid: x = sequences. Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
+// One workgroup: one sequence; row-order.wgsl says who owns which tokens. Borders are found on order-preserving u32 keys, two
+// bits a round, by counts and masses; every sum is the one tree of row-choice.wgsl. Grid: x = sequences.
+// Rounds: (logit − max), its product, exp.wgsl, log.wgsl, the sums.
 
 const NOT_FINITE = 0xffffffffu;
 // key_of(LOWEST), the lowest finite f32.
@@ -47,8 +47,8 @@ struct Row {
   last_id: u32,
 }
 
-// Of the tokens met so far, those of each place in a quad apart: the highest key and the first quad that has it, and the
-// highest number without its sign.
+// Of a strand's tokens met so far, those of each place in a quad apart: the highest key and the first quad that has it;
+// and of all the highest number without its sign.
 struct Met {
   keys: vec4<u32>,
   quads: vec4<u32>,
@@ -62,23 +62,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   // Apart from `row`, so that compilers see it is every lane's.
   let sampler = samplers[group.x];
   row.sampler = sampler;
-  var met = Met(vec4<u32>(), vec4<u32>(), vec4<u32>());
+  var best = vec2<u32>(0u, NO_ID);
+  var numbers = vec4<u32>();
   for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
-    for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
-      let values = ahead(row.base, quad);
-      met = with_quad(met, values.a, quad);
-      if (QUADS_AHEAD > 1u && !is_last(quad)) {
-        met = with_quad(met, values.b, quad + OWNERS);
-        met = with_quad(met, values.c, quad + 2u * OWNERS);
-        met = with_quad(met, values.d, quad + 3u * OWNERS);
+    for (var strand = owner_of(turn, lane); strand < STRANDS; strand += STRAND_STEP) {
+      var met = Met(vec4<u32>(), vec4<u32>(), numbers);
+      for (var quad = strand; 4u * quad < params.VOCAB; quad += QUADS_AHEAD * STRANDS) {
+        let values = ahead(row.base, quad);
+        met = with_quad(met, values.a, quad);
+        if (QUADS_AHEAD > 1u && !is_last(quad)) {
+          met = with_quad(met, values.b, quad + STRANDS);
+          met = with_quad(met, values.c, quad + 2u * STRANDS);
+          met = with_quad(met, values.d, quad + 3u * STRANDS);
+        }
       }
+      best = better(best, best_of(met));
+      numbers = met.numbers;
     }
   }
   // Lanes that met a number that is none, and lanes that met a token to choose.
-  let is_odd = any(met.numbers >= vec4<u32>(INFINITY));
-  let is_any = any(met.keys > vec4<u32>(LOWEST_KEY));
-  let lanes = sum_of_all(grown(Tree(), 0u, vec4<f32>(f32(is_odd), f32(is_any), 0.0, 0.0)), lane);
-  let best = best_of_all(best_of(met), lane);
+  let is_odd = any(numbers >= vec4<u32>(INFINITY));
+  let lanes = sum_of_all(grown(Tree(), 0u, vec4<f32>(f32(is_odd), f32(best.x > LOWEST_KEY), 0.0, 0.0)), lane);
+  best = best_of_all(best, lane);
   let is_forced = sampler.forced != NO_ID;
   let is_broken = lanes.x > 0.0 || (lanes.y == 0.0 && !is_forced);
   if (is_broken || is_forced || sampler.inverse_temperature == 0.0) {
@@ -98,13 +103,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   var winner = vec2<u32>(0u, NO_ID);
   for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
-    for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
-      let values = ahead(row.base, quad);
-      winner = winner_with(winner, row, values.a, quad);
-      if (QUADS_AHEAD > 1u && !is_last(quad)) {
-        winner = winner_with(winner, row, values.b, quad + OWNERS);
-        winner = winner_with(winner, row, values.c, quad + 2u * OWNERS);
-        winner = winner_with(winner, row, values.d, quad + 3u * OWNERS);
+    for (var strand = owner_of(turn, lane); strand < STRANDS; strand += STRAND_STEP) {
+      for (var quad = strand; 4u * quad < params.VOCAB; quad += QUADS_AHEAD * STRANDS) {
+        let values = ahead(row.base, quad);
+        winner = winner_with(winner, row, values.a, quad);
+        if (QUADS_AHEAD > 1u && !is_last(quad)) {
+          winner = winner_with(winner, row, values.b, quad + STRANDS);
+          winner = winner_with(winner, row, values.c, quad + 2u * STRANDS);
+          winner = winner_with(winner, row, values.d, quad + 3u * STRANDS);
+        }
       }
     }
   }

@@ -38,6 +38,7 @@ export type Include =
   | 'row-ahead'
   | 'row-choice'
   | 'row-choice-lanes'
+  | 'row-choice-wide'
   | 'row-order'
   | 'sampler'
   | 'sample-borders'

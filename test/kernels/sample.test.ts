@@ -30,11 +30,13 @@ async function draw(cases: readonly Drawn[]): Promise<number[]> {
   const sampled = bench.slice(new Uint32Array(cases.length))
   const logits = bench.activation(Float32Array.from(cases.flatMap(({ logits: row }) => Array.from(row))), vocab)
   const operands = { logits, samplers: bench.slice(records.records), sampled }
-  await bench.run([sampleBy(['row-order', 'row-choice'], operands, cases.length)], cases.length)
-  const byWorkgroup = [...(await bench.readU32(sampled, cases.length))]
   await bench.run(sample(operands, cases.length), cases.length)
   const got = [...(await bench.readU32(sampled, cases.length))]
-  expect(got, 'by the lanes of this adapter and by a whole workgroup').toEqual(byWorkgroup)
+  for (const choice of ['row-choice', 'row-choice-wide'] as const) {
+    await bench.run([sampleBy(['row-order', choice], operands, cases.length)], cases.length)
+    const byWorkgroup = [...(await bench.readU32(sampled, cases.length))]
+    expect(byWorkgroup, `by ${choice} as by the lanes of this adapter`).toEqual(got)
+  }
   return got
 }
 

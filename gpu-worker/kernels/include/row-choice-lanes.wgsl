@@ -4,7 +4,9 @@
 const WORKGROUP = 8u;
 // Owners that a lane stands for, a turn each.
 const OWNERS_EACH = 32u;
-// Quads of ids that a lane fetches together.
+// From one strand of an owner to its next.
+const STRAND_STEP = 256u;
+// Quads that a lane fetches together.
 const QUADS_AHEAD = 1u;
 
 // Sums of the lane's groups of owners.

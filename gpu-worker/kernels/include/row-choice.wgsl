@@ -1,10 +1,12 @@
-// Over all tokens of one row by 256 lanes, an owner each: the best of them, and sums in one tree: an owner's ids ascending,
-// 16 owners ascending, 16 sums ascending. Who includes this has FAN = 16 in its Params. Needs row-order.wgsl. Barriers
-// inside; a second use of the same function needs one between.
+// Over all tokens of one row by 256 lanes, an owner each: the best of them, and sums in one tree: a strand's ids ascending,
+// an owner's two strands, 16 owners ascending, 16 sums ascending. Who includes this has FAN = 16 in its Params. Needs
+// row-order.wgsl. Barriers inside; a second use of the same function needs one between.
 const WORKGROUP = 256u;
 // Owners that a lane stands for.
 const OWNERS_EACH = 1u;
-// Quads of ids that a lane fetches together, 1 or 4: one that waits for each alone does little else.
+// From one strand of a lane to its next.
+const STRAND_STEP = 256u;
+// Quads that a lane fetches together, 1 or 4: one that waits for each alone does little else.
 const QUADS_AHEAD = 4u;
 
 var<workgroup> lane_sums: array<vec4<f32>, OWNERS>;

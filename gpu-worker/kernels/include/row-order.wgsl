@@ -1,5 +1,7 @@
-// The order of tokens by likelihood, in whole numbers; and how many own those of a row: x.wgsl says who owns which.
+// The order of tokens by likelihood, in whole numbers; and who owns which of a row: quad q of four ids belongs to strand
+// q % 512, and strands t and t + 256 to owner t.
 const OWNERS = 256u;
+const STRANDS = 512u;
 const NO_ID = 0xffffffffu;
 
 // Order-preserving: a < b exactly when key_of(a) < key_of(b); −0 counts as 0.

@@ -39,17 +39,21 @@ fn narrowed(row: Row, by_mass: bool, lane: u32) -> Row {
     let question = Question(by_mass && round != COUNT_ROUND, round, border, reach, steps);
     var tree = Tree();
     for (var turn = 0u; turn < OWNERS_EACH; turn += 1u) {
-      var sums = vec4<f32>(0.0);
-      for (var quad = owner_of(turn, lane); 4u * quad < params.VOCAB; quad += QUADS_AHEAD * OWNERS) {
-        let values = ahead(row.base, quad);
-        sums = sums_with(sums, row, question, values.a, quad);
-        if (QUADS_AHEAD > 1u && !is_last(quad)) {
-          sums = sums_with(sums, row, question, values.b, quad + OWNERS);
-          sums = sums_with(sums, row, question, values.c, quad + 2u * OWNERS);
-          sums = sums_with(sums, row, question, values.d, quad + 3u * OWNERS);
+      var owned = vec4<f32>(0.0);
+      for (var strand = owner_of(turn, lane); strand < STRANDS; strand += STRAND_STEP) {
+        var sums = vec4<f32>(0.0);
+        for (var quad = strand; 4u * quad < params.VOCAB; quad += QUADS_AHEAD * STRANDS) {
+          let values = ahead(row.base, quad);
+          sums = sums_with(sums, row, question, values.a, quad);
+          if (QUADS_AHEAD > 1u && !is_last(quad)) {
+            sums = sums_with(sums, row, question, values.b, quad + STRANDS);
+            sums = sums_with(sums, row, question, values.c, quad + 2u * STRANDS);
+            sums = sums_with(sums, row, question, values.d, quad + 3u * STRANDS);
+          }
         }
+        owned += sums;
       }
-      tree = grown(tree, turn, sums);
+      tree = grown(tree, turn, owned);
     }
     let sums = sum_of_all(tree, lane).xyz;
     let reached = vec3<f32>(above) + sums;
