@@ -63,7 +63,7 @@ export interface StepWork {
 /**
  * How often weights are read. `once`: each weight that a step needs, once. Otherwise as Axle's kernels do. On a `cpu`: a routed
  * expert once for each row that chose it, other weights once for four rows. On a `gpu`: other weights once for eight rows, and
- * an expert once for eight that chose it, in steps of four rows or more.
+ * an expert once for eight that chose it, in steps of twelve rows or more.
  */
 export type Reading = 'once' | 'cpu' | 'gpu'
 
@@ -71,7 +71,7 @@ export type Reading = 'once' | 'cpu' | 'gpu'
 const ROWS_TOGETHER = { cpu: 4, gpu: 8 }
 /** Rows that share one reading of an expert, and rows of a step from which they do: `expert-groups.ts`. */
 const GROUP_ROWS = 8
-const GROUPS_FROM = 4
+const GROUPS_FROM = 12
 
 /**
  * Expected distinct experts among `rows` independent rows that choose `perToken` of `expertCount` each:

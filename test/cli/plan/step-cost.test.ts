@@ -92,16 +92,16 @@ describe('stepWork() of A.X K1 at 4.5 bits a weight, no cache', () => {
     expect(attention.flops).toBe(32 * 4096 * 61 * 139_264)
   })
 
-  it("reads as Axle's kernels do: on a CPU four rows together, on a GPU eight, experts too from four rows on", () => {
+  it("reads as Axle's kernels do: on a CPU four rows together, on a GPU eight, experts too from twelve rows on", () => {
     const once = stepWork(subject.config, weights, ENTRY_BYTES, decodeRows(1, 0), 'once')
     const work = (reading: 'cpu' | 'gpu', rows: number) =>
       stepWork(subject.config, weights, ENTRY_BYTES, decodeRows(rows, 0), reading)
     expect(work('cpu', 9).experts.bytes).toBeCloseTo(9 * once.experts.bytes, -1)
     expect(work('cpu', 9).rest.bytes).toBe(3 * once.rest.bytes)
     expect(work('gpu', 9).rest.bytes).toBe(2 * once.rest.bytes)
-    expect(work('gpu', 3).experts.bytes).toBeCloseTo(3 * once.experts.bytes, -1)
-    // Four rows choose 32 of 192: under eight for each of those that are chosen; so do 48.
-    for (const rows of [4, 48]) {
+    expect(work('gpu', 11).experts.bytes).toBeCloseTo(11 * once.experts.bytes, -1)
+    // Twelve rows choose 96 times: under eight for each of those that are chosen; so do 48 rows.
+    for (const rows of [12, 48]) {
       const distinct = distinctExperts(192, 8, rows)
       expect(work('gpu', rows).experts.bytes).toBeCloseTo((distinct / 8) * once.experts.bytes, -1)
     }
