@@ -32,7 +32,7 @@ it.each([
     const h = bench.activation(seeded(ROWS * TOP * width, 50, 0.2), width)
     const [single, together] = [bench.result(ROWS * TOP, hiddenSize), bench.result(ROWS * TOP, hiddenSize)]
     await bench.run(expertDownSingle({ chosen, h, experts, y: single }, TOP, ROWS), ROWS)
-    const sizes = { expertCount: 5, top: TOP, rowsMax: ROWS, together: 8 } as const
+    const sizes = { expertCount: 5, top: TOP, rowsMax: ROWS, together: 8, isForAll: true } as const
     const groups = { ...sizes, slice: bench.slice(new Uint32Array(groupsBytes(sizes) / 4)) }
     await bench.run(
       [expertGroups(chosen, groups), ...expertDownLanes({ chosen, h, experts, y: together }, groups)],

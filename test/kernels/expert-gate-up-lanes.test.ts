@@ -32,7 +32,7 @@ it.each([
     const x = bench.activation(seeded(ROWS * hiddenSize, 50, 0.2), hiddenSize)
     const [single, together] = [bench.result(ROWS * TOP, width), bench.result(ROWS * TOP, width)]
     await bench.run(expertGateUpSingle({ chosen, x, experts, h: single }, TOP, ROWS), ROWS)
-    const sizes = { expertCount: 5, top: TOP, rowsMax: ROWS, together: 8 } as const
+    const sizes = { expertCount: 5, top: TOP, rowsMax: ROWS, together: 8, isForAll: true } as const
     const groups = { ...sizes, slice: bench.slice(new Uint32Array(groupsBytes(sizes) / 4)) }
     await bench.run(
       [expertGroups(chosen, groups), ...expertGateUpLanes({ chosen, x, experts, h: together }, groups)],

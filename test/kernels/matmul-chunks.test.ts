@@ -34,7 +34,11 @@ const formats: readonly (readonly [name: string, format: WeightFormat])[] = [
 /** Without what only adapters that keep denormals of f16 run. */
 function forAnyAdapter(dispatches: readonly Dispatch[]): Dispatch[] {
   const own = dispatches.filter(({ halfDenormals }) => halfDenormals !== true)
-  return own.map(({ program, bindings, grid }) => ({ program, bindings, grid }))
+  return own.map((each) => ({
+    program: each.program,
+    bindings: each.bindings,
+    grid: (rows: number) => each.grid(rows),
+  }))
 }
 
 /** Chunks are 32 columns; a workgroup has 16 to 256 lanes for them, and takes more in passes. */
