@@ -67,7 +67,7 @@ export interface StepWork {
  */
 export type Reading = 'once' | 'cpu' | 'gpu'
 
-/** Rows that share one reading of a weight: `matmul-rows`, and `matmul-tile` at its widest. */
+/** Rows that share one reading of a weight: `matmul-rows`, and `matmul-panel` at its widest. */
 const ROWS_TOGETHER = { cpu: 4, gpu: 8 }
 /** Rows that share one reading of an expert, and rows of a step from which they do: `expert-groups.ts`. */
 const GROUP_ROWS = 8

@@ -4,9 +4,9 @@
  * A quantised format is four texts: how values are packed, how scales are stored, where zero points come from, and who
  * shares a scale. Each kernel's `Params` holds the constants, whatever its formats, so that they cost no pipelines.
  */
-import type { Dispatch, Products } from '../gpu/program.ts'
+import type { Products } from '../gpu/program.ts'
 import { isPlain, rowLayout, VALUES_PER_UNIT, VECTOR_BYTES, type QuantizedFormat, type WeightFormat } from './matrix.ts'
-import type { ColumnCount, Include } from './wgsl.ts'
+import type { Include } from './wgsl.ts'
 
 /** Includes that define `weight_unit` and `weight_at` for rows of this many columns, and the products over them. */
 export function weightIncludes(columnCount: number, format: WeightFormat): Include[] {
@@ -27,37 +27,6 @@ export const LANES_ROWS = 32
 /** Includes that define the products by eight lanes. */
 export function lanesIncludes(columnCount: number, format: WeightFormat): Include[] {
   return ['subgroups', ...weightIncludes(columnCount, format), 'lanes']
-}
-
-/** One way to a tile's products, and whether it is for devices with subgroups; undefined: for all. */
-export interface TileShader {
-  readonly includes: readonly Include[]
-  readonly subgroups?: boolean
-  /** Weight rows of a workgroup. */
-  readonly tileRows: number
-  /** Chunks that a workgroup sums side by side, 8 lanes each. */
-  readonly chunkLanes: number
-}
-
-/** Includes that define `dot_tile`, first those. One activation row goes by whole vectors where each lies within one group. */
-export function tileShaders(columnCount: number, format: WeightFormat, columns: ColumnCount): TileShader[] {
-  const weights = weightIncludes(columnCount, format)
-  const tile = [...weights, 'tile', `columns-${columns}`] as const
-  const shape = { tileRows: TILE_ROWS, chunkLanes: chunkLanes(columnCount) }
-  if (columns !== 1 || (!isPlain(format) && !hasWholeVectors(columnCount, format))) {
-    return [{ includes: [...tile, 'chunk-units'], ...shape }]
-  }
-  const decode = decodeInclude(format)
-  const groups: readonly Include[] = isPlain(format) ? [] : ['decode-groups']
-  return [{ includes: [...tile, decode, ...groups, 'vectors', 'chunk-vectors'], ...shape }]
-}
-
-/** A dispatch for each way. */
-export function perShader(shaders: readonly TileShader[], dispatch: (shader: TileShader) => Dispatch): Dispatch[] {
-  return shaders.map((shader) => {
-    const { subgroups } = shader
-    return subgroups === undefined ? dispatch(shader) : { ...dispatch(shader), subgroups }
-  })
 }
 
 /** How a packed vector becomes weights: by one fma where a scale is short enough. */
@@ -144,21 +113,7 @@ export function groupColumns(columnCount: number, group: number): number {
 
 const ALL_COLUMNS = 2 ** 31
 
-/** How many chunks a workgroup of a tile sums side by side. Few choices are few pipelines. */
-function chunkLanes(columnCount: number): number {
-  const chunks = Math.ceil(columnCount / CHUNK_COLUMNS)
-  return CHUNK_LANES.find((lanes) => lanes * CHUNK_PASSES >= chunks) ?? CHUNK_LANES_MAX
-}
-
 /** Columns whose products are one chain: the UNITS_PER_CHUNK of dot.wgsl. */
 export const CHUNK_COLUMNS = 32
 /** Columns of eight chunks. */
 const PANEL_EIGHT_COLUMNS = 8 * CHUNK_COLUMNS
-/** Chunks that one lane of a tile sums, one after another, before more lanes share them. */
-const CHUNK_PASSES = 8
-/** Weight rows of a tile. */
-const TILE_ROWS = 32
-/** At least as many as a tile has activation rows. */
-const CHUNK_LANES = [8, 16]
-/** 8 lanes a chunk: the 256 invocations that every adapter has. */
-const CHUNK_LANES_MAX = 32

@@ -7,17 +7,13 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
 import type { PlainFormat, QuantizedFormat } from './matrix.ts'
 
-/** Activation rows that a tile multiplies at a time. */
-export type ColumnCount = 1 | 4 | 8
-
 /** Vectors of a weight row's chunk of 32 columns. */
 export type VectorCount = 1 | 2 | 4 | 8
 
 /** `include('dot', 'exp')` → the texts of include/dot.wgsl and include/exp.wgsl. */
 export type Include =
   | `attention${'' | '-rows'}`
-  | `columns-${ColumnCount}`
-  | `chunk-${'lanes' | 'units' | 'vectors'}`
+  | 'chunk-lanes'
   | `${'any' | 'whole'}-chunks`
   | `block${'' | '-sums' | '-matrix'}`
   | 'dot'
@@ -49,9 +45,8 @@ export type Include =
   | 'row-sum-eighths'
   | 'sort-pairs'
   | 'subgroups'
-  | 'tile'
   | `units-${'plain' | 'grouped' | 'values'}`
-  | `vectors${'' | `-${VectorCount}`}`
+  | `vectors-${VectorCount}`
   | `decode-${'plain' | 'groups' | 'product' | 'int4' | 'int8' | 'fp8' | 'fp8-halves'}`
   | `weights-${PlainFormat | QuantizedFormat['kind']}`
   | `scales-${PlainFormat}`
